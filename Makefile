@@ -1,0 +1,42 @@
+# Everything runs in .venv, which the first target builds from pyproject.toml and constraints.txt.
+# TORCH_INDEX: optional address of PyTorch's index of CPU (or other) builds.
+PYTHON ?= python3
+TORCH_INDEX ?=
+BIN := .venv/bin
+ENV := .venv/.complete
+PIP_FLAGS := --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+export HF_HUB_OFFLINE ?= 1
+export WANDB_MODE ?= offline
+
+.PHONY: env train test test-slow lint types check clean
+
+env: $(ENV)
+
+$(ENV): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or later is needed, this is %d.%d: set PYTHON=..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@echo "Building .venv (a few minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+train: env
+	$(BIN)/python train.py variant=T
+
+test: env
+	$(BIN)/python -m pytest -n 2 -m 'not slow'
+
+test-slow: env
+	$(BIN)/python -m pytest -n 2 -m slow
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: env
+	$(BIN)/mypy
+
+check: lint types test test-slow
+
+clean:
+	rm -rf .venv outputs
