@@ -1,0 +1,279 @@
+"""From photos to batches: one endless training stream and the evaluation sets.
+
+A source (`Folder`, `Shards`) knows which photos exist and in which split; `Photos` are those of one split
+that can serve; `ImageData` turns them into conditions and targets. One seed gives one stream, whatever the
+number of loading processes and however often the run is stopped and resumed.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.distributed import DistributedSampler
+
+from dequant import InputError
+from dequant.condition import for_palette
+from dequant.images import center_crop, random_crop, read_image, to_tensor, write_image
+from dequant.palette import quantize
+from dequant.sources import Folder, Photos, Shards, Source, bundled
+
+__all__ = [
+    "EvaluationSet", "Folder", "ImageData", "Photos", "Shards", "Source", "StreamSampler", "TrainingStream",
+    "bundled", "center_crop", "random_crop", "read_image", "write_image",
+]  # fmt: skip
+
+Sample = dict[str, Tensor]
+Condition = Callable[[Tensor, np.random.Generator], Sample]
+TextureMap = Callable[[Tensor], Tensor]
+
+
+class TrainingStream(Dataset[Sample]):
+    """Sample k of the endless stream is a function of (seed, k) alone: photo, crop, mirror, condition.
+
+    Photos come in a fresh permutation per pass; or they are drawn by `weights`, {part of a key: relative
+    weight}, where a photo weighs the product over the parts its key contains. A damaged photo is replaced by
+    the next one in line.
+    """
+
+    def __init__(
+        self,
+        photos: Photos,
+        condition: Condition,
+        size: int,
+        seed: int,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        self.photos, self.condition, self.size, self.seed = photos, condition, size, seed
+        self._shares = _shares(photos.keys, weights) if weights else None
+        self._pass, self._order = -1, np.arange(0)
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, k: int) -> Sample:
+        rng = np.random.default_rng([self.seed, k])
+        return self.condition(random_crop(self._photo(k, rng), self.size, rng), rng)
+
+    def _photo(self, k: int, rng: np.random.Generator) -> Image.Image:
+        if self._shares is None:
+            order, first = self._permutation(k // len(self)), k % len(self)
+        else:
+            order = np.flatnonzero(self._shares)
+            first = int(np.searchsorted(np.cumsum(self._shares[order]), rng.random(), side="right"))
+        for offset in range(len(order)):
+            image = self.photos.image(int(order[(first + offset) % len(order)]))
+            if image is not None:
+                return image
+        raise InputError(f"All {len(order)} training photos are damaged: replace them by sound copies.")
+
+    def _permutation(self, number: int) -> np.ndarray:
+        if number != self._pass:
+            self._order = np.random.default_rng([self.seed, number]).permutation(len(self))
+            self._pass = number
+        return self._order
+
+
+def _shares(keys: Sequence[str], weights: Mapping[str, float]) -> np.ndarray:
+    """Probability (len(keys),) of drawing each photo."""
+    shares = np.ones(len(keys))
+    for part, weight in weights.items():
+        if not (np.isfinite(weight) and weight >= 0):
+            raise InputError(f"The weight of '{part}' is {weight}: it must be finite and not negative.")
+        matches = np.array([part in key for key in keys])
+        if not matches.any():
+            raise InputError(f"No training photo has '{part}' in its key; '{keys[0]}' is an example of one.")
+        shares[matches] *= weight
+    if not shares.any():
+        raise InputError("The weights leave no training photo: some photo must have a positive weight.")
+    return shares / shares.sum()
+
+
+class StreamSampler(DistributedSampler[int]):
+    """Endless indices start, start + 1, ... of a stream, every `num_replicas`-th of them on each rank.
+
+    `start` is asked anew at each iteration, in the main process, so a resumed run goes on where it stopped.
+    Being a DistributedSampler, it is left in place by a Lightning trainer that runs several processes.
+    """
+
+    def __init__(self, stream: TrainingStream, start: Callable[[], int], num_replicas: int = 1, rank: int = 0) -> None:
+        super().__init__(stream, num_replicas=num_replicas, rank=rank, shuffle=False)
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        k = self.start() + self.rank
+        while True:
+            yield k
+            k += self.num_replicas
+
+    def __len__(self) -> int:
+        raise TypeError("the training stream is endless")
+
+
+class EvaluationSet(Dataset[Sample]):
+    """Centred squares of the sound photos, at most `limit`, evenly spread, with one fixed condition each.
+
+    The condition is the palette of `n_colors` colours with `texture_map` as texture; without a texture map it
+    is what `condition` draws with a generator seeded by (seed, index).
+    """
+
+    def __init__(
+        self,
+        photos: Photos,
+        condition: Condition,
+        size: int,
+        seed: int,
+        limit: int | None,
+        n_colors: int,
+        texture_map: TextureMap | None,
+    ) -> None:
+        self.photos, self.condition, self.size, self.seed = photos, condition, size, seed
+        self.n_colors, self.texture_map = n_colors, texture_map
+        count = len(photos) if limit is None else min(limit, len(photos))
+        chosen = [index * len(photos) // count for index in range(count)]
+        self.indices = [index for index in chosen if photos.image(index) is not None]
+        if not self.indices:
+            raise InputError(f"All {count} evaluation photos are damaged: replace them by sound copies.")
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        image = self.photos.image(self.indices[index])
+        if image is None:
+            raise InputError(f"'{self.photos.keys[self.indices[index]]}' changed during the run: restore it.")
+        rgb = center_crop(image, self.size)
+        if self.texture_map is None:
+            return self.condition(rgb, np.random.default_rng([self.seed, index]))
+        quantized = quantize(rgb, self.n_colors).rgb
+        return {"condition": for_palette(quantized, self.n_colors, self.texture_map(rgb)), "target": rgb}
+
+
+class ImageData(LightningDataModule):
+    """Training stream and evaluation sets over a folder of photos or a folder of shards.
+
+    Batches are {"condition": (B, 7, size, size), "target": (B, 3, size, size)}, float32 in [0, 1]. The
+    training loader never ends: give the trainer `max_steps`, and count validations in steps.
+
+    Args:
+        condition: turns rgb (3, size, size) and a generator into a sample.
+        size: side of the crops in pixels; photos smaller than that are skipped and counted.
+        batch_size: samples per process and step.
+        num_workers: loading processes; the stream does not depend on it.
+        seed: one seed, one stream.
+        root: folder of photos (`Folder`); exactly one of root and shards is given.
+        shards: folder of shards (`Shards`).
+        weights: sampling weights, {part of a key: relative weight}; a photo that none applies to weighs 1.
+        val_n_colors: number of colours of the palettes in evaluation batches.
+        texture_map: texture of the evaluation batches; None lets `condition` draw them, always the same.
+        eval_split: split of the test loader.
+        max_val: at most so many photos in each evaluation set, evenly spread; None takes all.
+
+    Raises:
+        InputError: on construction for wrong numbers, on first use for missing or unusable photos.
+    """
+
+    def __init__(
+        self,
+        *,
+        condition: Condition,
+        size: int,
+        batch_size: int,
+        num_workers: int,
+        seed: int,
+        root: str | None = None,
+        shards: str | None = None,
+        weights: Mapping[str, float] | None = None,
+        val_n_colors: int = 16,
+        texture_map: TextureMap | None = None,
+        eval_split: str = "test",
+        max_val: int | None = None,
+    ) -> None:
+        super().__init__()
+        if (root is None) == (shards is None):
+            raise InputError("Give exactly one of root (a folder of photos) and shards (a folder of shards).")
+        smallest = {"size": 1, "batch_size": 1, "num_workers": 0, "seed": 0, "max_val": 1}
+        given = (size, batch_size, num_workers, seed, 1 if max_val is None else max_val)
+        for (name, least), value in zip(smallest.items(), given, strict=True):
+            if value < least:
+                raise InputError(f"{name} is {value}: it must be at least {least}.")
+        self.condition, self.size, self.batch_size, self.seed = condition, size, batch_size, seed
+        self.num_workers, self.weights = num_workers, weights
+        self.root, self.shards = root, shards
+        self.val_n_colors, self.texture_map = val_n_colors, texture_map
+        self.eval_split, self.max_val = eval_split, max_val
+        self._in_use: dict[str, Photos] = {}
+
+    @cached_property
+    def source(self) -> Source:
+        """The folder or the shards, opened on first use."""
+        return Folder(self.root) if self.root is not None else Shards(str(self.shards))
+
+    @property
+    def skipped(self) -> dict[str, dict[str, int]]:
+        """Photos skipped so far, {split: {cause: count}}, for the splits in use."""
+        return {split: photos.skipped for split, photos in self._in_use.items()}
+
+    def setup(self, stage: str) -> None:
+        """Check the photos that `stage` (fit, validate or test) starts with, and report those skipped."""
+        for name, split in (("fit", "train"), ("validate", "val"), ("test", self.eval_split)):
+            if stage == name:
+                self._usable(split)
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Endless loader that starts at the sample where the trainer's global step stands."""
+        stream = TrainingStream(self._usable("train"), self.condition, self.size, self.seed, self.weights)
+        trainer = self.trainer
+        ranks = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
+        return self._loader(stream, StreamSampler(stream, self._position, *ranks))
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Every photo of the split val once, in order."""
+        return self._loader(self._evaluation_set("val"))
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Every photo of `eval_split` once, in order."""
+        return self._loader(self._evaluation_set(self.eval_split))
+
+    def photos(self, split: str, size: int | None = None) -> Iterator[tuple[str, Tensor]]:
+        """(key, rgb) of each sound photo of `split`: as it is, or its centred square scaled to `size`."""
+        photos = Photos(self.source, split, size or 1)
+        for index, key in enumerate(photos.keys):
+            image = photos.image(index)
+            if image is not None:
+                yield key, to_tensor(image) if size is None else center_crop(image, size)
+
+    def _position(self) -> int:
+        """Number of samples that the optimizer has seen, over all processes."""
+        if self.trainer is None:
+            return 0
+        per_step = self.batch_size * self.trainer.accumulate_grad_batches * self.trainer.world_size
+        return self.trainer.global_step * per_step
+
+    def _usable(self, split: str) -> Photos:
+        if split not in self._in_use:
+            self._in_use[split] = Photos(self.source, split, self.size)
+        return self._in_use[split]
+
+    def _evaluation_set(self, split: str) -> EvaluationSet:
+        photos, palette = self._usable(split), (self.val_n_colors, self.texture_map)
+        return EvaluationSet(photos, self.condition, self.size, self.seed, self.max_val, *palette)
+
+    def _loader(self, dataset: Dataset[Sample], sampler: StreamSampler | None = None) -> DataLoader[Sample]:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_one_thread,
+            persistent_workers=self.num_workers > 0,
+        )
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
