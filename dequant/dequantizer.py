@@ -1,0 +1,180 @@
+"""The LightningModule: a control encoder in training on a frozen base, or the base itself as a prior."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import InputError, metrics
+from .base import DiffusionBase, half_precision
+from .control import ControlEncoder
+from .diffusion import loss
+
+Batch = dict[str, Tensor]
+
+
+class Dequantizer(L.LightningModule):
+    """Turns a condition into a photograph.
+
+    With a control encoder the base is frozen: it has no gradients, is not in the optimizer and not in checkpoints.
+    Without one the base's UNet is trained, as the prior that is frozen afterwards.
+
+    Args:
+        base: the diffusion base.
+        control: makes an encoder from the base and the variant's name, or None to train the base itself.
+        sampler: `diffusion.sample` with its settings bound.
+        optimizer: makes the optimizer from parameters.
+        lr_schedule: makes a per-step schedule from the optimizer, or None for a constant rate.
+        variant: name of the texture that conditions carry; a checkpoint of another variant is refused.
+        seed: of the noise drawn in training, together with the step and the rank.
+    """
+
+    def __init__(
+        self,
+        base: DiffusionBase,
+        control: Callable[[DiffusionBase, str], ControlEncoder] | None,
+        sampler: Callable[..., Tensor],
+        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None = None,
+        lr_schedule: Callable[[torch.optim.Optimizer], Any] | None = None,
+        variant: str = "T",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.base = base.requires_grad_(control is None)
+        self.control = control(base, variant) if control else None
+        self.sampler = sampler
+        self.optimizer = optimizer
+        self.lr_schedule = lr_schedule
+        self.variant = variant
+        self.seed = seed
+        self.strict_loading = False
+        self.to(memory_format=torch.channels_last)
+
+    @property
+    def trained(self) -> nn.Module:
+        """The part that learns: the control encoder, or the base's UNet."""
+        return self.control if self.control is not None else self.base.unet
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What weights must agree with: the variant and the base's fingerprint (empty for a prior)."""
+        if self.control is None:
+            return {"variant": "", "base": ""}
+        return {"variant": self.variant, "base": self.base.fingerprint}
+
+    def denoise(self, x_t: Tensor, t: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """`DiffusionBase.denoise` under the control of a condition (B, 7, H, W)."""
+        residuals = self.control(condition, t) if self.control is not None else None
+        return self.base.denoise(x_t, t, self.base.encode(condition[:, :3]), condition[:, 5:6], residuals)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Denoising loss at uniformly drawn timesteps."""
+        x = self.base.encode(batch["target"])
+        generator = torch.Generator().manual_seed(hash((self.seed, self.global_step, self.global_rank)) % 2**63)
+        noise = torch.randn(x.shape, generator=generator).to(x.device)
+        t = torch.randint(len(self.base.scheduler.betas), x.shape[:1], generator=generator).to(x.device)
+        output, deviation = self.denoise(self.base.add_noise(x, noise, t), t, batch["condition"])
+        value = loss(output, x, noise, self.base.scheduler, deviation)
+        self.log("train/loss", value, prog_bar=True)
+        return value
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """PSNR and SSIM of the output, and PSNR of the quantized input, against the photo; returns the output."""
+        output = self.sample(
+            batch["condition"], [torch.Generator().manual_seed(i) for i in range(len(batch["target"]))]
+        )
+        quantized = batch["condition"][:, :3]
+        psnr, psnr_input = metrics.psnr(output, batch["target"]), metrics.psnr(quantized, batch["target"])
+        values = {
+            "val/psnr": psnr.mean(),
+            "val/psnr_input": psnr_input.mean(),
+            "val/gain": (psnr - psnr_input).mean(),
+            "val/ssim": metrics.ssim(output, batch["target"]).mean(),
+        }
+        self.log_dict(values, prog_bar=True, batch_size=len(output), sync_dist=True)
+        return output
+
+    @torch.no_grad()
+    def sample(self, condition: Tensor, generator: list[torch.Generator] | torch.Generator | None = None) -> Tensor:
+        """Draw photographs.
+
+        Args:
+            condition: (B, 7, H, W) in [0, 1], any H and W: padded to the base's multiple and back.
+            generator: CPU generators, one for the batch or one per image.
+
+        Returns:
+            rgb (B, 3, H, W) in [0, 1].
+        """
+        height, width = condition.shape[-2:]
+        multiple = self.base.multiple
+        padded = F.pad(condition, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+        shape = (3, *padded.shape[-2:])
+        generators = generator if isinstance(generator, list) else [generator] * len(padded)
+        noise = torch.stack([torch.randn(shape, generator=g) for g in generators]).to(condition.device)
+
+        def denoise(x_t: Tensor, t: Tensor) -> Tensor:
+            return self.denoise(x_t, t.expand(len(x_t)), padded)[0]
+
+        z = self.sampler(denoise, noise, self.base.scheduler, generator)
+        return self.base.decode(z)[..., :height, :width]
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer over the trained part, with its schedule stepped every batch."""
+        optimizer = self.optimizer(self.trained.parameters())
+        if self.lr_schedule is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.lr_schedule(optimizer), "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the trained part only, and say what it belongs to."""
+        prefix = "control." if self.control is not None else "base.unet."
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+        checkpoint["identity"] = self.identity
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another variant or base."""
+        self._check(checkpoint.get("identity", {}), "the checkpoint")
+
+    def load_weights(self, path: str | Path) -> None:
+        """Load trained weights: a training checkpoint (its averaged weights) or a released folder.
+
+        Raises:
+            InputError: there are none, or they belong to another variant or base.
+        """
+        path = Path(path)
+        if path.is_dir():
+            control = ControlEncoder.from_pretrained(path, torch_dtype=torch.float32)
+            self._check(control.config, str(path))
+            self.control = control.to(self.device, memory_format=torch.channels_last)
+            return
+        if not path.is_file():
+            raise InputError(f"No weights at {path}: give a checkpoint (.ckpt) or a folder with config.json.")
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            identity, weights = checkpoint["identity"], checkpoint["ema"]
+        except Exception as error:
+            raise InputError(f"{path} is not a checkpoint of train.py.") from error
+        self._check(identity, str(path))
+        self.trained.load_state_dict(weights)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the trained part as float16 safetensors that `load_weights` or `DiffusionBase.from_pretrained` reads."""
+        if self.control is None:
+            self.base.save_pretrained(folder)
+        else:
+            half_precision(self.control).save_pretrained(folder)
+
+    def _check(self, identity: Mapping[str, Any], name: str) -> None:
+        for key, value in self.identity.items():
+            if identity.get(key) != value:
+                raise InputError(
+                    f"{name} was trained for {key} {identity.get(key) or 'none'!r}, but the model here has {key} "
+                    f"{value or 'none'!r}: choose weights and options that agree."
+                )

@@ -1,0 +1,104 @@
+import pytest
+import torch
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+
+from dequant import diffusion
+
+
+@pytest.fixture
+def scheduler() -> DDPMScheduler:
+    return DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample", variance_type="fixed_small")
+
+
+def test_posterior_trusts_the_color_in_pure_noise_and_x_t_at_the_end(scheduler: DDPMScheduler) -> None:
+    x_t, color = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
+    std = torch.full((2, 1, 4, 4), 0.1)
+    a, s = diffusion.signal_and_noise(scheduler, torch.tensor([999, 0]))
+    mean, deviation = diffusion.posterior(x_t, color, std, a, s)
+    torch.testing.assert_close(mean[0], color[0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(deviation[0], std[0])
+    assert (mean[1] - x_t[1] / a[1]).abs().max() < 5e-3
+    torch.testing.assert_close(deviation[1], (s / a)[1].expand_as(deviation[1]), atol=2e-5, rtol=0)
+
+
+def test_posterior_is_the_bayesian_estimate() -> None:
+    """Against a numerical check: among unbiased combinations of both observations its variance is least and as said."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(200_000, generator=generator).view(1, 1, -1, 1)
+    a, s, std = (
+        torch.tensor(0.8).view(1, 1, 1, 1),
+        torch.tensor(0.6).view(1, 1, 1, 1),
+        torch.full_like(x, 0.5),
+    )
+    x_t = a * x + s * torch.randn(x.shape, generator=generator)
+    color = x + std * torch.randn(x.shape, generator=generator)
+    mean, deviation = diffusion.posterior(x_t, color, std, a, s)
+    error = (mean - x).std()
+    torch.testing.assert_close(error, deviation.mean(), rtol=0.01, atol=0)
+    assert error < min((x_t / a - x).std(), (color - x).std())
+
+
+@pytest.mark.parametrize(("n_colors", "expected"), [(1, 0.3), (4, 0.15), (16, 0.075), (64, 0.0375), (256, 0.01875)])
+def test_color_std(n_colors: int, expected: float) -> None:
+    assert diffusion.color_std(torch.tensor(n_colors / 256)).item() == pytest.approx(expected)
+
+
+def test_loss_is_zero_for_the_right_answer_and_scaled_by_the_deviation(scheduler: DDPMScheduler) -> None:
+    x, noise = torch.rand(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    deviation = torch.full((2, 1, 4, 4), 0.5)
+    assert diffusion.loss(x, x, noise, scheduler, deviation) == 0
+    torch.testing.assert_close(diffusion.loss(x + 0.5, x, noise, scheduler, deviation), torch.tensor(1.0))
+    epsilon = DDPMScheduler(prediction_type="epsilon")
+    assert diffusion.loss(noise, x, noise, epsilon) == 0
+
+
+SUPER27 = [999, 991, 982, 974, 966, 958, 950, 941, 933, 925, 916, 908, 900, 899, 874, 850, 825, 800, 799]
+SUPER27 += [700, 600, 500, 400, 300, 200, 100, 0]
+
+
+@pytest.mark.parametrize(
+    ("solver", "options", "steps"),
+    [
+        (
+            DDPMScheduler,
+            {"thresholding": True, "dynamic_thresholding_ratio": 0.95, "sample_max_value": 1.0},
+            SUPER27,
+        ),
+        (DDIMScheduler, {"timestep_spacing": "trailing"}, 8),
+        (DDIMScheduler, {"timestep_spacing": "trailing"}, 1),
+    ],
+)
+def test_sampling_a_known_image_gives_it_back(
+    scheduler: DDPMScheduler, solver: type, options: dict, steps: list[int] | int
+) -> None:
+    x = torch.rand(2, 3, 8, 8) * 2 - 1
+    visited: list[int] = []
+
+    def denoise(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        visited.append(int(t))
+        return x
+
+    how = {"timesteps": steps} if isinstance(steps, list) else {"num_inference_steps": steps}
+    generator = torch.Generator().manual_seed(0)
+    out = diffusion.sample(denoise, torch.randn(x.shape), scheduler, generator, solver=solver, options=options, **how)
+    torch.testing.assert_close(out, x, atol=1e-5, rtol=0)
+    assert visited == (steps if isinstance(steps, list) else visited)
+    assert visited[0] == 999
+    assert len(visited) == (len(steps) if isinstance(steps, list) else steps)
+
+
+def test_draws_of_one_image_do_not_depend_on_the_batch(scheduler: DDPMScheduler) -> None:
+    def sample(seeds: list[int]) -> torch.Tensor:
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        noise = torch.stack([torch.randn(3, 8, 8, generator=g) for g in generators])
+        return diffusion.sample(
+            lambda x_t, t: 0.5 * x_t,
+            noise,
+            scheduler,
+            generators,
+            solver=DDPMScheduler,
+            timesteps=[999, 500, 100],
+        )
+
+    torch.testing.assert_close(sample([1, 2])[1], sample([2])[0])
