@@ -1,0 +1,140 @@
+"""What happens beside training: averaged weights, pictures, progress."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.loggers import WandbLogger
+from torch import Tensor
+
+from . import figures
+from .dequantizer import Dequantizer
+
+
+log = logging.getLogger(__name__)
+
+
+class EMA(Callback):
+    """Exponential moving average of the trained weights, used for validation and release.
+
+    The rate warms up: `min(decay, (1 + n) / (10 + n))` after n steps. Saved in checkpoints under `ema`.
+
+    Args:
+        decay: weight of the past.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        self.decay = decay
+        self.average: dict[str, Tensor] = {}
+        self.steps = 0
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start from the present weights, or go on from a checkpoint's average."""
+        weights = _trained(pl_module)
+        self.average = {k: self.average.get(k, v).detach().clone().to(v) for k, v in weights.items()}
+        self.steps = trainer.global_step
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        """Move the average towards the weights after each optimizer step."""
+        if trainer.global_step == self.steps:
+            return
+        self.steps = trainer.global_step
+        rate = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
+        torch._foreach_lerp_(list(self.average.values()), list(_trained(pl_module).values()), rate)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Validate the average."""
+        self._swap(pl_module)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Go on training the weights."""
+        self._swap(pl_module)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave the module with the average, for release."""
+        self._swap(pl_module)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the average."""
+        checkpoint["ema"] = self.average
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take up the average."""
+        self.average = checkpoint["ema"]
+
+    def _swap(self, pl_module: L.LightningModule) -> None:
+        if not self.average:
+            return
+        for name, value in _trained(pl_module).items():
+            value.data, self.average[name] = self.average[name], value.data
+
+
+class Pictures(Callback):
+    """A labelled grid at each validation: quantized | texture | output | truth.
+
+    Args:
+        folder: where the PNGs go.
+        rows: photos shown.
+    """
+
+    def __init__(self, folder: str, rows: int = 4) -> None:
+        self.folder = Path(folder)
+        self.rows = rows
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw the first batch."""
+        if batch_idx or trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        condition = batch["condition"][: self.rows]
+        columns = {
+            "quantized": condition[:, :3],
+            "texture": condition[:, 3:5].mean(1, keepdim=True).expand(-1, 3, -1, -1),
+            "output": outputs[: self.rows],
+            "truth": batch["target"][: self.rows],
+        }
+        picture = figures.grid(columns)
+        figures.save(picture, self.folder / f"step_{trainer.global_step:06d}.png")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("val/grid", [picture], step=trainer.global_step)
+
+
+class Progress(RichProgressBar):
+    """Rate, time left, loss and validation PSNR beside the input's; a log line at each validation."""
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        """What stands behind the bar."""
+        metrics = trainer.callback_metrics
+        shown = {"loss": f"{metrics['train/loss']:.3f}"} if "train/loss" in metrics else {}
+        if "val/psnr" in metrics:
+            shown["val"] = f"{metrics['val/psnr']:.2f} dB, input {metrics['val/psnr_input']:.2f} dB"
+        return shown
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave a line in the log."""
+        super().on_validation_end(trainer, pl_module)
+        metrics = trainer.callback_metrics
+        log.info(
+            "step %d: validation PSNR %.2f dB, input %.2f dB, gain %+.2f dB",
+            trainer.global_step,
+            *(metrics[f"val/{key}"].item() for key in ("psnr", "psnr_input", "gain")),
+        )
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return "Training  "
+
+
+def _trained(pl_module: L.LightningModule) -> dict[str, torch.nn.Parameter]:
+    assert isinstance(pl_module, Dequantizer)
+    return dict(pl_module.trained.named_parameters())

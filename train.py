@@ -1,0 +1,72 @@
+"""Train a variant, or the prior: `python train.py variant=T`, `python train.py -m variant=L,G,T`."""
+
+import logging
+from pathlib import Path
+
+import hydra
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from dequant import InputError
+from dequant.doors import one_sentence, run
+
+log = logging.getLogger(__name__)
+
+
+def checkpoint_to_resume(cfg: DictConfig) -> Path | None:
+    """The checkpoint that `ckpt_path` names; `last` is the newest of the runs of this name."""
+    if cfg.ckpt_path is None:
+        return None
+    if cfg.ckpt_path == "last":
+        runs = Path(cfg.run_dir).parent
+        found = sorted(runs.glob("*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            raise InputError(
+                f"There is no run of {cfg.name} in {runs} to go on with: start one without ckpt_path=last."
+            )
+        return found[-1]
+    path = Path(cfg.ckpt_path)
+    if not path.is_file():
+        raise InputError(f"There is no checkpoint {path}: give the path of a .ckpt, or ckpt_path=last.")
+    return path
+
+
+def train(cfg: DictConfig) -> float | None:
+    """Compose, fit, save weights for release; returns the optimized metric."""
+    L.seed_everything(cfg.seed, verbose=False)
+    torch.set_float32_matmul_precision("high")
+    checkpoint = checkpoint_to_resume(cfg)
+    if checkpoint is not None:
+        cfg.run_dir = str(checkpoint.parents[1])
+        log.info("going on with %s", checkpoint)
+    model, data = instantiate(cfg.model), instantiate(cfg.data)
+    if cfg.init_weights is not None:
+        model.load_weights(cfg.init_weights)
+    trainer: L.Trainer = instantiate(
+        cfg.trainer, logger=instantiate(cfg.logger), callbacks=list(instantiate(cfg.callbacks).values())
+    )
+    trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+    weights = Path(cfg.run_dir) / "weights"
+    model.save_pretrained(weights)
+    metrics = trainer.callback_metrics
+    if "val/psnr" in metrics:
+        log.info(
+            "validation PSNR %.2f dB, of the input %.2f dB: %+.2f dB; weights in %s",
+            *(metrics[f"val/{key}"].item() for key in ("psnr", "psnr_input", "gain")),
+            weights,
+        )
+    value = metrics.get(cfg.optimized_metric)
+    return None if value is None else value.item()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(cfg: DictConfig) -> float | None:
+    """Hydra's entry."""
+    with one_sentence():
+        return train(cfg)
+
+
+if __name__ == "__main__":
+    run(main)
