@@ -1,0 +1,283 @@
+"""The 7 channels that condition the network, for palettes and patches, given or drawn at random for training.
+
+Channels, in the order of the authors' released weights: 0-2 quantized RGB; 3-4 texture along rows, then along
+columns; 5 colour level N / 256, which is 1 where the true colour is given and 1/256 inside a patch; 6 texture
+indicator. Texture is 0 wherever its indicator is 0.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dequant import InputError, patches
+from dequant.color import check_rgb, gray_uint8, shift_hsv
+from dequant.diffusion import QUANTIZATION_RMSE
+from dequant.palette import MAX_COLORS, quantize
+
+PALETTE_PATCH_SHARE = 0.1
+"""Share of random patches drawn from the regions of a palette, not from segments (authors' released code)."""
+
+
+def for_palette(quantized_rgb: Tensor, n_colors: int, texture: Tensor | None) -> Tensor:
+    """Condition on a quantized image, whatever its palette.
+
+    Args:
+        quantized_rgb: (3, H, W) in [0, 1].
+        n_colors: colours asked of the quantizer, 1 to 256, even if the image has fewer.
+        texture: (2, H, W) in [0, 1] from `dequant.texture`, or None to leave the texture to the network.
+
+    Returns:
+        (7, H, W) float32 in [0, 1].
+
+    Raises:
+        InputError: a shape or the number of colours is wrong.
+    """
+    _check_photo(quantized_rgb)
+    if not 1 <= n_colors <= MAX_COLORS:
+        raise InputError(f"A palette of {n_colors} colours is not possible: ask for 1 to {MAX_COLORS}.")
+    level = quantized_rgb.new_full(quantized_rgb.shape[1:], n_colors / MAX_COLORS)
+    return _stack(quantized_rgb, texture, level, torch.ones_like(level))
+
+
+def for_patch(rgb: Tensor, mask: Tensor, color: Tensor, texture: Tensor | None, keep_inside: bool = True) -> Tensor:
+    """Condition on a photo in which one patch is replaced by one colour (paper, section 3, "inpainting").
+
+    Args:
+        rgb: the photo, (3, H, W) in [0, 1].
+        mask: (H, W) bool, True inside the patch.
+        color: (3,) in [0, 1].
+        texture: (2, H, W) in [0, 1] from `dequant.texture`, or None for no texture anywhere.
+        keep_inside: False removes the texture inside the patch and leaves it outside.
+
+    Returns:
+        (7, H, W) float32 in [0, 1].
+
+    Raises:
+        InputError: a shape is wrong or the mask is not boolean.
+    """
+    _check_photo(rgb)
+    _check_mask(mask, rgb)
+    if color.shape != (3,):
+        raise InputError(f"A tensor of shape {tuple(color.shape)} is not a colour: give 3 values in [0, 1].")
+    filled = torch.where(mask, color.to(rgb)[:, None, None], rgb)
+    level = torch.where(mask, 1 / MAX_COLORS, 1.0).to(rgb)
+    return _stack(filled, texture, level, torch.ones_like(level) if keep_inside else (~mask).to(rgb))
+
+
+def mean_color(rgb: Tensor, mask: Tensor) -> Tensor:
+    """Mean colour of the support of a patch, in 8 bits and rounded down as in the authors' released code.
+
+    Args:
+        rgb: (3, H, W) in [0, 1].
+        mask: (H, W) bool with at least one True.
+
+    Returns:
+        (3,) float32, multiples of 1/255 in [0, 1].
+
+    Raises:
+        InputError: a shape is wrong, or the mask is not boolean or is empty.
+    """
+    _check_photo(rgb)
+    _check_mask(mask, rgb)
+    if not mask.any():
+        raise InputError("An empty patch has no mean colour: mark at least one pixel.")
+    return rgb[:, mask].double().mul(255).round().mean(dim=1).floor().div(255).float()
+
+
+def random_mask(rgb: Tensor, rng: np.random.Generator) -> Tensor:
+    """Draw a patch to recolour: segments of the photo, or one time in ten regions of a palette of 4 to 32.
+
+    Args:
+        rgb: (3, H, W) in [0, 1].
+        rng: source of randomness.
+
+    Returns:
+        mask (H, W) bool, 4-connected, neither empty nor full, about `patches.PATCH_SHARE` of it on average.
+
+    Raises:
+        InputError: `rgb` is not a photo of at least two pixels.
+    """
+    if rng.random() < PALETTE_PATCH_SHARE:
+        labels = patches.components(quantize(rgb, int(2 ** rng.integers(2, 6))).indices)
+    else:
+        labels = patches.random_segmentation(rgb, rng)
+    return patches.random_patch(labels, rng)
+
+
+@dataclass(frozen=True)
+class RandomTraining:
+    """Draw a training example from a photo: dequantization or patch recolouring, with or without texture.
+
+    The photo is augmented first, so the condition and the target both come from the augmented photo. The
+    defaults are those of the authors' released code, except that its palettes have 2^0 to 2^7 colours and
+    those of the paper (section 3), as here, 2^2 to 2^7.
+
+    Attributes:
+        texture_map: (3, H, W) -> (2, H, W), one of `dequant.texture`; it makes the variant L, G or T.
+        patch_share: share of examples that recolour a patch instead of dequantizing a photo.
+        texture_dropout: share of examples without texture, be it in the whole photo or inside the patch.
+        gray_share: share of photos made grey.
+        saturation_share: share of photos whose saturation is changed.
+        saturation: range of the factor by which it is changed.
+        min_colors: size of the smallest palette, a power of two.
+        max_colors: size of the largest, a power of two. The probability falls linearly over the powers of
+            two, from the smallest palette to the largest, which is a third as likely.
+    """
+
+    texture_map: Callable[[Tensor], Tensor]
+    patch_share: float = 0.5
+    texture_dropout: float = 0.65
+    gray_share: float = 0.1
+    saturation_share: float = 0.1
+    saturation: tuple[float, float] = (0.0, 2.0)
+    min_colors: int = 4
+    max_colors: int = 128
+
+    def __post_init__(self) -> None:
+        """Refuse impossible settings with an `InputError`."""
+        powers = {2**exponent for exponent in range(9)}
+        if not {self.min_colors, self.max_colors} <= powers or self.min_colors > self.max_colors:
+            raise InputError(
+                f"Palettes of {self.min_colors} to {self.max_colors} colours cannot be drawn: "
+                "give two powers of two from 1 to 256, the smaller one first."
+            )
+        _check_probability("patch_share", self.patch_share)
+        _check_probability("texture_dropout", self.texture_dropout)
+        _check_probability("gray_share", self.gray_share)
+        _check_probability("saturation_share", self.saturation_share)
+        _check_probability("gray_share + saturation_share", self.gray_share + self.saturation_share)
+
+    def __call__(self, rgb: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Draw one example.
+
+        Args:
+            rgb: (3, H, W) in [0, 1].
+            rng: source of randomness.
+
+        Returns:
+            "condition" (7, H, W) and "target" (3, H, W), float32 in [0, 1].
+        """
+        _check_photo(rgb)
+        target = self.augment(rgb, rng)
+        with_texture = rng.random() >= self.texture_dropout
+        if rng.random() < self.patch_share:
+            mask = random_mask(target, rng)
+            color, texture = mean_color(target, mask), self.texture_map(target)
+            condition = for_patch(target, mask, color, texture, keep_inside=with_texture)
+        else:
+            n_colors = self.random_n_colors(rng)
+            texture_or_none = self.texture_map(target) if with_texture else None
+            condition = for_palette(quantize(target, n_colors).rgb, n_colors, texture_or_none)
+        return {"condition": condition, "target": target}
+
+    def augment(self, rgb: Tensor, rng: np.random.Generator) -> Tensor:
+        """Make the photo grey, change its saturation or, most often, return it: (3, H, W) -> (3, H, W)."""
+        draw = rng.random()
+        if draw >= self.gray_share + self.saturation_share:
+            return rgb
+        if draw < self.gray_share:
+            return gray_uint8(rgb).to(rgb).div(255).repeat(3, 1, 1)
+        return shift_hsv(rgb, 0, rng.uniform(*self.saturation), 1)
+
+    def random_n_colors(self, rng: np.random.Generator) -> int:
+        """Draw the size of a palette, a power of two."""
+        exponents = np.arange(self.min_colors.bit_length() - 1, self.max_colors.bit_length())
+        weights = np.linspace(3, 1, len(exponents))
+        return int(2 ** rng.choice(exponents, p=weights / weights.sum()))
+
+
+@dataclass(frozen=True)
+class RandomDegradation:
+    """Draw a training example for a small base: a photo made blurred, noisy or both, and the photo itself.
+
+    This stands in for the billions of images seen by the paper's frozen super-resolution base, DeepFloyd IF
+    stage II (section 3). There is no texture. The colour level tells the size of the error: it is that of a
+    quantized image just as far from its photo, N / 256 where the error is `QUANTIZATION_RMSE / sqrt(N)`.
+
+    Attributes:
+        resize_share: share of photos reduced and enlarged again (bicubic, antialiased).
+        scale: range of the factor by which they are reduced.
+        noise_share: share of photos with Gaussian noise. No photo stays intact: the two shares add up to at
+            least 1, and what exceeds 1 is the share of photos with both.
+        max_sigma: largest standard deviation of the noise, where photos range from 0 to 1.
+        level_jitter: range of the log-uniform factor by which the error is misjudged.
+    """
+
+    resize_share: float = 0.75
+    scale: tuple[float, float] = (1.33, 4.0)
+    noise_share: float = 0.5
+    max_sigma: float = 0.05
+    level_jitter: tuple[float, float] = (0.7, 1.4)
+
+    def __post_init__(self) -> None:
+        """Refuse impossible settings with an `InputError`."""
+        _check_probability("resize_share", self.resize_share)
+        _check_probability("noise_share", self.noise_share)
+        if self.resize_share + self.noise_share < 1:
+            raise InputError(
+                f"With resize_share = {self.resize_share} and noise_share = {self.noise_share} some photos "
+                "would stay intact: let the two add up to at least 1."
+            )
+
+    def __call__(self, rgb: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Draw one example; arguments and result as in `RandomTraining`."""
+        _check_photo(rgb)
+        degraded = self.degrade(rgb, rng)
+        rmse = 2 * (degraded - rgb).square().mean().sqrt().item()
+        misjudged = rmse * math.exp(rng.uniform(*np.log(self.level_jitter)))
+        n_colors = (QUANTIZATION_RMSE / max(misjudged, 1e-6)) ** 2
+        level = rgb.new_full(rgb.shape[1:], min(max(n_colors, 1), MAX_COLORS) / MAX_COLORS)
+        return {"condition": _stack(degraded, None, level, torch.zeros_like(level)), "target": rgb}
+
+    def degrade(self, rgb: Tensor, rng: np.random.Generator) -> Tensor:
+        """Blur the photo, add noise to it, or both: (3, H, W) -> (3, H, W), clamped to [0, 1]."""
+        draw = rng.random()
+        size = list(rgb.shape[1:])
+        degraded = rgb
+        if draw < self.resize_share:
+            scale = rng.uniform(*self.scale)
+            degraded = _resize(_resize(degraded, [max(1, round(side / scale)) for side in size]), size)
+        if draw >= 1 - self.noise_share:
+            noise = torch.from_numpy(rng.standard_normal(tuple(rgb.shape), dtype=np.float32)).to(rgb)
+            degraded = degraded + rng.uniform(0, self.max_sigma) * noise
+        return degraded.clamp(0, 1)
+
+
+def _stack(rgb: Tensor, texture: Tensor | None, level: Tensor, indicator: Tensor) -> Tensor:
+    """The 7 channels, from (3, H, W), (2, H, W) or None, and twice (H, W); texture where indicator is 1."""
+    if texture is None:
+        texture, indicator = rgb.new_zeros(2, *level.shape), torch.zeros_like(level)
+    if texture.shape != (2, *level.shape):
+        raise InputError(
+            f"A texture of shape {tuple(texture.shape)} does not fit: give {(2, *level.shape)}, "
+            "one channel along rows and one along columns."
+        )
+    return torch.cat((rgb, texture.to(rgb) * indicator, level[None], indicator[None])).float()
+
+
+def _resize(rgb: Tensor, size: list[int]) -> Tensor:
+    return F.interpolate(rgb[None], size=size, mode="bicubic", antialias=True)[0]
+
+
+def _check_photo(rgb: Tensor) -> None:
+    check_rgb(rgb)
+    if rgb.ndim != 3:
+        raise InputError(f"A shape of {tuple(rgb.shape)} is a batch: give one photo (3, H, W) at a time.")
+
+
+def _check_mask(mask: Tensor, rgb: Tensor) -> None:
+    if mask.dtype != torch.bool or mask.shape != rgb.shape[1:]:
+        raise InputError(
+            f"A {mask.dtype} mask of shape {tuple(mask.shape)} does not fit: "
+            f"give a boolean mask of shape {tuple(rgb.shape[1:])}, True inside the patch."
+        )
+
+
+def _check_probability(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise InputError(f"{name} = {value} is not a probability: give a number from 0 to 1.")
