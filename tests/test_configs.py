@@ -1,0 +1,57 @@
+"""Every configuration composes and instantiates."""
+
+from pathlib import Path
+
+import lightning as L
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from dequant.dequantizer import Dequantizer
+
+CONF = Path(__file__).parents[1] / "conf"
+GROUPS = {group.name: sorted(path.stem for path in group.glob("*.yaml")) for group in CONF.iterdir() if group.is_dir()}
+NEEDED = {
+    "data=folder": ["data.root=photos"],
+    "data=shards": ["data.shards=photos"],
+    "experiment=small_prior": ["data.shards=photos"],
+    "experiment=small_control": ["data.shards=photos"],
+}
+TINY_BASE = ["base=small_init", "base.unet.block_out_channels=[8,16]", "base.unet.norm_num_groups=4"]
+
+
+def load(config: str, tmp_path: Path, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose(config, [*overrides, f"run_dir={tmp_path}"], return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    return cfg
+
+
+def options(*groups: str) -> list[str]:
+    return [f"{group}={name}" for group in groups for name in GROUPS.get(group, [])]
+
+
+@pytest.mark.parametrize(
+    "option",
+    options("variant", "condition", "data", "sampler", "model", "callbacks", "logger", "trainer", "experiment"),
+)
+def test_train(option: str, tmp_path: Path) -> None:
+    cfg = load("train", tmp_path, *([] if "prior" in option else TINY_BASE), option, *NEEDED.get(option, []))
+    assert isinstance(instantiate(cfg.model), Dequantizer)
+    instantiate(cfg.data)
+    logger, callbacks = instantiate(cfg.logger), list(instantiate(cfg.callbacks).values())
+    assert isinstance(instantiate(cfg.trainer, logger=logger, callbacks=callbacks), L.Trainer)
+
+
+@pytest.mark.parametrize("option", options("eval", "variant", "sampler", "data"))
+def test_evaluate(option: str, tmp_path: Path) -> None:
+    cfg = load("evaluate", tmp_path, *TINY_BASE, option, *NEEDED.get(option, []))
+    assert isinstance(instantiate(cfg.model, optimizer=None, lr_schedule=None), Dequantizer)
+    instantiate(cfg.data)
+
+
+def test_bundled_base_loads(tmp_path: Path) -> None:
+    cfg = load("train", tmp_path)
+    assert instantiate(cfg.model).base.multiple == 16
