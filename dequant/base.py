@@ -13,8 +13,7 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import InputError, diffusion
-
+from dequant import InputError, diffusion
 
 Residuals = tuple[tuple[Tensor, ...], Tensor]
 """What a control encoder adds: one tensor per skip connection, and one after the middle block."""

@@ -10,9 +10,8 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
-from . import figures
-from .dequantizer import Dequantizer
-
+from dequant import figures
+from dequant.dequantizer import Dequantizer
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """The control encoder: a trainable copy of the base's encoder half that reads the condition."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -9,8 +10,10 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import InputError
+
 if TYPE_CHECKING:
-    from .base import DiffusionBase
+    from dequant.base import DiffusionBase
 
 CONDITION_CHANNELS = 7
 
@@ -99,6 +102,21 @@ class ControlEncoder(ModelMixin, ConfigMixin):
             ],
             dim=1,
         ).contiguous(memory_format=torch.channels_last)
+
+
+def bundled(variant: str) -> str:
+    """Folder of the encoder of a variant that comes with the package.
+
+    Raises:
+        InputError: there is none.
+    """
+    folder = Path(__file__).parent / "weights" / f"small_{variant}"
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"No weights of variant {variant!r} are bundled: train them with train.py variant={variant} and give "
+            "their folder or checkpoint with ckpt_path=PATH."
+        )
+    return str(folder)
 
 
 def _zero_conv(channels: int) -> nn.Conv2d:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import InputError, metrics
-from .base import DiffusionBase, half_precision
-from .control import ControlEncoder
-from .diffusion import loss
+from dequant import InputError, metrics
+from dequant.base import DiffusionBase, half_precision
+from dequant.control import ControlEncoder
+from dequant.diffusion import loss
 
 Batch = dict[str, Tensor]
 
@@ -124,6 +124,8 @@ class Dequantizer(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer over the trained part, with its schedule stepped every batch."""
+        if self.optimizer is None:
+            raise InputError("This model was made without an optimizer: it samples, but cannot be trained.")
         optimizer = self.optimizer(self.trained.parameters())
         if self.lr_schedule is None:
             return optimizer
@@ -165,7 +167,7 @@ class Dequantizer(L.LightningModule):
         self.trained.load_state_dict(weights)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the trained part as float16 safetensors that `load_weights` or `DiffusionBase.from_pretrained` reads."""
+        """Write the trained part, float16: for `load_weights` (encoder) or `DiffusionBase.from_pretrained` (prior)."""
         if self.control is None:
             self.base.save_pretrained(folder)
         else:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from hydra.errors import HydraException, InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
-from . import InputError
+from dequant import InputError
 
 
 @contextmanager

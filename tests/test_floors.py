@@ -20,18 +20,22 @@ FLOORS = {
     },
     1: {"condition", "base", "control", "images", "sources", "data", "shards"},
     2: {"dequantizer"},
-    3: {"evaluation", "protocols", "baselines", "figures", "callbacks"},
+    3: {"protocols", "measurements", "evaluation", "baselines", "figures", "callbacks"},
     4: {"doors"},
 }
 WITHIN_FLOOR = {
     "color": {"color_8bit"},
-    "palette": {"color", "matching", "palette_files"},
-    "metrics": {"palette", "color", "texture"},
+    "matching": {"color"},
+    "palette_files": {"color"},
     "texture": {"color"},
-    "condition": {"patches"},
-    "data": {"condition", "images", "sources"},
+    "patches": {"color"},
+    "palette": {"color", "matching", "palette_files"},
+    "metrics": {"color", "palette", "texture"},
     "sources": {"images"},
-    "shards": {"images", "sources"},
+    "data": {"condition", "images", "sources"},
+    "shards": {"sources"},
+    "evaluation": {"measurements", "protocols"},
+    "callbacks": {"figures"},
 }
 
 
