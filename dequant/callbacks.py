@@ -36,6 +36,7 @@ class EMA(Callback):
         self.average = {k: self.average.get(k, v).detach().clone().to(v) for k, v in weights.items()}
         self.steps = trainer.global_step
 
+    @torch.no_grad()
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Move the average towards the weights after each optimizer step."""
         if trainer.global_step == self.steps:
@@ -64,11 +65,14 @@ class EMA(Callback):
         """Take up the average."""
         self.average = checkpoint["ema"]
 
+    @torch.no_grad()
     def _swap(self, pl_module: L.LightningModule) -> None:
         if not self.average:
             return
         for name, value in _trained(pl_module).items():
-            value.data, self.average[name] = self.average[name], value.data
+            weights = value.clone()
+            value.copy_(self.average[name])
+            self.average[name].copy_(weights)
 
 
 class Pictures(Callback):

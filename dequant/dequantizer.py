@@ -84,18 +84,19 @@ class Dequantizer(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """PSNR and SSIM of the output, and PSNR of the quantized input, against the photo; returns the output."""
-        output = self.sample(
-            batch["condition"], [torch.Generator().manual_seed(i) for i in range(len(batch["target"]))]
+        generators = [torch.Generator().manual_seed(i) for i in range(len(batch["target"]))]
+        output, quantized, target = (
+            self.sample(batch["condition"], generators),
+            batch["condition"][:, :3],
+            batch["target"],
         )
-        quantized = batch["condition"][:, :3]
-        psnr, psnr_input = metrics.psnr(output, batch["target"]), metrics.psnr(quantized, batch["target"])
-        values = {
-            "val/psnr": psnr.mean(),
-            "val/psnr_input": psnr_input.mean(),
-            "val/gain": (psnr - psnr_input).mean(),
-            "val/ssim": metrics.ssim(output, batch["target"]).mean(),
-        }
-        self.log_dict(values, prog_bar=True, batch_size=len(output), sync_dist=True)
+        with torch.autocast(self.device.type, enabled=False):
+            psnr, psnr_input = metrics.psnr(output, target), metrics.psnr(quantized, target)
+            ssim = metrics.ssim(output, target)
+        values = {"psnr": psnr, "psnr_input": psnr_input, "gain": psnr - psnr_input, "ssim": ssim}
+        self.log_dict(
+            {f"val/{name}": value.mean() for name, value in values.items()}, batch_size=len(output), sync_dist=True
+        )
         return output
 
     @torch.no_grad()
@@ -120,7 +121,7 @@ class Dequantizer(L.LightningModule):
             return self.denoise(x_t, t.expand(len(x_t)), padded)[0]
 
         z = self.sampler(denoise, noise, self.base.scheduler, generator)
-        return self.base.decode(z)[..., :height, :width]
+        return self.base.decode(z.float())[..., :height, :width]
 
     def configure_optimizers(self) -> Any:
         """The optimizer over the trained part, with its schedule stepped every batch."""
