@@ -53,6 +53,7 @@ class Dequantizer(L.LightningModule):
         self.seed = seed
         self.strict_loading = False
         self.to(memory_format=torch.channels_last)
+        self.train()
 
     @property
     def trained(self) -> nn.Module:
