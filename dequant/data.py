@@ -170,6 +170,7 @@ class ImageData(LightningDataModule):
         weights: sampling weights, {part of a key: relative weight}; a photo that none applies to weighs 1.
         val_n_colors: number of colours of the palettes in evaluation batches.
         texture_map: texture of the evaluation batches; None lets `condition` draw them, always the same.
+        val_size: side of the squares in evaluation batches; None takes `size`.
         eval_split: split of the test loader.
         max_val: at most so many photos in each evaluation set, evenly spread; None takes all.
 
@@ -190,14 +191,16 @@ class ImageData(LightningDataModule):
         weights: Mapping[str, float] | None = None,
         val_n_colors: int = 16,
         texture_map: TextureMap | None = None,
+        val_size: int | None = None,
         eval_split: str = "test",
         max_val: int | None = None,
     ) -> None:
         super().__init__()
         if (root is None) == (shards is None):
             raise InputError("Give exactly one of root (a folder of photos) and shards (a folder of shards).")
-        smallest = {"size": 1, "batch_size": 1, "num_workers": 0, "seed": 0, "max_val": 1}
-        given = (size, batch_size, num_workers, seed, 1 if max_val is None else max_val)
+        val_size = size if val_size is None else val_size
+        smallest = {"size": 1, "val_size": 1, "batch_size": 1, "num_workers": 0, "seed": 0, "max_val": 1}
+        given = (size, val_size, batch_size, num_workers, seed, 1 if max_val is None else max_val)
         for (name, least), value in zip(smallest.items(), given, strict=True):
             if value < least:
                 raise InputError(f"{name} is {value}: it must be at least {least}.")
@@ -205,7 +208,7 @@ class ImageData(LightningDataModule):
         self.num_workers, self.weights = num_workers, weights
         self.root, self.shards = root, shards
         self.val_n_colors, self.texture_map = val_n_colors, texture_map
-        self.eval_split, self.max_val = eval_split, max_val
+        self.val_size, self.eval_split, self.max_val = val_size, eval_split, max_val
         self._in_use: dict[str, Photos] = {}
 
     @cached_property
@@ -256,12 +259,12 @@ class ImageData(LightningDataModule):
 
     def _usable(self, split: str) -> Photos:
         if split not in self._in_use:
-            self._in_use[split] = Photos(self.source, split, self.size)
+            self._in_use[split] = Photos(self.source, split, self.size if split == "train" else self.val_size)
         return self._in_use[split]
 
     def _evaluation_set(self, split: str) -> EvaluationSet:
         photos, palette = self._usable(split), (self.val_n_colors, self.texture_map)
-        return EvaluationSet(photos, self.condition, self.size, self.seed, self.max_val, *palette)
+        return EvaluationSet(photos, self.condition, self.val_size, self.seed, self.max_val, *palette)
 
     def _loader(self, dataset: Dataset[Sample], sampler: StreamSampler | None = None) -> DataLoader[Sample]:
         return DataLoader(
