@@ -121,8 +121,8 @@ def bundled(variant: str) -> str:
 
 def _zero_conv(channels: int) -> nn.Conv2d:
     conv = nn.Conv2d(channels, channels, 1)
-    nn.init.zeros_(conv.weight)
-    nn.init.zeros_(conv.bias)
+    for parameter in conv.parameters():
+        nn.init.zeros_(parameter)
     return conv
 
 

@@ -5,8 +5,11 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import torch
 from hydra.errors import HydraException, InstantiationException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dequant import InputError
@@ -35,6 +38,30 @@ def run(main: Callable[[], object]) -> None:
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
     with one_sentence():
         main()
+
+
+def plain(config: Any) -> Any:
+    """Dictionaries and lists in place of configuration nodes; other values, and interpolations, stay."""
+    return OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
+
+
+def process(device: str | None) -> tuple[torch.device, int, int]:
+    """The device, rank and number of processes of this one, as torchrun says in the environment.
+
+    Args:
+        device: such as cpu or cuda:1; None takes a GPU, that of the local rank, where there is one.
+
+    Raises:
+        InputError: there is no such device.
+    """
+    rank, world_size, local = (
+        int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+    )
+    name = device or (f"cuda:{local}" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device, rank, world_size
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise InputError(f"There is no device {name!r} here: choose cpu, or cuda on a machine with a GPU.") from None
 
 
 def _cause(error: BaseException | None) -> str | None:

@@ -1,7 +1,8 @@
 """Pictures: labelled grids, and curves drawn from results/*.csv."""
 
+import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,50 @@ def grid(columns: Mapping[str, Tensor], rows: list[str] | None = None, min_width
     for j, row in enumerate(rows or []):
         draw.text((4, LABEL_HEIGHT + j * (height + GAP) + height / 2), row, "black", _font(), anchor="lm")
     return canvas
+
+
+def curves(
+    panels: Mapping[str, Mapping[tuple[str, ...], Sequence[tuple[float, float, float]]]],
+    x_label: str,
+    log: bool = False,
+    share_y: bool = False,
+) -> Image.Image:
+    """Panels of curves with bands of one standard error.
+
+    Args:
+        panels: title -> line -> points (x, mean, standard error). The first part of a line's key is its colour,
+            the second, if there is one, its dashes.
+        x_label: what stands below each panel.
+        log: whether x is on a scale of powers of two, with a tick at each point.
+        share_y: whether all panels have one vertical scale.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
+    from matplotlib.figure import Figure
+
+    across = min(len(panels), 3)
+    down = -(-len(panels) // across)
+    figure = Figure(figsize=(4.2 * across, 3.4 * down), dpi=110, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    keys = [key for lines in panels.values() for key in lines]
+    colors = {part: f"C{i}" for i, part in enumerate(dict.fromkeys(key[0] for key in keys))}
+    dashes = dict(zip(dict.fromkeys(key[1:] for key in keys), itertools.cycle(("-", "--", ":", "-.")), strict=False))
+    named = {}
+    for number, (title, lines) in enumerate(panels.items()):
+        scale = {"sharey": figure.axes[0]} if share_y and number else {}
+        axes = figure.add_subplot(down, across, number + 1, title=title, xlabel=x_label, **scale)
+        for key, points in lines.items():
+            x, mean, stderr = np.array(points).T
+            color, label = colors[key[0]], ", ".join(part for part in key if part)
+            (named[label],) = axes.plot(x, mean, dashes[key[1:]], color=color, marker="o", markersize=3)
+            axes.fill_between(x, mean - stderr, mean + stderr, color=color, alpha=0.2, linewidth=0)
+        if log:
+            ticks = sorted({point[0] for points in lines.values() for point in points})
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
+        axes.grid(alpha=0.3)
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def save(picture: Image.Image, path: Path) -> None:

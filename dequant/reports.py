@@ -1,0 +1,224 @@
+"""What an evaluation leaves behind: tables beside the paper's values, CSV files, grids of pictures and curves."""
+
+import io
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from dequant import figures
+from dequant.measurements import Row, read_csv, whole_file, write_csv
+from dequant.methods import IDENTITY
+from dequant.paper import published
+from dequant.protocols import LABELS, TEXTURES
+
+CELL = ("protocol", "paper_item", "variant", *LABELS, "metric", "sampler", "dataset", "size")
+"""What tells the rows of a results file apart."""
+COLUMNS = (
+    *CELL[:-3],
+    *("mean", "stderr", "n", "paper", "sampler", "weights", "dataset", "size"),
+    *("command", "commit", "hardware", "torch", "date"),
+)
+
+METRICS = {
+    "psnr": ("PSNR", 2),
+    "ssim": ("SSIM", 3),
+    "ciede2000": ("CIEDE2000", 2),
+    "palette_psnr": ("palette PSNR", 2),
+    "palette_ssim": ("palette SSIM", 3),
+    "texture_correlation": ("gradient corr.", 3),
+    "gradient_f1": ("edge F1", 3),
+    "colorfulness": ("colourfulness", 1),
+}
+"""Name in tables and number of decimals."""
+HEADINGS = {"n_colors": "palette", "strength": "HSV shift"}
+WIDTH = 160
+"""Characters in a line where the output is no terminal."""
+VARIANTS = ("T", "G", "L", "L_post")
+"""The order of the paper's tables; others follow and the identity is last."""
+
+
+def cells(summary: Iterable[Mapping[str, Any]], variant: str, about: Mapping[str, Any]) -> list[Row]:
+    """Rows of a results file, with the paper's values.
+
+    Args:
+        summary: from `evaluation.summarize`.
+        variant: the one that was evaluated; sampler and weights stand in its rows only.
+        about: the other columns.
+    """
+    rows = []
+    for cell in summary:
+        value = published(cell)
+        numbers = {"mean": f"{cell['mean']:.6g}", "stderr": f"{cell['stderr']:.3g}"}
+        row = {**about, **cell, **numbers, "paper": "" if value is None else value}
+        if cell["variant"] != variant:
+            row |= {"sampler": "", "weights": ""}
+        rows.append({column: str(row[column]) for column in COLUMNS})
+    return rows
+
+
+def merge(path: Path, rows: Iterable[Row]) -> list[Row]:
+    """Put rows into a results file, each in place of the one of the same `CELL`, and return all its rows.
+
+    Raises:
+        InputError: there is another file at this path.
+    """
+    merged = {_cell(row): row for row in read_csv(path, COLUMNS)}
+    merged |= {_cell(row): row for row in rows}
+    ordered = sorted(merged.values(), key=lambda row: [order(name, row[name]) for name in CELL])
+    write_csv(path, COLUMNS, ordered)
+    return ordered
+
+
+def comparable(rows: Iterable[Row], cells: Sequence[Row]) -> list[Row]:
+    """Those rows that come from the same work as `cells`: protocol, data, size, number of photos and sampler."""
+    names = ("protocol", "dataset", "size", "n", "sampler")
+    same = {tuple(cell[name] for name in names) for cell in cells}
+    return [row for row in rows if tuple(row[name] for name in names) in same]
+
+
+def table(rows: Sequence[Row], title: str, left: Sequence[str], top: Sequence[str], metrics: Sequence[str]) -> Table:
+    """A table of cells: mean and standard error, and below them the paper's value where there is one.
+
+    Args:
+        rows: of a results file.
+        title: heading of the table.
+        left: labels, or "variant", that span the rows.
+        top: labels, or "metric", that span the columns.
+        metrics: those shown, in this order.
+    """
+    chosen = [row for row in rows if row["metric"] in metrics]
+    photos = sorted({int(row["n"]) for row in chosen})
+    shown = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    shown.caption = f"mean ± standard error, PSNR in dB; number of photos: {', '.join(map(str, photos))}"
+    shown.caption_justify = "left"
+    for name in left:
+        shown.add_column(HEADINGS.get(name, name), no_wrap=True)
+    columns = _values(chosen, top)
+    for column in columns:
+        words = [wording(name, value) for name, value in zip(top, column, strict=True)]
+        shown.add_column("\n".join(words), justify="right", no_wrap=True)
+    lines = _values(chosen, left)
+    for number, line in enumerate(lines):
+        texts = [_entry(chosen, dict(zip([*left, *top], [*line, *column], strict=True))) for column in columns]
+        ends = number + 1 < len(lines) and len(left) > 1 and lines[number + 1][0] != line[0]
+        shown.add_row(*(wording(*pair) for pair in zip(left, line, strict=True)), *texts, end_section=ends)
+    return shown
+
+
+def panels(
+    rows: Sequence[Row], x: str, panel: Sequence[str], line: Sequence[str], metrics: Sequence[str]
+) -> dict[str, dict[tuple[str, ...], list[tuple[float, float, float]]]]:
+    """Curves for `figures.curves`: panel title -> line -> points (x, mean, standard error).
+
+    Args:
+        rows: of a results file.
+        x: the label along the horizontal axis.
+        panel: labels, or "metric", of which each combination is a panel.
+        line: labels, or "variant", of which each combination is a line.
+        metrics: those drawn.
+    """
+    chosen = [row for row in rows if row["metric"] in metrics and row[x]]
+    drawn: dict[str, dict[tuple[str, ...], list[tuple[float, float, float]]]] = {}
+    for values in _values(chosen, panel):
+        title = ", ".join(wording(name, value) for name, value in zip(panel, values, strict=True))
+        members = [row for row in chosen if tuple(row[name] for name in panel) == values]
+        lines = drawn.setdefault(title, {})
+        for key in _values(members, line):
+            points = [row for row in members if tuple(row[name] for name in line) == key]
+            named = tuple(wording(name, value) for name, value in zip(line, key, strict=True))
+            numbers = ((float(row[x]), float(row["mean"]), float(row["stderr"])) for row in points)
+            lines[named] = sorted(numbers)
+    return drawn
+
+
+def check(results: str | None) -> None:
+    """Raise an `InputError` if there is a file at the path `results` that `merge` would refuse."""
+    if results is not None:
+        read_csv(Path(results), COLUMNS)
+
+
+def show(
+    cells: Sequence[Row],
+    folder: Path,
+    results: str | None,
+    tables: Iterable[Mapping[str, Any]],
+    curves: Mapping[str, Any] | None,
+) -> None:
+    """Print tables, and write them to tables.txt, curves to curves.png and their numbers to cells.csv.
+
+    They also hold what earlier runs with other variants left in cells.csv, if it is comparable.
+
+    Args:
+        cells: rows of a results file, of this run.
+        folder: where the files are.
+        results: another file that `cells` are merged into, or None.
+        tables: arguments of `table`, and optionally `each`, a label of which each value gets its own table.
+        curves: data, arguments of `panels`, and look, arguments of `figures.curves`; or None.
+    """
+    if results is not None:
+        merge(Path(results), cells)
+    text, rows = io.StringIO(), comparable(merge(folder / "cells.csv", cells), cells)
+    for console in (Console(width=None if sys.stdout.isatty() else WIDTH), Console(file=text, width=WIDTH)):
+        for layout in tables:
+            console.print(*_tables(rows, **layout))
+    with whole_file(folder / "tables.txt") as file:
+        file.write(text.getvalue())
+    if curves is not None:
+        drawn = panels(rows, **curves["data"])
+        figures.save(figures.curves(drawn, **curves["look"]), folder / "curves.png")
+
+
+def _tables(rows: Sequence[Row], title: str, each: str | None = None, **layout: Any) -> Iterator[Table]:
+    """One table for each value of the label `each`, or one alone; titles name the paper's item."""
+    for (value,) in _values(rows, [each]) if each else [("",)]:
+        chosen = [row for row in rows if each is None or row[each] == value]
+        parts = [title, wording(each, value)] if each else [title]
+        items = dict.fromkeys(row["paper_item"] for row in chosen)
+        yield table(chosen, f"{', '.join(parts)} ({', '.join(items)})", **layout)
+
+
+def _cell(row: Row) -> tuple[str, ...]:
+    return tuple(row[name] for name in CELL)
+
+
+def _values(rows: Sequence[Row], names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The combinations that occur, in natural order."""
+    found = {tuple(row[name] for name in names) for row in rows}
+    return sorted(found, key=lambda values: [order(*pair) for pair in zip(names, values, strict=True)])
+
+
+def order(name: str, value: str) -> tuple[float, str]:
+    """Sort key of a value of a label: numbers by size, words as the paper orders them."""
+    known = {"variant": VARIANTS, "texture": TEXTURES, "metric": tuple(METRICS)}.get(name, ())
+    if value in known:
+        return known.index(value), ""
+    if value == IDENTITY:
+        return len(known) + 1, ""
+    try:
+        return float(value), ""
+    except ValueError:
+        return len(known), value
+
+
+def wording(name: str, value: str) -> str:
+    """A value of a label, for readers."""
+    if name == "metric":
+        return METRICS[value][0]
+    if name == "variant":
+        return f"ours-{value}" if value in VARIANTS else value.replace("_", " ")
+    words = {"n_colors": f"{value} colours", "texture": f"texture {value}", "strength": f"strength {value}"}
+    return words.get(name, value) if value else ""
+
+
+def _entry(rows: Sequence[Row], where: Mapping[str, str]) -> str:
+    for row in rows:
+        if all(row[name] == value for name, value in where.items()):
+            decimals = METRICS[row["metric"]][1]
+            text = f"{float(row['mean']):.{decimals}f} ±{float(row['stderr']):.{decimals}f}"
+            return f"{text}\n[dim]paper {row['paper']}[/dim]" if row["paper"] else text
+    return ""

@@ -1,0 +1,83 @@
+"""Run protocols of the paper: `python evaluate.py eval=dequantization variant=T`, `python evaluate.py eval=all`."""
+
+import logging
+from pathlib import Path
+
+import hydra
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from dequant import InputError, evaluation, methods, reports
+from dequant.control import bundled
+from dequant.doors import one_sentence, plain, process, run
+from dequant.gallery import Gallery
+from dequant.measurements import Measurements
+from dequant.provenance import provenance
+
+log = logging.getLogger(__name__)
+
+
+def entrants(cfg: DictConfig, device: torch.device) -> dict[str, methods.Method]:
+    """The variant with its weights, the baselines of the protocol, and the quantized image itself."""
+    model = instantiate(cfg.model, optimizer=None, lr_schedule=None)
+    model.load_weights(cfg.ckpt_path or bundled(cfg.variant.name))
+    settings = {key: plain(cfg[key]) for key in ("variant", "sampler", "seed")}
+    options = {"device": device, "bf16": cfg.bf16, "finish": instantiate(cfg.variant.finish)}
+    ours, baselines = methods.of_model(model, settings, **options), instantiate(cfg.eval.baselines) or {}
+    return {cfg.variant.label: ours, **baselines, methods.IDENTITY: methods.identity()}
+
+
+def evaluate(cfg: DictConfig) -> None:
+    """Make and measure the pictures of one protocol with one variant, then the tables, grids and curves."""
+    device, rank, world_size = process(cfg.device)
+    contest, data, folder = entrants(cfg, device), instantiate(cfg.data), Path(cfg.run_dir)
+    reports.check(cfg.results)
+    photos = evaluation.choose(data.photos(cfg.data.eval_split, cfg.eval.size), cfg.eval.max_photos)
+    work = evaluation.Work(photos, instantiate(cfg.eval.protocol), cfg.seed, cfg.eval.with_reference)
+    gallery = Gallery(folder / "pictures", work, **plain(cfg.eval.gallery))
+    measurements = Measurements(folder / "measurements", evaluation.COLUMNS, rank)
+    options = {"batch_size": cfg.eval.batch_size, "rank": rank, "world_size": world_size, "keep": gallery.keep}
+    rows = evaluation.run(work, contest, measurements, **options)
+    if rows is None:
+        return
+    choices = plain(HydraConfig.get().runtime.choices)
+    place = choices["data"] if choices["data"] == "bundled" else Path(data.root or data.shards).name
+    about = {"protocol": cfg.eval.name, "dataset": f"{place}/{cfg.data.eval_split}", "size": cfg.eval.size or "native"}
+    about |= {"sampler": choices["sampler"], "weights": cfg.ckpt_path or f"small_{cfg.variant.name}"}
+    cells = reports.cells(evaluation.summarize(rows), cfg.variant.label, about | provenance(device))
+    reports.show(cells, folder, cfg.results, plain(cfg.eval.tables), plain(cfg.eval.curves))
+    gallery.save(cfg.variant.label, folder)
+    log.info("%s, %s: %d photos; tables, CSV and pictures in %s", cfg.eval.name, cfg.variant.label, len(photos), folder)
+
+
+def jobs(cfg: DictConfig) -> list[DictConfig]:
+    """One configuration per protocol and variant: this one, or for eval=all those of variants that have weights."""
+    if cfg.eval.name != "all":
+        return [cfg]
+    own = ("eval=", "variant=", "eval.variants=", "eval.protocols=")
+    given = [option for option in plain(HydraConfig.get().overrides.task) if not option.startswith(own)]
+    found = []
+    for variant in cfg.eval.variants:
+        chosen = [hydra.compose("evaluate", [*given, f"eval={e}", f"variant={variant}"]) for e in cfg.eval.protocols]
+        try:
+            Path(chosen[0].ckpt_path or bundled(chosen[0].variant.name)).stat()
+            found += chosen
+        except (InputError, FileNotFoundError) as error:
+            log.warning("%s is left out: %s", variant, error)
+    if not found:
+        raise InputError("No variant has weights: train one, such as with train.py variant=T.")
+    return found
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+def main(cfg: DictConfig) -> None:
+    """Hydra's entry."""
+    with one_sentence():
+        for job in jobs(cfg):
+            evaluate(job)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,188 @@
+"""`python evaluate.py` as a user runs it: all protocols, several variants, killed and continued, with bad input."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from PIL import Image
+from torch import nn
+
+from dequant import data
+from dequant.base import DiffusionBase
+from dequant.control import ControlEncoder
+from tests.test_configs import GROUPS, load
+
+ROOT = Path(__file__).parents[1]
+PROTOCOLS = [name for name in GROUPS.get("eval", []) if name != "all"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a base, encoders of all variants and 4 photos."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    torch.manual_seed(0)
+    cfg = load("train", folder, "base=small_init", "base.unet.block_out_channels=[8,16]", "base.unet.norm_num_groups=4")
+    base: DiffusionBase = instantiate(cfg.base)
+    nn.init.normal_(base.unet.conv_out.weight, std=0.02)
+    base.save_pretrained(folder / "base")
+    for variant in ("T", "G", "L"):
+        control = ControlEncoder.from_base(base, variant)
+        nn.init.normal_(control.zero_conv_mid.weight, std=0.1)
+        control.save_pretrained(folder / f"small_{variant}")
+    (folder / "photos").mkdir()
+    source = data.Shards(data.bundled())
+    for number, key in enumerate(source.keys("test")[:4]):
+        (folder / "photos" / f"{number}.jpg").write_bytes(source.read(key))
+    (folder / "photos" / "broken.jpg").write_bytes(b"no photo")
+    return folder
+
+
+def command(place: Path, out: Path, *overrides: str, multirun: bool = False) -> list[str]:
+    return [
+        *(sys.executable, str(ROOT / "evaluate.py"), *(["-m"] if multirun else [])),
+        *("data=folder", f"data.root={place}/photos", "eval.size=32", f"base.folder={place}/base"),
+        *(f"ckpt_path={place}/small_${{variant.name}}", f"run_dir={out}/${{eval.name}}"),
+        *(f"hydra.run.dir={out}/logs", f"hydra.sweep.dir={out}/logs", *overrides),
+    ]
+
+
+def evaluate(
+    place: Path, out: Path, *overrides: str, multirun: bool = False, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(place, out, *overrides, multirun=multirun),
+        capture_output=True,
+        text=True,
+        cwd=place,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+    )
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def lines(folder: Path) -> dict[str, list[str]]:
+    return {str(path.relative_to(folder)): path.read_text().splitlines() for path in folder.rglob("measurements/*.csv")}
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("variant", ["T", "L_post"])
+def test_configured_protocols_make_cases(name: str, variant: str, tmp_path: Path) -> None:
+    cfg = load("evaluate", tmp_path, "base=small_init", f"eval={name}", f"variant={variant}")
+    reference = {"reference": torch.rand(3, 32, 32)} if cfg.eval.with_reference else {}
+    cases = instantiate(cfg.eval.protocol)(torch.rand(3, 32, 32), np.random.default_rng(0), **reference)
+    assert cases
+    instantiate(cfg.eval.baselines)
+
+
+@pytest.mark.slow
+def test_multirun_prints_tables_1_and_2(place: Path, tmp_path: Path) -> None:
+    options = ["eval=palette_transfer", "eval.method=color,negative_color", "variant=T,L_post"]
+    done = evaluate(place, tmp_path, *options, f"results={tmp_path}/results.csv", multirun=True)
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.split("Palette transfer, palette error, color (Table 1)")[-1]
+    for part in (
+        "(Table 2)",
+        "ours-T",
+        "ours-L_post",
+        "identity",
+        "reinhard",
+        "paper 23.0",
+        "paper -0.0853",
+        "photos: 4",
+    ):
+        assert part in last
+    results = rows(tmp_path / "results.csv")
+    assert {row["paper_item"] for row in results} == {"Table 1", "Table 2"}
+    assert {row["variant"] for row in results} >= {"T", "L_post", "identity"}
+    assert {row["dataset"] for row in results} == {"photos/all"}
+    assert {path.name for path in (tmp_path / "palette_transfer").glob("*.png")} == {
+        *("grid_color.png", "grid_negative_color.png")
+    }
+
+
+@pytest.mark.slow
+def test_all_is_killed_and_continued(place: Path, tmp_path: Path) -> None:
+    """SIGKILL amid the protocols, then the same command: nothing is measured twice, everything is there."""
+    options = ["eval=all", "eval.variants=[T,L_post]", "eval.batch_size=3"]
+    process = subprocess.Popen(
+        command(place, tmp_path, *options), cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not (tmp_path / "palette_transfer" / "measurements" / "T.csv").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = lines(tmp_path)
+    done = evaluate(place, tmp_path, *options)
+    assert done.returncode == 0, done.stderr
+    after = lines(tmp_path)
+    for name, old in before.items():
+        assert after[name][: len(old) - 1] == old[:-1]
+    for name, new in after.items():
+        assert len(set(new)) == len(new), name
+    assert {path.name for path in tmp_path.iterdir()} == {*PROTOCOLS, "logs"}
+    for name in PROTOCOLS:
+        assert {row["variant"] for row in rows(tmp_path / name / "cells.csv")} >= {"T", "L_post", "identity"}
+        assert list((tmp_path / name).glob("grid*.png"))
+        assert (tmp_path / name / "tables.txt").read_text().count("identity") > 0
+    assert {path.parent.name for path in tmp_path.rglob("curves.png")} == {"dequantization", "robustness"}
+    again = evaluate(place, tmp_path, *options)
+    assert again.returncode == 0, again.stderr
+    assert lines(tmp_path) == after
+
+
+@pytest.mark.slow
+def test_processes_share_the_work(place: Path, tmp_path: Path) -> None:
+    options = ["eval.n_colors=8", "eval.baselines=null"]
+    ranks = [evaluate(place, tmp_path, *options, RANK=str(rank), WORLD_SIZE="2") for rank in range(2)]
+    assert [done.returncode for done in ranks] == [0, 0], ranks[0].stderr + ranks[1].stderr
+    assert "Other processes are still at work" in ranks[0].stdout
+    assert "ours-T" in ranks[1].stdout
+    assert "gaussian" not in ranks[1].stdout
+    assert {row["n"] for row in rows(tmp_path / "dequantization" / "cells.csv")} == {"4"}
+    assert Image.open(tmp_path / "dequantization" / "curves.png").width > 300
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["variant=X"], "Could not find 'variant/X'"),
+        (["eval=figure_5"], "Could not find 'eval/figure_5'"),
+        (["eval.n_colors=[4,257]"], "A palette of 257 colours"),
+        (["eval.size=5000"], "5000 pixels"),
+        (["eval.max_photos=0"], "0 photos"),
+        (["data.root=no/such/folder"], "no/such/folder"),
+        (["ckpt_path=missing.ckpt"], "missing.ckpt"),
+        (["ckpt_path=small_L"], "variant 'L'"),
+        (["eval=palette_transfer", "eval.max_photos=1"], "two or more photos"),
+        (["run_dir=photos/0.jpg"], "photos/0.jpg"),
+        (["results=photos/0.jpg"], "photos/0.jpg"),
+        (["device=tpu"], "'tpu'"),
+    ],
+)
+def test_bad_input_is_one_sentence(place: Path, tmp_path: Path, overrides: list[str], sentence: str) -> None:
+    done = evaluate(place, tmp_path, *overrides)
+    assert done.returncode != 0
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.csv"))
+
+
+@pytest.mark.slow
+def test_without_weights_it_says_how_to_get_them(place: Path, tmp_path: Path) -> None:
+    done = evaluate(place, tmp_path, "variant.name=Q", "ckpt_path=null")
+    assert done.returncode != 0
+    assert "No weights of variant 'Q' are bundled" in done.stderr
+    assert "train.py variant=Q" in done.stderr
