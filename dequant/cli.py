@@ -41,7 +41,7 @@ def inspect(image: str, variant: str, n_colors: int, quantizer: str, no_texture:
     quantized = quantize(rgb, n_colors, quantizer)
     condition = for_palette(quantized.rgb, n_colors, None if no_texture else VARIANTS[variant](rgb))
     folder = _folder(out)
-    _write_npz(folder / "condition.npz", condition=condition.numpy())
+    _write_condition(folder / "condition.npz", condition.numpy())
     write_image(condition[:3], folder / "quantized.png")
     write_image(_swatch(quantized.palette), folder / "palette.png")
     _write_json(folder / "palette.json", {"n_colors": n_colors, "palette": _hex(quantized.palette)})
@@ -172,9 +172,9 @@ def _write_json(path: Path, content: dict[str, object]) -> None:
     os.replace(partial, path)
 
 
-def _write_npz(path: Path, **arrays: np.ndarray) -> None:
+def _write_condition(path: Path, condition: np.ndarray) -> None:
     partial = path.with_name(f".{path.name}.partial.npz")
-    np.savez_compressed(partial, **arrays)
+    np.savez_compressed(partial, condition=condition)
     os.replace(partial, path)
 
 
