@@ -38,7 +38,7 @@ def train(cfg: DictConfig) -> float | None:
     """Compose, fit, save weights for release; returns the optimized metric."""
     L.seed_everything(cfg.seed, verbose=False)
     torch.set_float32_matmul_precision("high")
-    if "OMP_NUM_THREADS" not in os.environ:  # threads that wait for a core that a data worker holds cost more than they bring
+    if "OMP_NUM_THREADS" not in os.environ:  # a thread that waits for a data worker's core stalls all others
         torch.set_num_threads(max(1, (os.cpu_count() or 1) - cfg.data.num_workers))
     checkpoint = checkpoint_to_resume(cfg)
     if checkpoint is not None:
