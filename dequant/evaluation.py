@@ -26,7 +26,7 @@ from torch import Tensor
 from dequant import InputError, metrics
 from dequant.color import colorfulness, to_uint8
 from dequant.measurements import KEY, Key, Measurements, Row
-from dequant.methods import Method
+from dequant.methods import IDENTITY, Method
 from dequant.protocols import LABELS, Case, generator_of, partner_of, photo_digest
 
 log = logging.getLogger(__name__)
@@ -200,18 +200,25 @@ def summarize(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
     Returns:
         One dictionary per variant, cell and metric: variant, paper_item, `LABELS` ("" where a cell has none),
-        metric, mean, stderr (its standard error) and n, the number of photos.
+        metric, mean, stderr (its standard error) and n, the number of photos. Beside `METRICS` there is psnr_gain,
+        over the quantized input of the same photo: photos differ far more than methods, so only its standard error
+        tells whether a method helps.
     """
+    rows = list(rows)
+    untouched = {row["case"]: row["psnr"] for row in rows if row["variant"] == IDENTITY}
     cells: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     names = ("variant", "paper_item", *LABELS)
     for row in rows:
         cells[tuple(row[name] for name in names)].append(row)
     summary = []
     for cell, members in cells.items():
-        for metric in METRICS:
-            values = torch.tensor([float(row[metric]) for row in members if row[metric]], dtype=torch.float64)
-            if len(values):
-                mean, stderr = metrics.mean_and_stderr(values)
+        measured = {metric: [float(row[metric]) for row in members if row[metric]] for metric in METRICS}
+        if cell[0] != IDENTITY:
+            pairs = [(row["psnr"], untouched.get(row["case"])) for row in members]
+            measured["psnr_gain"] = [float(ours) - float(input_) for ours, input_ in pairs if ours and input_]
+        for metric, values in measured.items():
+            if values:
+                mean, stderr = metrics.mean_and_stderr(torch.tensor(values, dtype=torch.float64))
                 about = {"metric": metric, "mean": mean, "stderr": stderr, "n": len(values)}
                 summary.append(dict(zip(names, cell, strict=True)) | about)
     return summary

@@ -26,6 +26,7 @@ COLUMNS = (
 
 METRICS = {
     "psnr": ("PSNR", 2),
+    "psnr_gain": ("PSNR gain", 2),
     "ssim": ("SSIM", 3),
     "ciede2000": ("CIEDE2000", 2),
     "palette_psnr": ("palette PSNR", 2),

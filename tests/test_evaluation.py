@@ -186,11 +186,27 @@ def test_without_a_truth_nothing_is_compared_with_it() -> None:
     assert set(evaluation.METRICS) - set(values) == {"psnr", "ssim", "ciede2000"}
 
 
+def test_gain_is_paired_with_the_input_of_the_same_photo(tmp_path: Path) -> None:
+    rows = run(tmp_path, Counting())
+    cell = next(cell for cell in evaluation.summarize(rows) if cell["metric"] == "psnr_gain")
+    psnr = {
+        (row["variant"], row["photo"]): float(row["psnr"])
+        for row in rows
+        if all(row[name] == cell[name] for name in ("n_colors", "texture"))
+    }
+    gains = np.array([psnr["T", photo] - psnr[IDENTITY, photo] for name, photo in psnr if name == "T"])
+    assert cell["variant"] == "T"
+    assert cell["mean"] == pytest.approx(gains.mean())
+    assert cell["stderr"] == pytest.approx(gains.std() / sqrt(3))
+
+
 def test_summary_is_mean_and_standard_error_over_photos(tmp_path: Path) -> None:
     rows = run(tmp_path, Counting())
     summary = evaluation.summarize(rows)
-    assert len(summary) == 2 * 4 * len(evaluation.METRICS)
+    assert len(summary) == 2 * 4 * len(evaluation.METRICS) + 4
     for cell in summary:
+        if cell["metric"] == "psnr_gain":
+            continue
         same = ("variant", "n_colors", "texture")
         members = [row for row in rows if all(row[name] == cell[name] for name in same)]
         values = np.array([float(row[cell["metric"]]) for row in members])
