@@ -1,6 +1,8 @@
-"""What happens beside training: averaged weights, pictures, progress."""
+"""What happens beside training: averaged weights, whole checkpoints, pictures, progress."""
 
+import io
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from dequant import figures
@@ -73,6 +76,27 @@ class EMA(Callback):
             weights = value.clone()
             value.copy_(self.average[name])
             self.average[name].copy_(weights)
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there, so that it is whole or the old one is still there.
+
+    Lightning's own way writes to the system's temporary folder; from there to another disk a move is a copy, which a
+    kill or a full disk cuts short.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Save a checkpoint at a path."""
+        path = Path(path)
+        partial = path.with_name(f".{path.name}.partial")
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(buffer.getbuffer())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 class Pictures(Callback):

@@ -1,11 +1,14 @@
 """The LightningModule: a control encoder in training on a frozen base, or the base itself as a prior."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -169,11 +172,24 @@ class Dequantizer(L.LightningModule):
         self.trained.load_state_dict(weights)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the trained part, float16: for `load_weights` (encoder) or `DiffusionBase.from_pretrained` (prior)."""
-        if self.control is None:
-            self.base.save_pretrained(folder)
-        else:
-            half_precision(self.control).save_pretrained(folder)
+        """Write the trained part, float16: for `load_weights` (encoder) or `DiffusionBase.from_pretrained` (prior).
+
+        The folder is replaced as a whole, or not at all.
+        """
+        folder = Path(folder)
+        partial = folder.with_name(f".{folder.name}.partial")
+        try:
+            if self.control is None:
+                self.base.save_pretrained(partial)
+            else:
+                half_precision(self.control).save_pretrained(partial)
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(partial, folder)
+        except SafetensorError as error:
+            raise OSError(f"The weights cannot be written to {folder}: {error}") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
     def _check(self, identity: Mapping[str, Any], name: str) -> None:
         for key, value in self.identity.items():
