@@ -18,9 +18,9 @@ FLOORS = {
         "diffusion",
         "metrics",
     },
-    1: {"condition", "base", "control", "images", "sources", "data", "shards"},
+    1: {"condition", "pretrained", "base", "control", "images", "sources", "data", "shards"},
     2: {"dequantizer"},
-    3: {"protocols", "measurements", "evaluation", "baselines", "figures", "callbacks"},
+    3: {"protocols", "measurements", "evaluation", "baselines", "figures", "callbacks", "convert"},
     4: {"doors"},
 }
 WITHIN_FLOOR = {
@@ -32,6 +32,7 @@ WITHIN_FLOOR = {
     "palette": {"color", "matching", "palette_files"},
     "metrics": {"color", "palette", "texture"},
     "sources": {"images"},
+    "base": {"pretrained"},
     "data": {"condition", "images", "sources"},
     "shards": {"sources"},
     "evaluation": {"measurements", "protocols"},
