@@ -14,7 +14,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dequant import InputError, diffusion, pretrained
+from dequant import diffusion, pretrained
 from dequant.diffusion import Generator
 
 Residuals = tuple[tuple[Tensor, ...], Tensor]
@@ -223,8 +223,8 @@ class DiffusionBase(nn.Module):
         """Load a base that `save_pretrained` wrote, or the parts of a diffusers pipeline that make one.
 
         Args:
-            path: a folder with unet/ and scheduler/ (and vae/ and text_encoder/), or the id of a model on the hub, which
-                is looked up in the cache of Hugging Face first.
+            path: a folder with unet/ and scheduler/ (and vae/ and text_encoder/), or the id of a model on the hub,
+                which is looked up in the cache of Hugging Face first.
             variant: of the weight files, such as fp16.
             dtype: precision of the UNet: float32, bfloat16 or float16.
             vae: folder or hub id of an autoencoder in place of the pipeline's, such as a tiny one.

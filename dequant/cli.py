@@ -143,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     turn.add_argument("weights", type=Path, help="a .pt or .bin file; for to-authors the folder made from one")
     turn.add_argument("--base", default="if_ii_m", help="if_ii_m, if_ii_l, a hub id, a folder, or IF's config.yml")
     turn.add_argument("--variant", choices=VARIANTS, help="its texture (default: the name of the file)")
-    turn.add_argument("--text-embedding", metavar="FILE", help="the empty prompt's, .npz or .safetensors, to go with it")
+    turn.add_argument("--text-embedding", metavar="FILE", help="the empty prompt's, .npz or .safetensors")
     turn.add_argument("-o", "--out", type=Path, required=True, help="folder for the results; for to-authors a .pt file")
     for command in (show, pair):
         command.add_argument("-n", "--n-colors", type=int, default=16, help="palette size (default: 16)")

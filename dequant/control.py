@@ -21,9 +21,9 @@ CONDITION_CHANNELS = 7
 class ControlEncoder(ModelMixin, ConfigMixin):
     """Turns a condition into residuals for the skip connections and the middle block of a frozen UNet.
 
-    Paper section 3, "Architecture": `g = stem(condition)`, then copies of the base's down and middle blocks, each output
-    followed by a 1x1 convolution that starts at zero, so that an untrained encoder changes nothing. In what enters the
-    blocks there are two layouts:
+    Paper section 3, "Architecture": `g = stem(condition)`, then copies of the base's down and middle blocks, each
+    output followed by a 1x1 convolution that starts at zero, so that an untrained encoder changes nothing. In what
+    enters the blocks there are two layouts:
 
     - released: the encoder sees the condition and the timestep, never x_t: `h = conv_in(g) + g`;
     - standard (ControlNet, arXiv:2302.05543): `h = conv_in(x_t) + g`, conv_in is the base's and g starts at zero.
@@ -37,8 +37,8 @@ class ControlEncoder(ModelMixin, ConfigMixin):
         variant: name of the texture it was trained on.
         base: fingerprint of the base it was trained on.
         stem_widths: widths inside the stem, a chain of 3x3 convolutions; None for two of the base's first width.
-        downscale: pixels per side of one place of the base's latents. A convolution that widens the stem halves the grid
-            as often as this asks for.
+        downscale: pixels per side of one place of the base's latents. A convolution that widens the stem halves the
+            grid as often as this asks for.
         x_channels: channels of x_t for the standard layout, 0 for the released one.
         raw_condition: the stem reads 2 c - 1 of every channel, as in the released network, in place of `_normalize`.
 
@@ -153,7 +153,11 @@ class ControlEncoder(ModelMixin, ConfigMixin):
             text = text if self.encoder_hid_proj is None else self.encoder_hid_proj(text)
         if self.time_embed_act is not None:
             embedding = self.time_embed_act(embedding)
-        h = self.conv_in(F.pixel_unshuffle(x_t, patch_size).to(g.dtype) if self.config["x_channels"] else g) + g
+        inputs = g
+        if self.config["x_channels"]:
+            assert x_t is not None
+            inputs = F.pixel_unshuffle(x_t, patch_size).to(g.dtype)
+        h = self.conv_in(inputs) + g
         skips = (h,)
         for block in self.down_blocks:
             h, block_skips = _run(block, h, embedding, text)
@@ -192,7 +196,7 @@ def bundled(variant: str) -> str:
 
 
 def _stem(widths: list[int], downscale: int) -> nn.Sequential:
-    """3x3 convolutions with SiLU between them; those that widen halve the grid until it is `downscale` times smaller."""
+    """3x3 convolutions with SiLU between them; those that widen halve the grid until it is `downscale` times less."""
     layers: list[nn.Module] = []
     for i, (width, next_width) in enumerate(zip(widths, widths[1:], strict=False)):
         halves = 0 < i < len(widths) - 2 and next_width > width and downscale > 1
@@ -200,8 +204,8 @@ def _stem(widths: list[int], downscale: int) -> nn.Sequential:
         layers += [nn.Conv2d(width, next_width, 3, stride=1 + halves, padding=1), nn.SiLU()]
     if downscale > 1:
         raise InputError(
-            f"The stem {widths[1:-1]} widens too seldom for latents: it has to widen once for every halving of the image, "
-            "as [16, 16, 32, 32, 96, 96, 256] does thrice."
+            f"The stem {widths[1:-1]} widens too seldom for latents: it has to widen once for every halving of the "
+            "image, as [16, 16, 32, 32, 96, 96, 256] does thrice: choose control=standard."
         )
     return nn.Sequential(*layers[:-1])
 

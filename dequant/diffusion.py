@@ -86,16 +86,19 @@ def loss(
         deviation: (B, 1, H, W), for `sample`.
         t: timesteps (B,), for `v_prediction` and learned variances.
     """
-    bound = 0.0 if output.shape[1] == x.shape[1] else variational_bound(output, x, noise, scheduler, t).mean()
-    output = output[:, : x.shape[1]]
     if scheduler.config.prediction_type == "sample":
         error = output - x
         return (error if deviation is None else error / deviation).square().mean()
     target = noise
     if scheduler.config.prediction_type == "v_prediction":
+        assert t is not None
         a, s = signal_and_noise(scheduler, t)
         target = a * noise - s * x
-    return (output - target).square().mean() + bound
+    error = (output[:, : x.shape[1]] - target).square().mean()
+    if output.shape[1] == x.shape[1]:
+        return error
+    assert t is not None
+    return error + variational_bound(output, x, noise, scheduler, t).mean()
 
 
 def variational_bound(output: Tensor, x: Tensor, noise: Tensor, scheduler: SchedulerMixin, t: Tensor) -> Tensor:
@@ -173,7 +176,7 @@ def sample(
     """
     stepper: Any = solver.from_config(scheduler.config, **(options or {}))
     stepper.alphas_cumprod = scheduler.alphas_cumprod
-    learns_variance = str(getattr(stepper, "variance_type", "")).startswith("learned")
+    learns_variance = vars(stepper).get("variance_type", "").startswith("learned")
     channels = (2 if learns_variance else 1) * noise.shape[1]
     if timesteps is not None:
         stepper.set_timesteps(timesteps=list(timesteps), device=noise.device)

@@ -13,6 +13,7 @@ from diffusers.models.auto_model import AutoModel
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import GatedRepoError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -58,11 +59,11 @@ class Source:
         return json.loads(file.read_text()) if file is not None and file.is_file() else {}
 
     def model(self, part: str | None, kind: type[Part]) -> Part:
-        """Weights and configuration of a part in float32, `kind` its class in diffusers; of the model itself for None."""
+        """A part in float32, `kind` its class in diffusers; the model itself for None."""
         load: Any = kind
         if self.folder is not None and part is not None and not (self.folder / part).is_dir():
             raise InputError(
-                f"{self.path} has no {part}/: a base needs unet/ and scheduler/ (and base.json, where save_pretrained wrote it)."
+                f"{self.path} has no {part}/: a base needs unet/ and scheduler/ (and base.json, if saved here)."
             )
         return self.load(
             lambda: load.from_pretrained(self.path, subfolder=part, variant=self.variant, torch_dtype=torch.float32)
@@ -86,10 +87,10 @@ class Source:
                     "`hf auth login`, and start again; or give a folder that holds the model."
                 ) from error
             if self.folder is None:
-                offline = " while HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") else ""
+                offline = " while HF_HUB_OFFLINE is set" if HF_HUB_OFFLINE else ""
                 raise InputError(
-                    f"{self.path} is neither in the cache of Hugging Face nor could it be fetched{offline}: check the id "
-                    "and the connection, or give a folder that holds the model."
+                    f"{self.path} is neither in the cache of Hugging Face nor could it be fetched{offline}: check the "
+                    "id and the connection, or give a folder that holds the model."
                 ) from error
             if isinstance(error, OSError | ValueError | KeyError | RuntimeError):
                 reason = " ".join(str(error).split())
@@ -115,13 +116,13 @@ def empty_prompt(
 ) -> Tensor | None:
     """Embedding of the empty prompt, float32 (1, 77, D), or None for a UNet that attends to no prompt.
 
-    It is read from `file`, else from the base's folder, else from the cache (`$XDG_CACHE_HOME/dequant`), else computed with
-    the text encoder, on the CPU in bfloat16, and cached, so that no later run loads the encoder.
+    It is read from `file`, else from the base's folder, else from the cache (`$XDG_CACHE_HOME/dequant`), else computed
+    with the text encoder, on the CPU in bfloat16, and cached, so that no later run loads the encoder.
 
     Args:
         source: the base.
         unet_config: of its UNet.
-        file: .npz, .npy or .safetensors with this one array.
+        file: .npz or .safetensors with this one array.
         text_encoder: folder or hub id with text_encoder/ and tokenizer/, for a base without.
 
     Raises:
@@ -153,7 +154,7 @@ def empty_prompt(
 
 
 def read_embedding(path: str | Path) -> Tensor:
-    """The one array of a .npz, .npy or .safetensors file, float32.
+    """The one array of a .npz or .safetensors file, float32.
 
     Raises:
         InputError: there is no such file, or not one array in it.
@@ -163,12 +164,10 @@ def read_embedding(path: str | Path) -> Tensor:
         if path.suffix == ".safetensors":
             arrays = list(load_file(path).values())
         else:
-            loaded = np.load(path, allow_pickle=False)
-            arrays = [torch.from_numpy(loaded[key]) for key in loaded.files] if path.suffix == ".npz" else [
-                torch.from_numpy(loaded)
-            ]
+            loaded = np.load(path)
+            arrays = [torch.from_numpy(loaded[key]) for key in loaded.files]
     except Exception as error:
-        raise InputError(f"{path} cannot be read: give a .npz, .npy or .safetensors file with one array.") from error
+        raise InputError(f"{path} cannot be read: give a .npz or .safetensors file with one array.") from error
     if len(arrays) != 1:
         raise InputError(f"{path} holds {len(arrays)} arrays: give a file with the one of the empty prompt.")
     return arrays[0].float()

@@ -15,7 +15,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from hydra import compose, initialize_config_dir
 
-from dequant import InputError, base, convert, diffusion
+from dequant import InputError, base, convert, diffusion, released
 from dequant.base import DiffusionBase
 from dequant.cli import main
 from dequant.control import ControlEncoder
@@ -72,9 +72,7 @@ def draws(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor]]:
 def super27() -> partial:
     with initialize_config_dir(CONF, version_base="1.3"):
         cfg = compose("train", ["sampler=super27"]).sampler
-    return partial(
-        diffusion.sample, solver=DDPMScheduler, options=dict(cfg.options), timesteps=list(cfg.timesteps)
-    )
+    return partial(diffusion.sample, solver=DDPMScheduler, options=dict(cfg.options), timesteps=list(cfg.timesteps))
 
 
 @pytest.mark.parametrize("case", ["small", "sq", "rect"])
@@ -140,7 +138,7 @@ def test_loss_and_gradients(network: tuple[DiffusionBase, ControlEncoder], draws
     torch.testing.assert_close(loss.detach(), golden["loss"].mean(), rtol=2e-3, atol=0)
     loss.backward()
     gradients = {name: p.grad for name, p in control.named_parameters() if p.requires_grad}
-    norms = {name: grad.norm().item() for name, grad in convert._to_theirs(gradients, model.unet.config).items()}
+    norms = {name: grad.norm().item() for name, grad in released.to_theirs(gradients, model.unet.config).items()}
     known = {name: norm for name, norm in NETWORK["gradient_norms"].items() if norm > 1e-6}
     assert {name: norms[name] for name in known} == pytest.approx(known, rel=5e-3)
 
@@ -161,8 +159,9 @@ def test_round_trip_is_bit_identical(checkpoint: Path, folder: Path, tmp_path: P
 
 
 def test_precision_of_the_file_is_kept() -> None:
-    unet_config = convert.config_of_released(NETWORK["params"])
-    state = torch.load(lzma.open(GOLDEN / "checkpoint.pt.xz"), weights_only=True)["model_state_dict"]
+    unet_config = released.unet_config(NETWORK["params"])
+    with lzma.open(GOLDEN / "checkpoint.pt.xz") as file:
+        state = torch.load(file, weights_only=True)["model_state_dict"]
     half = {name: value.bfloat16() for name, value in state.items()}
     model, control = convert.from_released(half, unet_config, "T")
     back = convert.to_released(model.unet.state_dict(), model.unet.config, control.state_dict())
@@ -186,7 +185,7 @@ def test_base_in_its_own_layout(checkpoint: Path, folder: Path, tmp_path: Path) 
 
 
 def change(**params: object) -> dict[str, object]:
-    return convert.config_of_released(NETWORK["params"] | params)
+    return released.unet_config(NETWORK["params"] | params)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +216,7 @@ def test_bad_files_are_one_sentence(tmp_path: Path, folder: Path, capsys: pytest
     DiffusionBase.from_pretrained(folder / "base").save_pretrained(tmp_path / "trained" / "base")
     control.save_pretrained(tmp_path / "trained" / "control")
     for arguments, sentence in (
-        (["authors", f"{tmp_path}/T.pt", "--base", f"{folder}/base"], "not a checkpoint"),
+        (["authors", f"{tmp_path}/T.pt", "--base", f"{folder}/base"], "no checkpoint of tensors"),
         (["authors", f"{tmp_path}/missing.pt", "--base", f"{folder}/base"], "missing.pt"),
         (["authors", f"{tmp_path}/T.pt", "--base", f"{tmp_path}"], "does not say 'channel_mult'"),
         (["authors", f"{tmp_path}/T.pt", "--base", "./no/such/base"], "no folder"),

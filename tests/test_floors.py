@@ -18,7 +18,7 @@ FLOORS = {
         "diffusion",
         "metrics",
     },
-    1: {"condition", "pretrained", "base", "control", "images", "sources", "data", "shards"},
+    1: {"condition", "pretrained", "released", "base", "control", "images", "sources", "data", "shards"},
     2: {"dequantizer"},
     3: {"protocols", "measurements", "evaluation", "baselines", "figures", "callbacks", "convert"},
     4: {"doors"},
