@@ -19,7 +19,7 @@ FLOORS = {
         "metrics",
         "color_transfer",
     },
-    1: {"condition", "base", "control", "images", "sources", "data", "shards"},
+    1: {"condition", "pretrained", "released", "base", "control", "images", "sources", "data", "shards"},
     2: {"dequantizer"},
     3: {
         "protocols",
@@ -33,6 +33,7 @@ FLOORS = {
         "reports",
         "gallery",
         "callbacks",
+        "convert",
     },
     4: {"doors", "cli"},
 }
@@ -46,6 +47,7 @@ WITHIN_FLOOR = {
     "palette": {"color", "matching", "palette_files"},
     "metrics": {"color", "palette", "texture"},
     "sources": {"images"},
+    "base": {"pretrained"},
     "data": {"condition", "images", "sources"},
     "shards": {"sources"},
     "methods": {"protocols"},
