@@ -16,11 +16,6 @@ from dequant.doors import one_sentence
 from dequant.images import read_image, write_image
 from dequant.palette import Quantized, colormap_palette, load_palette, match_k_best, parse_hex, quantize, transfer
 
-VARIANTS = {
-    "L": texture.luminance_map,
-    "G": texture.gradient_map,
-    "T": texture.thresholded_gradient_map,
-}
 PALETTE_FILES = {".gpl", ".ase", ".json"}
 SWATCH = 32
 
@@ -30,7 +25,7 @@ def inspect(image: str, variant: str, n_colors: int, quantizer: str, no_texture:
 
     Args:
         image: path of the image.
-        variant: whose texture, one of `VARIANTS`.
+        variant: whose texture, one of `texture.MAPS`.
         n_colors: palette size.
         quantizer: method of `palette.quantize`.
         no_texture: leave the texture channels empty.
@@ -39,7 +34,7 @@ def inspect(image: str, variant: str, n_colors: int, quantizer: str, no_texture:
     """
     rgb = read_image(image)
     quantized = quantize(rgb, n_colors, quantizer)
-    condition = for_palette(quantized.rgb, n_colors, None if no_texture else VARIANTS[variant](rgb))
+    condition = for_palette(quantized.rgb, n_colors, None if no_texture else texture.MAPS[variant](rgb))
     folder = _folder(out)
     _write_npz(folder / "condition.npz", condition=condition.numpy())
     write_image(condition[:3], folder / "quantized.png")
@@ -108,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("inspect", help="write what the network sees of an image")
     show.add_argument("image")
-    show.add_argument("--variant", choices=VARIANTS, default="T", help="whose texture (default: T)")
+    show.add_argument("--variant", choices=texture.MAPS, default="T", help="whose texture (default: T)")
     show.add_argument("--quantizer", default="median_cut", help="median_cut (the paper's), kmeans or octree")
     show.add_argument("--no-texture", action="store_true", help="leave the texture channels empty")
     pair = commands.add_parser("match", help="give an image the palette of another one")
