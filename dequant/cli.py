@@ -1,4 +1,4 @@
-"""The command line: `python -m dequant.cli inspect photo.jpg --out DIR`, `... match photo.jpg other.jpg --out DIR`."""
+"""The command line: `python -m dequant.cli inspect|match|convert`."""
 
 import argparse
 import json
@@ -86,6 +86,22 @@ def match(source: str, reference: str, options: argparse.Namespace, out: Path) -
     print(f"{source}: {len(quantized.palette)} colours matched with {len(target)}; wrote {folder}")
 
 
+def convert(options: argparse.Namespace) -> None:
+    """Convert weights from the layout of the code released with the paper, or back.
+
+    Args:
+        options: of `main`.
+    """
+    from dequant.convert import convert_back, convert_file  # slow to import
+
+    if options.direction == "to-authors":
+        convert_back(options.weights, options.out)
+    else:
+        variant = options.variant or (options.weights.stem if options.weights.stem in VARIANTS else "")
+        convert_file(options.weights, options.base, variant, options.text_embedding, _folder(options.out))
+    print(f"{options.weights}: wrote {options.out}")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and run the command."""
     options = _parser().parse_args(arguments)
@@ -94,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             inspect(
                 options.image, options.variant, options.n_colors, options.quantizer, options.no_texture, options.out
             )
+        elif options.command == "convert":
+            convert(options)
         else:
             match(options.source, options.reference, options, options.out)
 
@@ -115,6 +133,13 @@ def _parser() -> argparse.ArgumentParser:
     pair.add_argument("--pin", type=_pin, action="append", metavar="I=J", help="source colour I must become colour J")
     pair.add_argument("--k", type=int, default=1, help="number of best distinct assignments (default: 1)")
     pair.add_argument("--blend", type=float, default=1.0, help="0 keeps the source's colours, 1 takes the reference's")
+    turn = commands.add_parser("convert", help="weights of the code released with the paper, to ours and back")
+    turn.add_argument("direction", choices=["authors", "to-authors"])
+    turn.add_argument("weights", type=Path, help="a .pt or .bin file; for to-authors the folder made from one")
+    turn.add_argument("--base", default="if_ii_m", help="if_ii_m, if_ii_l, a hub id, a folder, or IF's config.yml")
+    turn.add_argument("--variant", choices=VARIANTS, help="its texture (default: the name of the file)")
+    turn.add_argument("--text-embedding", metavar="FILE", help="the empty prompt's, .npz or .safetensors, to go with it")
+    turn.add_argument("-o", "--out", type=Path, required=True, help="folder for the results; for to-authors a .pt file")
     for command in (show, pair):
         command.add_argument("-n", "--n-colors", type=int, default=16, help="palette size (default: 16)")
         command.add_argument("--out", type=Path, required=True, help="folder for the results")

@@ -21,9 +21,14 @@ CONDITION_CHANNELS = 7
 class ControlEncoder(ModelMixin, ConfigMixin):
     """Turns a condition into residuals for the skip connections and the middle block of a frozen UNet.
 
-    Paper section 3, "Architecture". As in the released network the encoder sees the condition and the timestep, never
-    x_t: `g = stem(condition)`, `h = conv_in(g) + g`, then copies of the base's down and middle blocks, each output
-    followed by a 1x1 convolution that starts at zero, so that an untrained encoder changes nothing.
+    Paper section 3, "Architecture": `g = stem(condition)`, then copies of the base's down and middle blocks, each output
+    followed by a 1x1 convolution that starts at zero, so that an untrained encoder changes nothing. In what enters the
+    blocks there are two layouts:
+
+    - released: the encoder sees the condition and the timestep, never x_t: `h = conv_in(g) + g`;
+    - standard (ControlNet, arXiv:2302.05543): `h = conv_in(x_t) + g`, conv_in is the base's and g starts at zero.
+
+    Time and text embeddings are the encoder's own, those of text frozen; that of the augmentation level is the base's.
 
     Args:
         unet_config: configuration of the base's UNet.
@@ -31,7 +36,17 @@ class ControlEncoder(ModelMixin, ConfigMixin):
         texture_gain: factor on the texture channels, so that texture maps of different size reach the stem alike.
         variant: name of the texture it was trained on.
         base: fingerprint of the base it was trained on.
+        stem_widths: widths inside the stem, a chain of 3x3 convolutions; None for two of the base's first width.
+        downscale: pixels per side of one place of the base's latents. A convolution that widens the stem halves the grid
+            as often as this asks for.
+        x_channels: channels of x_t for the standard layout, 0 for the released one.
+        raw_condition: the stem reads 2 c - 1 of every channel, as in the released network, in place of `_normalize`.
+
+    Raises:
+        InputError: the stem does not widen often enough for `downscale`.
     """
+
+    _supports_gradient_checkpointing = True
 
     @register_to_config
     def __init__(
@@ -41,52 +56,109 @@ class ControlEncoder(ModelMixin, ConfigMixin):
         texture_gain: float = 1.0,
         variant: str = "",
         base: str = "",
+        stem_widths: list[int] | None = None,
+        downscale: int = 1,
+        x_channels: int = 0,
+        raw_condition: bool = False,
     ) -> None:
         super().__init__()
         unet = UNet2DConditionModel.from_config(FrozenDict(unet_config))
         width = unet_config["block_out_channels"][0]
-        self.stem = nn.Sequential(
-            nn.Conv2d(CONDITION_CHANNELS * patch_size**2, width, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-        )
-        self.conv_in = nn.Conv2d(width, width, 3, padding=1)
+        hidden = [width, width] if stem_widths is None else list(stem_widths)
+        self.stem = _stem([CONDITION_CHANNELS * patch_size**2, *hidden, width], downscale)
+        self.conv_in = nn.Conv2d(x_channels * patch_size**2 or width, width, 3, padding=1)
         self.time_proj = unet.time_proj
         self.time_embedding = unet.time_embedding
+        self.time_embed_act = unet.time_embed_act
+        self.add_embedding = getattr(unet, "add_embedding", None)
+        self.encoder_hid_proj = unet.encoder_hid_proj
         self.down_blocks = unet.down_blocks
         self.mid_block = unet.mid_block
         self.zero_convs = nn.ModuleList(_zero_conv(channels) for channels in _skip_channels(unet_config))
         self.zero_conv_mid = _zero_conv(unet_config["block_out_channels"][-1])
+        for text in (self.add_embedding, self.encoder_hid_proj):
+            if text is not None:
+                text.requires_grad_(False)
 
     @classmethod
-    def from_base(cls, base: "DiffusionBase", variant: str, texture_gain: float = 1.0) -> Self:
-        """An untrained encoder whose time embedding, down blocks and middle block are copied from the base's UNet."""
-        unet_config = {key: value for key, value in base.unet.config.items() if not key.startswith("_")}
-        control = cls(unet_config, base.patch_size, texture_gain, variant, base.fingerprint)
-        for name in ("time_embedding", "down_blocks", "mid_block"):
-            getattr(control, name).load_state_dict(getattr(base.unet, name).state_dict())
+    def from_base(
+        cls,
+        base: "DiffusionBase",
+        variant: str,
+        texture_gain: float = 1.0,
+        stem_widths: list[int] | None = None,
+        reads_x_t: bool = False,
+        raw_condition: bool = False,
+    ) -> Self:
+        """An untrained encoder whose embeddings, down blocks and middle block are copied from the base's UNet.
+
+        Args:
+            base: the base.
+            variant: name of the texture.
+            texture_gain: see the class.
+            stem_widths: see the class.
+            reads_x_t: the standard layout, in place of the released one.
+            raw_condition: see the class.
+        """
+        control = cls(
+            unet_config={key: value for key, value in base.unet.config.items() if not key.startswith("_")},
+            patch_size=base.patch_size,
+            texture_gain=texture_gain,
+            variant=variant,
+            base=base.fingerprint,
+            stem_widths=None if stem_widths is None else list(stem_widths),
+            downscale=base.downscale,
+            x_channels=base.channels if reads_x_t else 0,
+            raw_condition=raw_condition,
+        )
+        for name in ("time_embedding", "add_embedding", "encoder_hid_proj", "down_blocks", "mid_block"):
+            if getattr(control, name) is not None:
+                getattr(control, name).load_state_dict(getattr(base.unet, name).state_dict())
+        if reads_x_t:
+            read = control.conv_in.in_channels  # x_t comes first in the base's input
+            weights = base.unet.conv_in.state_dict()
+            control.conv_in.load_state_dict({"weight": weights["weight"][:, :read], "bias": weights["bias"]})
+            _to_zero(control.stem[-1])
         return control
 
-    def forward(self, condition: Tensor, t: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    def forward(
+        self,
+        condition: Tensor,
+        t: Tensor,
+        x_t: Tensor | None = None,
+        text: Tensor | None = None,
+        augmentation: Tensor | None = None,
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Residuals for the base.
 
         Args:
             condition: (B, 7, H, W) in [0, 1], H and W multiples of the base's `multiple`.
             t: timesteps (B,), 0..999.
+            x_t: (B, C, h, w), the noised image or latents, for the standard layout.
+            text: embedding of the prompt (B, 77, D), for a base that attends to one.
+            augmentation: the base's embedding of the augmentation level (B, E), for a base that has one.
 
         Returns:
             One tensor per skip connection, in the order of the UNet's encoder, and one for the middle block.
         """
-        g = self.stem(F.pixel_unshuffle(self._normalize(condition), self.config.patch_size))
+        patch_size = self.config["patch_size"]
+        inputs = (2 * condition - 1) if self.config["raw_condition"] else self._normalize(condition)
+        g = self.stem(F.pixel_unshuffle(inputs, patch_size).to(self.dtype))
         embedding = self.time_embedding(self.time_proj(t).to(g.dtype))
-        h = self.conv_in(g) + g
+        if augmentation is not None:
+            embedding = embedding + augmentation.to(g.dtype)
+        if text is not None:
+            text = text.to(g.dtype)
+            embedding = embedding if self.add_embedding is None else embedding + self.add_embedding(text)
+            text = text if self.encoder_hid_proj is None else self.encoder_hid_proj(text)
+        if self.time_embed_act is not None:
+            embedding = self.time_embed_act(embedding)
+        h = self.conv_in(F.pixel_unshuffle(x_t, patch_size).to(g.dtype) if self.config["x_channels"] else g) + g
         skips = (h,)
         for block in self.down_blocks:
-            h, block_skips = block(hidden_states=h, temb=embedding)
+            h, block_skips = _run(block, h, embedding, text)
             skips += block_skips
-        h = self.mid_block(h, embedding)
+        h = _run(self.mid_block, h, embedding, text)
         down = tuple(conv(skip) for conv, skip in zip(self.zero_convs, skips, strict=True))
         return down, self.zero_conv_mid(h)
 
@@ -96,12 +168,12 @@ class ControlEncoder(ModelMixin, ConfigMixin):
         return torch.cat(
             [
                 2 * rgb - 1,
-                self.config.texture_gain * (2 * texture - 1) * given,
+                self.config["texture_gain"] * (2 * texture - 1) * given,
                 (256 * level).log2() / 4 - 1,
                 2 * given - 1,
             ],
             dim=1,
-        ).contiguous(memory_format=torch.channels_last)
+        )
 
 
 def bundled(variant: str) -> str:
@@ -119,17 +191,44 @@ def bundled(variant: str) -> str:
     return str(folder)
 
 
+def _stem(widths: list[int], downscale: int) -> nn.Sequential:
+    """3x3 convolutions with SiLU between them; those that widen halve the grid until it is `downscale` times smaller."""
+    layers: list[nn.Module] = []
+    for i, (width, next_width) in enumerate(zip(widths, widths[1:], strict=False)):
+        halves = 0 < i < len(widths) - 2 and next_width > width and downscale > 1
+        downscale //= 1 + halves
+        layers += [nn.Conv2d(width, next_width, 3, stride=1 + halves, padding=1), nn.SiLU()]
+    if downscale > 1:
+        raise InputError(
+            f"The stem {widths[1:-1]} widens too seldom for latents: it has to widen once for every halving of the image, "
+            "as [16, 16, 32, 32, 96, 96, 256] does thrice."
+        )
+    return nn.Sequential(*layers[:-1])
+
+
+def _run(block: nn.Module, h: Tensor, embedding: Tensor, text: Tensor | None) -> Any:
+    """A down or middle block, with the prompt where it attends to one."""
+    if getattr(block, "has_cross_attention", False):
+        return block(h, embedding, encoder_hidden_states=text)
+    return block(h, embedding)
+
+
 def _zero_conv(channels: int) -> nn.Conv2d:
-    conv = nn.Conv2d(channels, channels, 1)
+    return _to_zero(nn.Conv2d(channels, channels, 1))
+
+
+def _to_zero(conv: nn.Conv2d) -> nn.Conv2d:
     nn.init.zeros_(conv.weight)
-    nn.init.zeros_(conv.bias)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
     return conv
 
 
 def _skip_channels(unet_config: dict[str, Any]) -> list[int]:
     """Channels of the UNet's skip connections: conv_in, then each block's layers and its downsampler."""
     widths, layers = unet_config["block_out_channels"], unet_config["layers_per_block"]
+    layers = [layers] * len(widths) if isinstance(layers, int) else layers
     channels = [widths[0]]
-    for i, width in enumerate(widths):
-        channels += [width] * layers + [width] * (i < len(widths) - 1)
+    for i, (width, n) in enumerate(zip(widths, layers, strict=True)):
+        channels += [width] * n + [width] * (i < len(widths) - 1)
     return channels

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from dequant import InputError, metrics
 from dequant.base import DiffusionBase, half_precision
 from dequant.control import ControlEncoder
-from dequant.diffusion import loss
+from dequant.diffusion import Generator, loss
 
 if TYPE_CHECKING:
     from dequant.pipeline import DequantPipeline
@@ -34,6 +34,7 @@ class Dequantizer(L.LightningModule):
         lr_schedule: makes a per-step schedule from the optimizer, or None for a constant rate.
         variant: name of the texture that conditions carry; a checkpoint of another variant is refused.
         seed: of the noise drawn in training, together with the step and the rank.
+        gradient_checkpointing: recompute activations in the backward pass, which takes time and saves memory.
     """
 
     def __init__(
@@ -45,9 +46,11 @@ class Dequantizer(L.LightningModule):
         lr_schedule: Callable[[torch.optim.Optimizer], Any] | None = None,
         variant: str = "T",
         seed: int = 0,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        self.base = base.requires_grad_(control is None)
+        self.base = base.requires_grad_(False)
+        self.base.unet.requires_grad_(control is None)
         self.control = control(base, variant) if control else None
         self.sampler = sampler
         self.optimizer = optimizer
@@ -55,7 +58,11 @@ class Dequantizer(L.LightningModule):
         self.variant = variant
         self.seed = seed
         self.strict_loading = False
-        self.to(memory_format=torch.channels_last)
+        if gradient_checkpointing:
+            for part in (self.base.unet, self.control):
+                if part is not None:
+                    part.enable_gradient_checkpointing()
+        self.to(memory_format=base.memory_format)
         self.train()
 
     @property
@@ -70,10 +77,14 @@ class Dequantizer(L.LightningModule):
             return {"variant": "", "base": ""}
         return {"variant": self.variant, "base": self.base.fingerprint}
 
-    def denoise(self, x_t: Tensor, t: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+    def denoise(
+        self, x_t: Tensor, t: Tensor, condition: Tensor, generator: Generator = None
+    ) -> tuple[Tensor, Tensor | None]:
         """`DiffusionBase.denoise` under the control of a condition (B, 7, H, W)."""
-        residuals = self.control(condition, t) if self.control is not None else None
-        return self.base.denoise(x_t, t, self.base.encode(condition[:, :3]), condition[:, 5:6], residuals)
+        residuals = None
+        if self.control is not None:
+            residuals = self.control(condition, t, x_t, *self.base.context(len(x_t)))
+        return self.base.denoise(x_t, t, 2 * condition[:, :3] - 1, condition[:, 5:6], residuals, generator)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Denoising loss at uniformly drawn timesteps."""
@@ -81,8 +92,8 @@ class Dequantizer(L.LightningModule):
         generator = torch.Generator().manual_seed(hash((self.seed, self.global_step, self.global_rank)) % 2**63)
         noise = torch.randn(x.shape, generator=generator).to(x.device)
         t = torch.randint(len(self.base.scheduler.betas), x.shape[:1], generator=generator).to(x.device)
-        output, deviation = self.denoise(self.base.add_noise(x, noise, t), t, batch["condition"])
-        value = loss(output, x, noise, self.base.scheduler, deviation)
+        output, deviation = self.denoise(self.base.add_noise(x, noise, t), t, batch["condition"], generator)
+        value = loss(output, x, noise, self.base.scheduler, deviation, t)
         self.log("train/loss", value, prog_bar=True)
         return value
 
@@ -117,12 +128,12 @@ class Dequantizer(L.LightningModule):
         height, width = condition.shape[-2:]
         multiple = self.base.multiple
         padded = F.pad(condition, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-        shape = (3, *padded.shape[-2:])
+        shape = self.base.latent_shape(*padded.shape[-2:])
         generators = generator if isinstance(generator, list) else [generator] * len(padded)
         noise = torch.stack([torch.randn(shape, generator=g) for g in generators]).to(condition.device)
 
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-            return self.denoise(x_t, t.expand(len(x_t)), padded)[0]
+            return self.denoise(x_t, t.expand(len(x_t)), padded, generator)[0]
 
         z = self.sampler(denoise, noise, self.base.scheduler, generator)
         return self.base.decode(z.float())[..., :height, :width]
@@ -131,7 +142,7 @@ class Dequantizer(L.LightningModule):
         """The optimizer over the trained part, with its schedule stepped every batch."""
         if self.optimizer is None:
             raise InputError("This model was made without an optimizer: it samples, but cannot be trained.")
-        optimizer = self.optimizer(self.trained.parameters())
+        optimizer = self.optimizer([p for p in self.trained.parameters() if p.requires_grad])
         if self.lr_schedule is None:
             return optimizer
         return {
@@ -159,7 +170,7 @@ class Dequantizer(L.LightningModule):
         if path.is_dir():
             control = ControlEncoder.from_pretrained(path, torch_dtype=torch.float32)
             self._check(control.config, str(path))
-            self.control = control.to(self.device, memory_format=torch.channels_last)
+            self.control = control.to(self.device, memory_format=self.base.memory_format)
             return
         if not path.is_file():
             raise InputError(f"No weights at {path}: give a checkpoint (.ckpt) or a folder with config.json.")
@@ -195,3 +206,18 @@ class Dequantizer(L.LightningModule):
                     f"{name} was trained for {key} {identity.get(key) or 'none'!r}, but the model here has {key} "
                     f"{value or 'none'!r}: choose weights and options that agree."
                 )
+
+
+def adamw_8bit(
+    parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], weight_decay: float
+) -> torch.optim.Optimizer:
+    """AdamW whose moments take 8 bits each.
+
+    Raises:
+        InputError: bitsandbytes is not installed.
+    """
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise InputError("The 8-bit optimizer is bitsandbytes': pip install bitsandbytes.") from error
+    return AdamW8bit(parameters, lr=lr, betas=tuple(betas), weight_decay=weight_decay)

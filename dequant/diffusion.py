@@ -4,6 +4,7 @@ Notation: `x` is the clean image on [-1, 1] and `x_t = a x + s n` its noised ver
 and `s^2 = 1 - a^2`; `color` is the quantized image on [-1, 1], whose error has standard deviation `color_std`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,9 +33,20 @@ def color_std(level: Tensor) -> Tensor:
 
 
 def signal_and_noise(scheduler: SchedulerMixin, t: Tensor) -> tuple[Tensor, Tensor]:
-    """`a` and `s` of `x_t = a x + s n`, each (B, 1, 1, 1), for timesteps `t` (B,)."""
-    power = scheduler.alphas_cumprod.to(t.device)[t].view(-1, 1, 1, 1)
-    return power.sqrt(), (1 - power).sqrt()
+    """`a` and `s` of `x_t = a x + s n`, each float32 (B, 1, 1, 1), for timesteps `t` (B,)."""
+    power = scheduler.alphas_cumprod
+    a, s = power.sqrt().float().to(t.device)[t], (1 - power).sqrt().float().to(t.device)[t]
+    return a.view(-1, 1, 1, 1), s.view(-1, 1, 1, 1)
+
+
+def cosine_alphas_cumprod(steps: int) -> Tensor:
+    """`a^2` of every step of the cosine schedule (arXiv:2102.09672, equation 17) in float64, (steps,).
+
+    diffusers computes `squaredcos_cap_v2` in float32, which is off by 1e-5 of the last values.
+    """
+    u = torch.arange(steps + 1, dtype=torch.float64) / steps
+    power = ((u + 0.008) / 1.008 * math.pi / 2).cos() ** 2
+    return (power[1:] / power[:-1]).clamp(min=1 - 0.999).cumprod(0)
 
 
 def posterior(x_t: Tensor, color: Tensor, std: Tensor, a: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,21 +68,81 @@ def posterior(x_t: Tensor, color: Tensor, std: Tensor, a: Tensor, s: Tensor) -> 
 
 
 def loss(
-    output: Tensor, x: Tensor, noise: Tensor, scheduler: SchedulerMixin, deviation: Tensor | None = None
+    output: Tensor,
+    x: Tensor,
+    noise: Tensor,
+    scheduler: SchedulerMixin,
+    deviation: Tensor | None = None,
+    t: Tensor | None = None,
 ) -> Tensor:
     """Mean squared error of what the scheduler's `prediction_type` says the network predicts.
 
-    `epsilon`: `|output - noise|^2`. `sample`: `|output - x|^2 / deviation^2`, with the `posterior`'s deviation: the
-    error in the network's own units.
+    `epsilon`: `|output - noise|^2`. `v_prediction`: `|output - (a noise - s x)|^2`. `sample`:
+    `|output - x|^2 / deviation^2`, with the `posterior`'s deviation: the error in the network's own units.
+    An output of 2 C channels holds a learned variance too, and its `variational_bound` is added.
 
     Args:
-        output, x, noise: (B, C, H, W).
+        output: (B, C or 2 C, H, W).
+        x, noise: (B, C, H, W).
         deviation: (B, 1, H, W), for `sample`.
+        t: timesteps (B,), for `v_prediction` and learned variances.
     """
-    if scheduler.config.prediction_type == "epsilon":
-        return (output - noise).square().mean()
-    error = output - x
-    return (error if deviation is None else error / deviation).square().mean()
+    bound = 0.0 if output.shape[1] == x.shape[1] else variational_bound(output, x, noise, scheduler, t).mean()
+    output = output[:, : x.shape[1]]
+    if scheduler.config.prediction_type == "sample":
+        error = output - x
+        return (error if deviation is None else error / deviation).square().mean()
+    target = noise
+    if scheduler.config.prediction_type == "v_prediction":
+        a, s = signal_and_noise(scheduler, t)
+        target = a * noise - s * x
+    return (output - target).square().mean() + bound
+
+
+def variational_bound(output: Tensor, x: Tensor, noise: Tensor, scheduler: SchedulerMixin, t: Tensor) -> Tensor:
+    """One step's term of the variational bound, which trains a learned variance only (arXiv:2102.09672, section 3.1).
+
+    For t > 0 it is the divergence of the model's step from the true one, for t = 0 the likelihood of 8-bit values.
+    The two steps' means differ by `beta / (sqrt(alpha) s) (output - noise)`.
+
+    Args:
+        output: (B, 2 C, H, W), the predicted noise and the variance's place v on [-1, 1] between its bounds.
+        x, noise: (B, C, H, W).
+        t: timesteps (B,).
+
+    Returns:
+        (B,), in bits per value.
+    """
+    power = scheduler.alphas_cumprod.double()
+    before = torch.cat([power.new_ones(1), power[:-1]])
+    beta = 1 - power / before
+    least = (beta * (1 - before) / (1 - power)).log()
+    least[0] = least[1]
+
+    def at(values: Tensor) -> Tensor:
+        return values.float().to(t.device)[t].view(-1, 1, 1, 1)
+
+    epsilon, place = output.split(x.shape[1], dim=1)
+    log_variance = at(least).lerp(at(beta.log()), (place + 1) / 2)
+    error = epsilon.detach() - noise
+    shift = at(beta / ((1 - beta).sqrt() * (1 - power).sqrt())) * error
+    divergence = 0.5 * (
+        log_variance - at(least) - 1 + (at(least) - log_variance).exp() + shift.square() * (-log_variance).exp()
+    )
+    bits = torch.where((t == 0).view(-1, 1, 1, 1), _nats_of_8_bits(x, shift, log_variance / 2), divergence)
+    return bits.flatten(1).mean(1) / math.log(2)
+
+
+def _nats_of_8_bits(x: Tensor, offset: Tensor, log_scale: Tensor) -> Tensor:
+    """Negative log likelihood of 8-bit `x` on [-1, 1] under a Gaussian about `x - offset`, in nats."""
+
+    def cdf(value: Tensor) -> Tensor:
+        return 0.5 * (1 + (math.sqrt(2 / math.pi) * (value + 0.044715 * value**3)).tanh())
+
+    above = cdf((offset + 1 / 255) * (-log_scale).exp())
+    below = cdf((offset - 1 / 255) * (-log_scale).exp())
+    inner = torch.where(x > 0.999, 1 - below, above - below)
+    return -torch.where(x < -0.999, above, inner).clamp(min=1e-12).log()
 
 
 def sample(
@@ -88,7 +160,8 @@ def sample(
     """Draw a clean image from noise.
 
     Args:
-        denoise: maps (x_t, t) to the model output that the scheduler's `prediction_type` names.
+        denoise: maps (x_t, t) to the model output that the scheduler's `prediction_type` names; a learned variance
+            behind it is used by solvers that know one.
         noise: (B, C, H, W), standard normal.
         scheduler: the base's noise schedule.
         generator: one for the batch, or one per image so that an image's draw does not depend on its neighbours.
@@ -102,13 +175,16 @@ def sample(
         (B, C, H, W) on [-1, 1].
     """
     stepper: Any = solver.from_config(scheduler.config, **(options or {}))
+    stepper.alphas_cumprod = scheduler.alphas_cumprod
+    learns_variance = str(getattr(stepper, "variance_type", "")).startswith("learned")
+    channels = (2 if learns_variance else 1) * noise.shape[1]
     if timesteps is not None:
         stepper.set_timesteps(timesteps=list(timesteps), device=noise.device)
     else:
         stepper.set_timesteps(num_inference_steps, device=noise.device)
     x = noise
     for i, t in enumerate(stepper.timesteps):
-        x = stepper.step(denoise(x, t), t, x, generator=generator).prev_sample
+        x = stepper.step(denoise(x, t)[:, :channels], t, x, generator=generator).prev_sample
         if callback is not None:
             x = callback(i, t, x)
     return x

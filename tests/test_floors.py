@@ -18,9 +18,9 @@ FLOORS = {
         "diffusion",
         "metrics",
     },
-    1: {"condition", "base", "control", "images", "inputs", "sources", "data", "shards"},
+    1: {"condition", "pretrained", "base", "control", "images", "inputs", "sources", "data", "shards"},
     2: {"dequantizer"},
-    3: {"protocols", "measurements", "evaluation", "baselines", "figures", "callbacks", "pipeline"},
+    3: {"protocols", "measurements", "evaluation", "baselines", "figures", "callbacks", "convert", "pipeline"},
     4: {"doors"},
 }
 WITHIN_FLOOR = {
@@ -33,6 +33,7 @@ WITHIN_FLOOR = {
     "metrics": {"color", "palette", "texture"},
     "sources": {"images"},
     "inputs": {"images"},
+    "base": {"pretrained"},
     "data": {"condition", "images", "sources"},
     "shards": {"sources"},
     "evaluation": {"measurements", "protocols"},

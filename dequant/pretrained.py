@@ -1,0 +1,217 @@
+"""Parts of pretrained models: from a folder or the hub, and the embedding of the empty prompt, computed once."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from diffusers.models.auto_model import AutoModel
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from huggingface_hub.errors import GatedRepoError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dequant import InputError
+
+EMBEDDING = "text_embedding.safetensors"
+PROMPT_LENGTH = 77
+"""Tokens that Stable Diffusion and DeepFloyd IF pad a prompt to."""
+
+Part = TypeVar("Part")
+
+
+class Source:
+    """A folder in the layout of diffusers, or a model on the hub or in its cache.
+
+    Args:
+        path: the folder, or the model's id.
+        variant: of the weight files, such as fp16.
+
+    Raises:
+        InputError: there is none.
+    """
+
+    def __init__(self, path: str | Path, variant: str | None = None) -> None:
+        self.path = str(path)
+        self.variant = variant
+        self.folder = Path(path) if Path(path).is_dir() else None
+        looks_like_id = self.path.count("/") == 1 and not self.path.startswith((".", "/", "~"))
+        if self.folder is None and not looks_like_id:
+            raise InputError(f"There is no folder {path}: give one with unet/ and scheduler/, or a hub id OWNER/NAME.")
+
+    def has(self, part: str) -> bool:
+        """Whether the model comes with a part, such as `vae`."""
+        if self.folder is not None:
+            return (self.folder / part).is_dir()
+        index = self.load(lambda: DiffusionPipeline.load_config(self.path))
+        return index.get(part, [None])[0] is not None
+
+    def options(self, name: str) -> dict[str, Any]:
+        """A JSON file of this package, empty where there is none."""
+        file = None if self.folder is None else self.folder / name
+        return json.loads(file.read_text()) if file is not None and file.is_file() else {}
+
+    def model(self, part: str | None, kind: type[Part]) -> Part:
+        """Weights and configuration of a part in float32, `kind` its class in diffusers; of the model itself for None."""
+        load: Any = kind
+        if self.folder is not None and part is not None and not (self.folder / part).is_dir():
+            raise InputError(
+                f"{self.path} has no {part}/: a base needs unet/ and scheduler/ (and base.json, where save_pretrained wrote it)."
+            )
+        return self.load(
+            lambda: load.from_pretrained(self.path, subfolder=part, variant=self.variant, torch_dtype=torch.float32)
+        )
+
+    def scheduler(self) -> DDPMScheduler:
+        """The noise schedule; which solver takes the steps is chosen elsewhere."""
+        return self.load(lambda: DDPMScheduler.from_pretrained(self.path, subfolder="scheduler"))
+
+    def load(self, load: Callable[[], Part]) -> Part:
+        """Run a loader and turn what goes wrong into a sentence."""
+        try:
+            return load()
+        except Exception as error:
+            causes: list[BaseException] = [error]
+            while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+                causes.append(cause)
+            if any(isinstance(cause, GatedRepoError) for cause in causes):
+                raise InputError(
+                    f"{self.path} has a licence to accept: do so at https://huggingface.co/{self.path}, log in with "
+                    "`hf auth login`, and start again; or give a folder that holds the model."
+                ) from error
+            if self.folder is None:
+                offline = " while HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") else ""
+                raise InputError(
+                    f"{self.path} is neither in the cache of Hugging Face nor could it be fetched{offline}: check the id "
+                    "and the connection, or give a folder that holds the model."
+                ) from error
+            if isinstance(error, OSError | ValueError | KeyError | RuntimeError):
+                reason = " ".join(str(error).split())
+                raise InputError(f"{self.path} cannot be read as a model of diffusers: {reason}") from error
+            raise
+
+
+def autoencoder(source: Source, part: str | None) -> ModelMixin:
+    """The autoencoder of a latent base, `AutoencoderKL` or `AutoencoderTiny` as its configuration says."""
+    return source.model(part, AutoModel)
+
+
+def prompt_width(unet_config: dict[str, Any]) -> int | None:
+    """Features of the prompt's embedding that a UNet attends to, None for one that attends to no prompt."""
+    kinds = (*unet_config["down_block_types"], unet_config["mid_block_type"] or "")
+    if not any("CrossAttn" in kind for kind in kinds):
+        return None
+    return unet_config.get("encoder_hid_dim") or unet_config["cross_attention_dim"]
+
+
+def empty_prompt(
+    source: Source, unet_config: dict[str, Any], file: str | None = None, text_encoder: str | None = None
+) -> Tensor | None:
+    """Embedding of the empty prompt, float32 (1, 77, D), or None for a UNet that attends to no prompt.
+
+    It is read from `file`, else from the base's folder, else from the cache (`$XDG_CACHE_HOME/dequant`), else computed with
+    the text encoder, on the CPU in bfloat16, and cached, so that no later run loads the encoder.
+
+    Args:
+        source: the base.
+        unet_config: of its UNet.
+        file: .npz, .npy or .safetensors with this one array.
+        text_encoder: folder or hub id with text_encoder/ and tokenizer/, for a base without.
+
+    Raises:
+        InputError: there is neither a file nor an encoder, or its width is not the UNet's.
+    """
+    width = prompt_width(unet_config)
+    if width is None:
+        return None
+    encoder = source if text_encoder is None else Source(text_encoder)
+    cached = _cache() / f"empty_prompt_{hashlib.sha256(_identity(encoder).encode()).hexdigest()[:16]}.safetensors"
+    saved = None if source.folder is None else source.folder / EMBEDDING
+    if file is not None:
+        embedding = read_embedding(file)
+    elif saved is not None and saved.is_file():
+        embedding = read_embedding(saved)
+    elif cached.is_file():
+        embedding = read_embedding(cached)
+    elif encoder.has("text_encoder"):
+        embedding = _encode_empty_prompt(encoder)
+        write_embedding(embedding, cached)
+    else:
+        raise InputError(
+            f"{source.path} has no text encoder: give the embedding of the empty prompt with text_embedding=FILE "
+            "(.npz or .safetensors), or text_encoder=FOLDER with text_encoder/ and tokenizer/."
+        )
+    if embedding.ndim != 3 or embedding.shape[::2] != (1, width):
+        raise InputError(f"The text embedding is {tuple(embedding.shape)}, but this base takes (1, tokens, {width}).")
+    return embedding
+
+
+def read_embedding(path: str | Path) -> Tensor:
+    """The one array of a .npz, .npy or .safetensors file, float32.
+
+    Raises:
+        InputError: there is no such file, or not one array in it.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            arrays = list(load_file(path).values())
+        else:
+            loaded = np.load(path, allow_pickle=False)
+            arrays = [torch.from_numpy(loaded[key]) for key in loaded.files] if path.suffix == ".npz" else [
+                torch.from_numpy(loaded)
+            ]
+    except Exception as error:
+        raise InputError(f"{path} cannot be read: give a .npz, .npy or .safetensors file with one array.") from error
+    if len(arrays) != 1:
+        raise InputError(f"{path} holds {len(arrays)} arrays: give a file with the one of the empty prompt.")
+    return arrays[0].float()
+
+
+def write_embedding(embedding: Tensor, path: Path) -> None:
+    """Write a file for `read_embedding`, at once or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file({"text_embedding": embedding.float().cpu().contiguous()}, partial)
+    os.replace(partial, path)
+
+
+@torch.no_grad()
+def _encode_empty_prompt(source: Source) -> Tensor:
+    """Run the text encoder (T5 for IF, CLIP for Stable Diffusion), as their pipelines do.
+
+    T5's tokens of the empty prompt are its end mark and padding, which it must not attend to.
+    """
+    import transformers
+
+    config = source.load(lambda: transformers.AutoConfig.from_pretrained(source.path, subfolder="text_encoder"))
+    kind = getattr(transformers, config.architectures[0])
+    if issubclass(kind, transformers.T5EncoderModel):
+        tokens = torch.full((1, PROMPT_LENGTH), config.pad_token_id)
+        tokens[0, 0] = config.eos_token_id
+        mask = (torch.arange(PROMPT_LENGTH) == 0)[None].long()
+    else:
+        tokenizer = source.load(lambda: transformers.CLIPTokenizer.from_pretrained(source.path, subfolder="tokenizer"))
+        tokens = tokenizer("", padding="max_length", max_length=PROMPT_LENGTH, return_tensors="pt").input_ids
+        mask = None
+    options = {"subfolder": "text_encoder", "variant": source.variant, "dtype": torch.bfloat16}
+    encoder = source.load(lambda: kind.from_pretrained(source.path, **options))
+    return encoder.eval()(tokens, attention_mask=mask)[0].float()
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dequant"
+
+
+def _identity(source: Source) -> str:
+    """What tells two text encoders apart: the id, or the folder and when its configuration was written."""
+    if source.folder is None:
+        return source.path
+    config = source.folder / "text_encoder" / "config.json"
+    return f"{source.folder.resolve()} {config.stat().st_mtime_ns if config.is_file() else 0}"
