@@ -97,7 +97,7 @@ def convert(options: argparse.Namespace) -> None:
     if options.direction == "to-authors":
         convert_back(options.weights, options.out)
     else:
-        variant = options.variant or (options.weights.stem if options.weights.stem in VARIANTS else "")
+        variant = options.variant or (options.weights.stem if options.weights.stem in texture.MAPS else "")
         convert_file(options.weights, options.base, variant, options.text_embedding, _folder(options.out))
     print(f"{options.weights}: wrote {options.out}")
 
@@ -137,8 +137,10 @@ def _parser() -> argparse.ArgumentParser:
     turn.add_argument("direction", choices=["authors", "to-authors"])
     turn.add_argument("weights", type=Path, help="a .pt or .bin file; for to-authors the folder made from one")
     turn.add_argument("--base", default="if_ii_m", help="if_ii_m, if_ii_l, a hub id, a folder, or IF's config.yml")
-    turn.add_argument("--variant", choices=VARIANTS, help="its texture (default: the name of the file)")
-    turn.add_argument("--text-embedding", metavar="FILE", help="the empty prompt's, .npz or .safetensors, to go with it")
+    turn.add_argument("--variant", choices=texture.MAPS, help="its texture (default: the name of the file)")
+    turn.add_argument(
+        "--text-embedding", metavar="FILE", help="the empty prompt's, .npz or .safetensors, to go with it"
+    )
     turn.add_argument("-o", "--out", type=Path, required=True, help="folder for the results; for to-authors a .pt file")
     for command in (show, pair):
         command.add_argument("-n", "--n-colors", type=int, default=16, help="palette size (default: 16)")

@@ -176,7 +176,7 @@ def sample(
     """
     stepper: Any = solver.from_config(scheduler.config, **(options or {}))
     stepper.alphas_cumprod = scheduler.alphas_cumprod
-    learns_variance = str(getattr(stepper, "variance_type", "")).startswith("learned")
+    learns_variance = vars(stepper).get("variance_type", "").startswith("learned")
     channels = (2 if learns_variance else 1) * noise.shape[1]
     if timesteps is not None:
         stepper.set_timesteps(timesteps=list(timesteps), device=noise.device)

@@ -1,6 +1,6 @@
-"""What people hand over, as tensors: photos, palettes, colours, masks and assignments in the forms they come in."""
+"""What people ask for: photos, palettes, colours and masks in the forms they come in, and conditions made of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from dequant import InputError
+from dequant.condition import for_palette, for_patch
 from dequant.images import read_image, to_tensor, upright
-from dequant.palette import parse_hex, quantize
+from dequant.palette import match, parse_hex, quantize, transfer
 
 Photo = Image.Image | Tensor | np.ndarray | str | Path
 """A PIL image, rgb (3, H, W) in [0, 1], an array (H, W, 3) of bytes or of floats in [0, 1], or the path of a file."""
@@ -27,6 +28,72 @@ Assignment = Tensor | np.ndarray | Sequence[int]
 
 TOLERANCE = 1e-3
 """By which resampled photos may leave [0, 1]."""
+
+
+def palette_conditions(
+    rgbs: list[Tensor],
+    texture_map: Callable[[Tensor], Tensor],
+    n_colors: int,
+    target: Any = None,
+    method: str = "color",
+    chosen: Any = None,
+    with_texture: bool = True,
+) -> list[Tensor]:
+    """Conditions (7, H, W) on photos reduced to a palette, be it their own or another.
+
+    Args:
+        rgbs: photos (3, H, W).
+        texture_map: (3, H, W) -> (2, H, W), of the variant.
+        n_colors: size of the palette of each photo.
+        target: replaces it: a `Palette`, a list with one for each photo, or None.
+        method: which colour replaces which, as in `palette.match`.
+        chosen: says it instead: an `Assignment`, a list with one for each photo, or None.
+        with_texture: show the network the texture.
+
+    Raises:
+        InputError: an argument is wrong.
+    """
+    if target is None and chosen is not None:
+        raise InputError("An assignment without a palette has no meaning: give the palette that it points into.")
+    targets = one_each(target, len(rgbs), "palettes", strings=1, numbers=2)
+    assignments = one_each(chosen, len(rgbs), "assignments", numbers=1)
+    conditions = []
+    for rgb, wanted, pairs in zip(rgbs, targets, assignments, strict=True):
+        quantized = quantize(rgb, n_colors)
+        if wanted is not None:
+            colors, counts = palette(wanted, n_colors)
+            if pairs is None:
+                pairs = match(quantized.palette, colors, method, source_counts=quantized.counts, target_counts=counts)
+            quantized = transfer(quantized, colors, assignment(pairs))
+        conditions.append(for_palette(quantized.rgb, n_colors, texture_map(rgb) if with_texture else None))
+    return conditions
+
+
+def patch_conditions(
+    rgbs: list[Tensor], texture_map: Callable[[Tensor], Tensor], inside: Any, fill: Any, with_texture: bool = True
+) -> list[Tensor]:
+    """Conditions (7, H, W) on photos in each of which a patch gets one colour.
+
+    Args:
+        rgbs: photos (3, H, W).
+        texture_map: (3, H, W) -> (2, H, W), of the variant.
+        inside: the patch: a `Mask`, or a list or batch with one for each photo.
+        fill: its `Color`, or a list with one for each photo.
+        with_texture: show the network the texture inside the patch too.
+
+    Raises:
+        InputError: an argument is wrong.
+    """
+    if inside is None:
+        raise InputError("A colour without a patch has no place: give the mask of the patch too.")
+    if fill is None:
+        raise InputError("A patch needs a new colour: give color, a hex string or three numbers in [0, 1].")
+    masks = one_each(list(inside) if getattr(inside, "ndim", 0) > 2 else inside, len(rgbs), "masks")
+    colors = one_each(fill, len(rgbs), "colours", numbers=1)
+    return [
+        for_patch(rgb, mask(patch), color(shade), texture_map(rgb), keep_inside=with_texture)
+        for rgb, patch, shade in zip(rgbs, masks, colors, strict=True)
+    ]
 
 
 def photos(image: Photo | Sequence[Photo]) -> list[Tensor]:

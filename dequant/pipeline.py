@@ -7,18 +7,21 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline, ImagePipelineOutput
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from torch import Tensor
+from torch import Tensor, nn
 
-from dequant import InputError, base, condition, control, diffusion, inputs
+from dequant import InputError, base, control, diffusion, inputs
 from dequant.base import DiffusionBase
 from dequant.control import ControlEncoder
 from dequant.dequantizer import Dequantizer
 from dequant.diffusion import Generator
-from dequant.palette import match, quantize, transfer
 from dequant.texture import MAPS
 
 ALIGNMENT = 64
@@ -26,6 +29,27 @@ ALIGNMENT = 64
 
 StepEnd = Callable[["DequantPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 Images = list[Any] | np.ndarray | Tensor
+
+
+class TextEmbedding(ModelMixin, ConfigMixin):
+    """The embedding of the empty prompt, as a component that is saved and moved like the others.
+
+    Args:
+        tokens: of the prompt.
+        width: features of each.
+    """
+
+    @register_to_config
+    def __init__(self, tokens: int = 77, width: int = 768) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, tokens, width), requires_grad=False)
+
+    @classmethod
+    def of(cls, embedding: Tensor) -> Self:
+        """The component of an embedding (1, T, D)."""
+        component = cls(*embedding.shape[1:])
+        component.weight.data = embedding
+        return component
 
 
 class DequantPipeline(DiffusionPipeline):
@@ -36,7 +60,10 @@ class DequantPipeline(DiffusionPipeline):
         scheduler: the base's noise schedule and, unless a call names another solver, what takes the steps: any
             diffusers scheduler that starts from standard normal noise, such as DDIM, DDPM or DPMSolverMultistep.
         control: the encoder of a condition; its `variant` says which texture it reads.
+        vae: the base's autoencoder, None for one of pixels.
+        text_embedding: of the empty prompt, for a base that attends to a prompt.
         patch_size: the base's.
+        augmentation: the base's.
         num_inference_steps: how many steps a call takes unless it says otherwise; or else
         timesteps: which ones.
 
@@ -44,7 +71,11 @@ class DequantPipeline(DiffusionPipeline):
         InputError: the control encoder belongs to another base, or its variant has no texture map.
     """
 
-    model_cpu_offload_seq = "unet"  # the encoder runs in each step, so it is not in the chain and stays on the device
+    model_cpu_offload_seq = (
+        "unet->vae"  # the encoder runs in each step, so it is not in the chain and stays on the device
+    )
+    _optional_components = ["vae", "text_embedding"]
+    _exclude_from_cpu_offload = ["text_embedding"]
     _callback_tensor_inputs = ["latents"]
 
     def __init__(
@@ -52,14 +83,20 @@ class DequantPipeline(DiffusionPipeline):
         unet: UNet2DConditionModel,
         scheduler: SchedulerMixin,
         control: ControlEncoder,
+        vae: AutoencoderKL | AutoencoderTiny | None = None,
+        text_embedding: TextEmbedding | None = None,
         patch_size: int = 1,
+        augmentation: float = 0.0,
         num_inference_steps: int | None = None,
         timesteps: list[int] | None = None,
     ) -> None:
         super().__init__()
-        self.register_modules(unet=unet, scheduler=scheduler, control=control)
+        self.register_modules(unet=unet, scheduler=scheduler, control=control, vae=vae, text_embedding=text_embedding)
         self.register_to_config(
-            patch_size=patch_size, num_inference_steps=num_inference_steps, timesteps=timesteps and list(timesteps)
+            patch_size=patch_size,
+            augmentation=augmentation,
+            num_inference_steps=num_inference_steps,
+            timesteps=timesteps and list(timesteps),
         )
         if control.config["variant"] not in MAPS:
             raise InputError(
@@ -67,8 +104,9 @@ class DequantPipeline(DiffusionPipeline):
                 f"use weights of variant {', '.join(MAPS)}."
             )
         self._check_pair()
-        for module in (unet, control):
-            _align(module)
+        for module in (unet, control, vae):
+            if module is not None:
+                _align(module)
 
     @classmethod
     def bundled(cls, variant: str = "T") -> Self:
@@ -80,7 +118,7 @@ class DequantPipeline(DiffusionPipeline):
         encoder = ControlEncoder.from_pretrained(control.bundled(variant), torch_dtype=torch.float32)
         model = DiffusionBase.from_pretrained(base.bundled())
         scheduler = DDIMScheduler.from_config(model.scheduler.config, timestep_spacing="trailing")
-        return cls(model.unet, scheduler, encoder, model.patch_size, num_inference_steps=1)
+        return cls(model.unet, scheduler, encoder, patch_size=model.patch_size, num_inference_steps=1)
 
     @classmethod
     def from_dequantizer(cls, model: Dequantizer) -> Self:
@@ -94,9 +132,18 @@ class DequantPipeline(DiffusionPipeline):
         settings = getattr(model.sampler, "keywords", {})
         if "solver" not in settings:
             raise InputError("The sampler has no solver: bind the settings of dequant.diffusion.sample with partial.")
-        scheduler = settings["solver"].from_config(model.base.scheduler.config, **(settings.get("options") or {}))
-        steps, timesteps = settings.get("num_inference_steps"), settings.get("timesteps")
-        return cls(model.base.unet, scheduler, model.control, model.base.patch_size, steps, timesteps)
+        text = model.base.text_embedding
+        return cls(
+            model.base.unet,
+            settings["solver"].from_config(model.base.scheduler.config, **(settings.get("options") or {})),
+            model.control,
+            model.base.vae,
+            None if text is None else TextEmbedding.of(text),
+            patch_size=model.base.patch_size,
+            augmentation=model.base.augmentation,
+            num_inference_steps=settings.get("num_inference_steps"),
+            timesteps=settings.get("timesteps"),
+        )
 
     def __call__(
         self,
@@ -153,15 +200,13 @@ class DequantPipeline(DiffusionPipeline):
             raise InputError(f"There is no output type {output_type!r}: choose pil, np or pt.")
         if num_images < 1:
             raise InputError(f"{num_images} images of each photo cannot be drawn: ask for at least 1.")
-        photos = inputs.photos(image)
-        if mask is None:
-            if color is not None:
-                raise InputError("A colour without a patch has no place: give the mask of the patch too.")
-            conditions = self._palette_conditions(photos, n_colors, palette, method, assignment, texture)
-        elif palette is not None or assignment is not None:
-            raise InputError("A palette and a patch cannot be edited at once: give a palette or a mask with a color.")
+        photos, texture_map = inputs.photos(image), MAPS[self._variant]
+        if mask is None and color is None:
+            conditions = inputs.palette_conditions(photos, texture_map, n_colors, palette, method, assignment, texture)
+        elif palette is None and assignment is None:
+            conditions = inputs.patch_conditions(photos, texture_map, mask, color, texture)
         else:
-            conditions = self._patch_conditions(photos, mask, color, texture)
+            raise InputError("A palette and a patch cannot be edited at once: give a palette or a mask with a color.")
         rgbs = self.sample(
             [one for one in conditions for _ in range(num_images)],
             generator,
@@ -215,16 +260,17 @@ class DequantPipeline(DiffusionPipeline):
                 return (changed or {}).get("latents", x)
 
             model = self._model(partial(diffusion.sample, **steps, callback=callback))
-            with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
-                for members in groups.values():
-                    generators = [generator[i] for i in members] if isinstance(generator, list) else generator
-                    batch = torch.stack([conditions[i] for i in members]).to(device)
-                    found |= zip(members, model.sample(batch, generators), strict=True)
+            for members in groups.values():
+                generators = [generator[i] for i in members] if isinstance(generator, list) else generator
+                batch = torch.stack([conditions[i] for i in members]).to(device)
+                found |= zip(members, model.sample(batch, generators), strict=True)
         self.maybe_free_model_hooks()
         return [found[i] for i in range(len(conditions))]
 
     def _base(self) -> DiffusionBase:
-        return DiffusionBase(self.unet, self.scheduler, self.config["patch_size"])
+        text = None if self.text_embedding is None else self.text_embedding.weight.data
+        patch_size, augmentation = self.config["patch_size"], self.config["augmentation"]
+        return DiffusionBase(self.unet, self.scheduler, patch_size, self.vae, text, augmentation)
 
     def _model(self, sampler: Callable[..., Tensor]) -> Dequantizer:
         """The components as they are now: a user may have exchanged one."""
@@ -244,40 +290,6 @@ class DequantPipeline(DiffusionPipeline):
                 f"The control encoder was trained for base {wanted!r}, but the network here is base {found!r}: "
                 "choose weights that agree."
             )
-
-    def _palette_conditions(
-        self, photos: list[Tensor], n_colors: int, palette: Any, method: str, assignment: Any, texture: bool
-    ) -> list[Tensor]:
-        if palette is None and assignment is not None:
-            raise InputError("An assignment without a palette has no meaning: give the palette that it points into.")
-        n = len(photos)
-        palettes = inputs.one_each(palette, n, "palettes", strings=1, numbers=2)
-        assignments = inputs.one_each(assignment, n, "assignments", numbers=1)
-        conditions = []
-        for rgb, colors, chosen in zip(photos, palettes, assignments, strict=True):
-            quantized = quantize(rgb, n_colors)
-            if colors is not None:
-                target, counts = inputs.palette(colors, n_colors)
-                chosen = (
-                    match(quantized.palette, target, method, source_counts=quantized.counts, target_counts=counts)
-                    if chosen is None
-                    else inputs.assignment(chosen)
-                )
-                quantized = transfer(quantized, target, chosen)
-            seen = MAPS[self._variant](rgb) if texture else None
-            conditions.append(condition.for_palette(quantized.rgb, n_colors, seen))
-        return conditions
-
-    def _patch_conditions(self, photos: list[Tensor], mask: Any, color: Any, texture: bool) -> list[Tensor]:
-        if color is None:
-            raise InputError("A patch needs a new colour: give color, a hex string or three numbers in [0, 1].")
-        n = len(photos)
-        masks = inputs.one_each(list(mask) if getattr(mask, "ndim", 0) > 2 else mask, n, "masks")
-        colors = inputs.one_each(color, n, "colours", numbers=1)
-        return [
-            condition.for_patch(rgb, inputs.mask(m), inputs.color(c), MAPS[self._variant](rgb), keep_inside=texture)
-            for rgb, m, c in zip(photos, masks, colors, strict=True)
-        ]
 
     def _steps(
         self, num_inference_steps: int | None, timesteps: Sequence[int] | None, solver: type[SchedulerMixin]
@@ -301,7 +313,7 @@ class DequantPipeline(DiffusionPipeline):
         return {"solver": solver, "num_inference_steps": num_inference_steps, "timesteps": timesteps}
 
 
-def _align(module: torch.nn.Module) -> None:
+def _align(module: nn.Module) -> None:
     """Move weights that a file was mapped to onto aligned memory: kernels round otherwise on the rest."""
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.data_ptr() % ALIGNMENT:

@@ -32,7 +32,7 @@ WITHIN_FLOOR = {
     "palette": {"color", "matching", "palette_files"},
     "metrics": {"color", "palette", "texture"},
     "sources": {"images"},
-    "inputs": {"images"},
+    "inputs": {"condition", "images"},
     "base": {"pretrained"},
     "data": {"condition", "images", "sources"},
     "shards": {"sources"},

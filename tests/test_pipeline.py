@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.deepfloyd_if.timesteps import super27_timesteps
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
@@ -172,6 +174,79 @@ def test_offload_to_the_cpu(pipe: DequantPipeline, photo: torch.Tensor) -> None:
     for _ in range(2):
         assert torch.equal(draw(pipe, photo), before)
         assert len(pipe._all_hooks) == 2
+
+
+# Other bases
+
+
+@pytest.fixture
+def latent_base() -> DiffusionBase:
+    """In the shape of Stable Diffusion: latents, and attention to a prompt."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=12,
+        attention_head_dim=4,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=4,
+    )
+    scheduler = DDPMScheduler(beta_schedule="scaled_linear", prediction_type="epsilon")
+    return DiffusionBase(unet, scheduler, vae=vae, text_embedding=torch.randn(1, 77, 12))
+
+
+@pytest.fixture
+def coarse_base() -> DiffusionBase:
+    """In the shape of DeepFloyd IF stage II: a coarse image at an augmentation level, and a learned variance."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        in_channels=6,
+        out_channels=6,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+        cross_attention_dim=12,
+        attention_head_dim=4,
+        class_embed_type="timestep",
+        resnet_time_scale_shift="scale_shift",
+    )
+    scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", variance_type="learned_range")
+    return DiffusionBase(unet, scheduler, text_embedding=torch.randn(1, 77, 12), augmentation=0.1)
+
+
+@pytest.mark.parametrize("kind", ["latent_base", "coarse_base"])
+@pytest.mark.parametrize("solver", [DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler])
+def test_other_bases(
+    kind: str, solver: type, photo: torch.Tensor, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    base = request.getfixturevalue(kind)
+    stem = {"stem_widths": [8, 16]} if base.downscale > 1 else {}
+    make = partial(ControlEncoder.from_base, **stem)
+    sampler = partial(diffusion.sample, solver=solver, num_inference_steps=3)
+    model = Dequantizer(base, make, sampler)
+    given = condition.for_palette(quantize(photo, 8).rgb, 8, texture.MAPS["T"](photo))
+    expected = model.sample(given[None], [seeded()])
+    exported = model.to_pipeline()
+    torch.testing.assert_close(draw(exported, photo, n_colors=8, generator=[seeded()]), expected, atol=0, rtol=0)
+    exported.save_pretrained(tmp_path)
+    again = DequantPipeline.from_pretrained(tmp_path)
+    torch.testing.assert_close(draw(again, photo, n_colors=8, generator=[seeded()]), expected, atol=0, rtol=0)
+    assert again.config["augmentation"] == base.augmentation
+    assert draw(again.to(torch.bfloat16), photo, n_colors=8).isfinite().all()
+    half = DequantPipeline.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    assert half.text_embedding.dtype == torch.bfloat16
+    half.enable_model_cpu_offload(device="cpu")
+    assert draw(half, [photo, photo[:, :9]], n_colors=8)[0].shape == photo.shape
 
 
 # Randomness and batches
@@ -411,6 +486,7 @@ def test_progress_bar(pipe: DequantPipeline, photo: torch.Tensor, capsys: pytest
         (None, {"palette": "#fff", "assignment": [0.5] * 16}, "list of integers"),
         (None, {"assignment": [0]}, "without a palette"),
         (None, {"color": "#fff"}, "without a patch"),
+        (None, {"color": "#fff", "palette": "#fff"}, "at once"),
         (None, {"mask": torch.ones(SIZE)}, "new colour"),
         (None, {"mask": torch.ones(SIZE), "color": "#fff", "palette": "#fff"}, "at once"),
         (None, {"mask": torch.zeros(SIZE), "color": "#fff"}, "empty"),
@@ -446,12 +522,12 @@ def test_bad_parts_are_one_sentence(tiny_base: DiffusionBase, photo: torch.Tenso
     control = encoder(tiny_base)
     parts = (tiny_base.unet, tiny_base.scheduler)
     with pytest.raises(InputError, match="no number of steps"):
-        DequantPipeline(*parts, control, tiny_base.patch_size)(photo)
+        DequantPipeline(*parts, control, patch_size=tiny_base.patch_size)(photo)
     with pytest.raises(InputError, match="'X' has no texture map"):
-        DequantPipeline(*parts, encoder(tiny_base, "X"), tiny_base.patch_size)
+        DequantPipeline(*parts, encoder(tiny_base, "X"), patch_size=tiny_base.patch_size)
     torch.nn.init.normal_(tiny_base.unet.conv_in.weight)
     with pytest.raises(InputError, match="trained for base"):
-        DequantPipeline(*parts, control, tiny_base.patch_size)
+        DequantPipeline(*parts, control, patch_size=tiny_base.patch_size)
 
 
 def test_only_a_dequantizer_with_a_bound_sampler_is_exported(tiny_base: DiffusionBase) -> None:
