@@ -16,11 +16,6 @@ from dequant.doors import one_sentence
 from dequant.images import read_image, write_image
 from dequant.palette import Quantized, colormap_palette, load_palette, match_k_best, parse_hex, quantize, transfer
 
-VARIANTS = {
-    "L": texture.luminance_map,
-    "G": texture.gradient_map,
-    "T": texture.thresholded_gradient_map,
-}
 PALETTE_FILES = {".gpl", ".ase", ".json"}
 SWATCH = 32
 
@@ -30,7 +25,7 @@ def inspect(image: str, variant: str, n_colors: int, quantizer: str, no_texture:
 
     Args:
         image: path of the image.
-        variant: whose texture, one of `VARIANTS`.
+        variant: whose texture, one of `texture.MAPS`.
         n_colors: palette size.
         quantizer: method of `palette.quantize`.
         no_texture: leave the texture channels empty.
@@ -39,7 +34,7 @@ def inspect(image: str, variant: str, n_colors: int, quantizer: str, no_texture:
     """
     rgb = read_image(image)
     quantized = quantize(rgb, n_colors, quantizer)
-    condition = for_palette(quantized.rgb, n_colors, None if no_texture else VARIANTS[variant](rgb))
+    condition = for_palette(quantized.rgb, n_colors, None if no_texture else texture.MAPS[variant](rgb))
     folder = _folder(out)
     _write_condition(folder / "condition.npz", condition.numpy())
     write_image(condition[:3], folder / "quantized.png")
@@ -102,7 +97,7 @@ def convert(options: argparse.Namespace) -> None:
     if options.direction == "to-authors":
         convert_back(options.weights, options.out)
     else:
-        variant = options.variant or (options.weights.stem if options.weights.stem in VARIANTS else "")
+        variant = options.variant or (options.weights.stem if options.weights.stem in texture.MAPS else "")
         convert_file(options.weights, options.base, variant, options.text_embedding, _folder(options.out))
     print(f"{options.weights}: wrote {options.out}")
 
@@ -126,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("inspect", help="write what the network sees of an image")
     show.add_argument("image")
-    show.add_argument("--variant", choices=VARIANTS, default="T", help="whose texture (default: T)")
+    show.add_argument("--variant", choices=texture.MAPS, default="T", help="whose texture (default: T)")
     show.add_argument("--quantizer", default="median_cut", help="median_cut (the paper's), kmeans or octree")
     show.add_argument("--no-texture", action="store_true", help="leave the texture channels empty")
     pair = commands.add_parser("match", help="give an image the palette of another one")
@@ -142,8 +137,10 @@ def _parser() -> argparse.ArgumentParser:
     turn.add_argument("direction", choices=["authors", "to-authors"])
     turn.add_argument("weights", type=Path, help="a .pt or .bin file; for to-authors the folder made from one")
     turn.add_argument("--base", default="if_ii_m", help="if_ii_m, if_ii_l, a hub id, a folder, or IF's config.yml")
-    turn.add_argument("--variant", choices=VARIANTS, help="its texture (default: the name of the file)")
-    turn.add_argument("--text-embedding", metavar="FILE", help="the empty prompt's, .npz or .safetensors")
+    turn.add_argument("--variant", choices=texture.MAPS, help="its texture (default: the name of the file)")
+    turn.add_argument(
+        "--text-embedding", metavar="FILE", help="the empty prompt's, .npz or .safetensors, to go with it"
+    )
     turn.add_argument("-o", "--out", type=Path, required=True, help="folder for the results; for to-authors a .pt file")
     for command in (show, pair):
         command.add_argument("-n", "--n-colors", type=int, default=16, help="palette size (default: 16)")

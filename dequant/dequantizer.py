@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
@@ -16,6 +16,9 @@ from dequant import InputError, metrics
 from dequant.base import DiffusionBase, half_precision
 from dequant.control import ControlEncoder
 from dequant.diffusion import Generator, loss
+
+if TYPE_CHECKING:
+    from dequant.pipeline import DequantPipeline
 
 Batch = dict[str, Tensor]
 
@@ -201,6 +204,16 @@ class Dequantizer(L.LightningModule):
             raise OSError(f"The weights cannot be written to {folder}: {error}") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+    def to_pipeline(self) -> "DequantPipeline":
+        """A diffusers pipeline of the present weights, shared, and of the sampler.
+
+        Raises:
+            InputError: this is a prior, or the sampler is not `diffusion.sample` with its settings bound.
+        """
+        from dequant.pipeline import DequantPipeline  # here because it is made of this module
+
+        return DequantPipeline.from_dequantizer(self)
 
     def _check(self, identity: Mapping[str, Any], name: str) -> None:
         for key, value in self.identity.items():

@@ -14,6 +14,7 @@ from torch import Tensor
 
 Generator = torch.Generator | list[torch.Generator] | None
 Denoiser = Callable[[Tensor, Tensor], Tensor]
+StepCallback = Callable[[int, Tensor, Tensor], Tensor]
 
 QUANTIZATION_RMSE = 0.3
 """A photo quantized to N colours by median cut is off by about 0.3 / sqrt(N) rms on [-1, 1] (measured, N = 4..128)."""
@@ -157,6 +158,7 @@ def sample(
     options: dict[str, Any] | None = None,
     timesteps: Sequence[int] | None = None,
     num_inference_steps: int | None = None,
+    callback: StepCallback | None = None,
 ) -> Tensor:
     """Draw a clean image from noise.
 
@@ -170,6 +172,7 @@ def sample(
         options: settings of the solver that differ from the schedule's.
         timesteps: descending steps to visit; or else
         num_inference_steps: their number, spaced by the solver.
+        callback: maps (number of the step, t, x after the step) to the x to go on with.
 
     Returns:
         (B, C, H, W) on [-1, 1].
@@ -183,6 +186,8 @@ def sample(
     else:
         stepper.set_timesteps(num_inference_steps, device=noise.device)
     x = noise
-    for t in stepper.timesteps:
+    for i, t in enumerate(stepper.timesteps):
         x = stepper.step(denoise(x, t)[:, :channels], t, x, generator=generator).prev_sample
+        if callback is not None:
+            x = callback(i, t, x)
     return x

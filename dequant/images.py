@@ -107,10 +107,15 @@ def decode(data: bytes, name: str) -> Image.Image:
     except Exception:  # each format has its own exceptions for a broken header
         raise InputError(f"'{name}' is not an image: use JPEG, PNG, WebP, BMP or TIFF.") from None
     try:
-        return _opaque(ImageOps.exif_transpose(image))
+        return upright(image)
     except Exception as error:  # likewise for a broken body
         reason = str(error).strip().rstrip(".") or type(error).__name__
         raise InputError(f"'{name}' is damaged ({reason}): replace it by a sound copy.") from None
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """8-bit RGB image of any PIL image: EXIF orientation applied, transparency laid on white."""
+    return _opaque(ImageOps.exif_transpose(image))
 
 
 def short_side(data: bytes) -> int:

@@ -4,6 +4,8 @@ Each map is a function `(..., 3, H, W) -> (..., 2, H, W)` in [0, 1] and makes on
 and T (section 3, channels 5 and 6). All work on 8-bit grey or L values, as the released weights expect.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -59,6 +61,14 @@ def thresholded_gradient_map(rgb: Tensor, threshold: float = GRADIENT_THRESHOLD)
         InputError: `rgb` is not a floating-point image of at least 2 by 2 pixels.
     """
     return (_gray_gradients(rgb).abs() > threshold).float()
+
+
+MAPS: dict[str, Callable[[Tensor], Tensor]] = {
+    "L": luminance_map,
+    "G": gradient_map,
+    "T": thresholded_gradient_map,
+}
+"""The texture map of each variant, by the name that its weights carry."""
 
 
 def _gray_gradients(rgb: Tensor) -> Tensor:

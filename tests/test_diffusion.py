@@ -88,6 +88,20 @@ def test_sampling_a_known_image_gives_it_back(
     assert len(visited) == (len(steps) if isinstance(steps, list) else steps)
 
 
+def test_callback_sees_each_step_and_may_change_it(scheduler: DDPMScheduler) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def halve(i: int, t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        seen.append((i, int(t)))
+        return x / 2
+
+    x = torch.rand(1, 3, 8, 8)
+    options = {"solver": DDIMScheduler, "options": {"timestep_spacing": "trailing"}, "num_inference_steps": 2}
+    out = diffusion.sample(lambda x_t, t: x, torch.randn(x.shape), scheduler, callback=halve, **options)
+    torch.testing.assert_close(out, x / 2, atol=1e-5, rtol=0)
+    assert seen == [(0, 999), (1, 499)]
+
+
 def test_draws_of_one_image_do_not_depend_on_the_batch(scheduler: DDPMScheduler) -> None:
     def sample(seeds: list[int]) -> torch.Tensor:
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]

@@ -19,7 +19,7 @@ FLOORS = {
         "metrics",
         "color_transfer",
     },
-    1: {"condition", "pretrained", "released", "base", "control", "images", "sources", "data", "shards"},
+    1: {"condition", "pretrained", "released", "base", "control", "images", "inputs", "sources", "data", "shards"},
     2: {"dequantizer"},
     3: {
         "protocols",
@@ -34,8 +34,9 @@ FLOORS = {
         "gallery",
         "callbacks",
         "convert",
+        "pipeline",
     },
-    4: {"doors", "cli"},
+    4: {"doors", "cli", "readme_table"},
 }
 WITHIN_FLOOR = {
     "color": {"color_8bit"},
@@ -47,6 +48,7 @@ WITHIN_FLOOR = {
     "palette": {"color", "matching", "palette_files"},
     "metrics": {"color", "palette", "texture"},
     "sources": {"images"},
+    "inputs": {"condition", "images"},
     "base": {"pretrained"},
     "data": {"condition", "images", "sources"},
     "shards": {"sources"},
@@ -55,8 +57,12 @@ WITHIN_FLOOR = {
     "reports": {"figures", "measurements", "methods", "paper", "protocols"},
     "gallery": {"evaluation", "figures", "methods", "protocols", "reports"},
     "callbacks": {"figures"},
+    "readme_table": {"doors"},
     "cli": {"doors"},
 }
+
+EXPORTS = {("dequantizer", "pipeline")}
+"""Imports inside a function that makes the upper one from the lower one."""
 
 
 def modules() -> list[Path]:
@@ -94,6 +100,8 @@ def test_every_module_has_a_floor() -> None:
 def test_imports_go_down(path: Path) -> None:
     floor = {name: level for level, names in FLOORS.items() for name in names}
     for name in imported(path):
+        if (path.stem, name) in EXPORTS:
+            continue
         same = floor[name] == floor[path.stem]
         assert floor[name] < floor[path.stem] or (same and name in WITHIN_FLOOR.get(path.stem, set())), (
             f"{path.stem} (floor {floor[path.stem]}) may not import {name} (floor {floor[name]})"

@@ -1,0 +1,357 @@
+"""The model as a diffusers pipeline: photos in, edited photos out."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline, ImagePipelineOutput
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from torch import Tensor, nn
+
+from dequant import InputError, base, control, diffusion, inputs
+from dequant.base import DiffusionBase
+from dequant.control import ControlEncoder
+from dequant.dequantizer import Dequantizer
+from dequant.diffusion import Generator
+from dequant.texture import MAPS
+
+ALIGNMENT = 64
+"""Bytes, as PyTorch allocates."""
+
+StepEnd = Callable[["DequantPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
+Images = list[Any] | np.ndarray | Tensor
+
+
+class TextEmbedding(ModelMixin, ConfigMixin):
+    """The embedding of the empty prompt, as a component that is saved and moved like the others.
+
+    Args:
+        tokens: of the prompt.
+        width: features of each.
+    """
+
+    @register_to_config
+    def __init__(self, tokens: int = 77, width: int = 768) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, tokens, width), requires_grad=False)
+
+    @classmethod
+    def of(cls, embedding: Tensor) -> Self:
+        """The component of an embedding (1, T, D)."""
+        component = cls(*embedding.shape[1:])
+        component.weight.data = embedding
+        return component
+
+
+class DequantPipeline(DiffusionPipeline):
+    """Dequantizes a photo, gives it another palette, or recolours a patch of it.
+
+    Args:
+        unet: the base's network.
+        scheduler: the base's noise schedule and, unless a call names another solver, what takes the steps: any
+            diffusers scheduler that starts from standard normal noise, such as DDIM, DDPM or DPMSolverMultistep.
+        control: the encoder of a condition; its `variant` says which texture it reads.
+        vae: the base's autoencoder, None for one of pixels.
+        text_embedding: of the empty prompt, for a base that attends to a prompt.
+        patch_size: the base's.
+        augmentation: the base's.
+        num_inference_steps: how many steps a call takes unless it says otherwise; or else
+        timesteps: which ones.
+
+    Raises:
+        InputError: the control encoder belongs to another base, or its variant has no texture map.
+    """
+
+    model_cpu_offload_seq = (
+        "unet->vae"  # the encoder runs in each step, so it is not in the chain and stays on the device
+    )
+    _optional_components = ["vae", "text_embedding"]
+    _exclude_from_cpu_offload = ["text_embedding"]
+    _callback_tensor_inputs = ["latents"]
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        scheduler: SchedulerMixin,
+        control: ControlEncoder,
+        vae: AutoencoderKL | AutoencoderTiny | None = None,
+        text_embedding: TextEmbedding | None = None,
+        patch_size: int = 1,
+        augmentation: float = 0.0,
+        num_inference_steps: int | None = None,
+        timesteps: list[int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.register_modules(unet=unet, scheduler=scheduler, control=control, vae=vae, text_embedding=text_embedding)
+        self.register_to_config(
+            patch_size=patch_size,
+            augmentation=augmentation,
+            num_inference_steps=num_inference_steps,
+            timesteps=timesteps and list(timesteps),
+        )
+        if control.config["variant"] not in MAPS:
+            raise InputError(
+                f"The control encoder's variant {control.config['variant']!r} has no texture map: "
+                f"use weights of variant {', '.join(MAPS)}."
+            )
+        self._check_pair()
+        for module in (unet, control, vae):
+            if module is not None:
+                _align(module)
+
+    @classmethod
+    def bundled(cls, variant: str = "T") -> Self:
+        """The weights that come with the package, with one DDIM step, the estimate of the mean photo.
+
+        Raises:
+            InputError: none of this variant come with it.
+        """
+        encoder = ControlEncoder.from_pretrained(control.bundled(variant), torch_dtype=torch.float32)
+        model = DiffusionBase.from_pretrained(base.bundled())
+        scheduler = DDIMScheduler.from_config(model.scheduler.config, timestep_spacing="trailing")
+        return cls(model.unet, scheduler, encoder, patch_size=model.patch_size, num_inference_steps=1)
+
+    @classmethod
+    def from_dequantizer(cls, model: Dequantizer) -> Self:
+        """The networks and the sampler of a trained model, shared with it.
+
+        Raises:
+            InputError: it is a prior, or its sampler is not `diffusion.sample` with its settings bound.
+        """
+        if model.control is None:
+            raise InputError("A prior has no control encoder: train one on it before making a pipeline.")
+        settings = getattr(model.sampler, "keywords", {})
+        if "solver" not in settings:
+            raise InputError("The sampler has no solver: bind the settings of dequant.diffusion.sample with partial.")
+        text = model.base.text_embedding
+        return cls(
+            model.base.unet,
+            settings["solver"].from_config(model.base.scheduler.config, **(settings.get("options") or {})),
+            model.control,
+            model.base.vae,
+            None if text is None else TextEmbedding.of(text),
+            patch_size=model.base.patch_size,
+            augmentation=model.base.augmentation,
+            num_inference_steps=settings.get("num_inference_steps"),
+            timesteps=settings.get("timesteps"),
+        )
+
+    def __call__(
+        self,
+        image: inputs.Photo | Sequence[inputs.Photo],
+        n_colors: int = 16,
+        *,
+        palette: Any = None,
+        method: str = "color",
+        assignment: Any = None,
+        mask: Any = None,
+        color: Any = None,
+        texture: bool = True,
+        num_inference_steps: int | None = None,
+        timesteps: Sequence[int] | None = None,
+        solver: type[SchedulerMixin] | None = None,
+        generator: Generator = None,
+        num_images: int = 1,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: StepEnd | None = None,
+    ) -> ImagePipelineOutput | tuple[Images]:
+        """Edit photos of any sizes.
+
+        Args:
+            image: a PIL image, a tensor (3, H, W) or (B, 3, H, W) in [0, 1], an array (H, W, 3) or (B, H, W, 3), the
+                path of a file, or a list of any of these.
+            n_colors: size of the palette that is taken from each photo, 1 to 256.
+            palette: replaces that palette: (K, 3) in [0, 1], hex strings, or a photo whose palette is taken.
+            method: which colour replaces which, as in `palette.match`: color, negative_color, frequency, intensity.
+            assignment: says it instead: colour i of the photo becomes colour `assignment[i]`; `range(n_colors)` for an
+                edited copy of the photo's own palette.
+            mask: recolours a patch instead, (H, W), true inside; everything else keeps its true colours.
+            color: of the patch: a hex string or three numbers in [0, 1].
+            texture: show the network the photo's texture; False leaves it to the network, for a patch only inside.
+            num_inference_steps: number of steps; or else
+            timesteps: the steps themselves, descending, of a solver that takes them, such as DDPMScheduler.
+            solver: class of the diffusers scheduler that takes the steps, instead of that of `scheduler`.
+            generator: CPU generator, or a list with one per image, which makes it independent of its neighbours.
+            num_images: how many images to draw of each photo; those of one photo follow each other.
+            output_type: "pil", "np" (B, H, W, 3) or "pt" (B, 3, H, W), both in [0, 1]; a list where sizes differ.
+            return_dict: False returns a tuple.
+            callback_on_step_end: called with the pipeline, the number of the step, the timestep and {"latents": x_t},
+                whose sizes are padded; it may return other latents likewise.
+
+        `palette`, `assignment`, `mask` and `color` are one for all photos, or a list with one for each.
+
+        Returns:
+            `images`, the edited photos.
+
+        Raises:
+            InputError: an argument is wrong, or two do not go together.
+        """
+        if output_type not in ("pil", "np", "pt"):
+            raise InputError(f"There is no output type {output_type!r}: choose pil, np or pt.")
+        if num_images < 1:
+            raise InputError(f"{num_images} images of each photo cannot be drawn: ask for at least 1.")
+        photos, texture_map = inputs.photos(image), MAPS[self._variant]
+        if mask is None and color is None:
+            conditions = inputs.palette_conditions(photos, texture_map, n_colors, palette, method, assignment, texture)
+        elif palette is None and assignment is None:
+            conditions = inputs.patch_conditions(photos, texture_map, mask, color, texture)
+        else:
+            raise InputError("A palette and a patch cannot be edited at once: give a palette or a mask with a color.")
+        rgbs = self.sample(
+            [one for one in conditions for _ in range(num_images)],
+            generator,
+            num_inference_steps=num_inference_steps,
+            timesteps=timesteps,
+            solver=solver,
+            callback_on_step_end=callback_on_step_end,
+        )
+        images = _convert(rgbs, output_type)
+        return ImagePipelineOutput(images) if return_dict else (images,)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        conditions: Sequence[Tensor],
+        generator: Generator = None,
+        *,
+        num_inference_steps: int | None = None,
+        timesteps: Sequence[int] | None = None,
+        solver: type[SchedulerMixin] | None = None,
+        callback_on_step_end: StepEnd | None = None,
+    ) -> list[Tensor]:
+        """Draw photographs under conditions made by `dequant.condition`, those of one size together.
+
+        Args:
+            conditions: (7, H, W) in [0, 1] each.
+            generator: as all other arguments, see `__call__`.
+            num_inference_steps: see `__call__`.
+            timesteps: see `__call__`.
+            solver: see `__call__`.
+            callback_on_step_end: see `__call__`.
+
+        Returns:
+            rgb (3, H, W) in [0, 1] for each, on the device of the networks.
+
+        Raises:
+            InputError: the steps, the solver or the generators are wrong.
+        """
+        _check_generators(generator, len(conditions))
+        device = self._execution_device
+        steps = self._steps(num_inference_steps, timesteps, solver or type(self.scheduler))
+        groups: dict[torch.Size, list[int]] = {}
+        for i, one in enumerate(conditions):
+            groups.setdefault(one.shape, []).append(i)
+        found: dict[int, Tensor] = {}
+        with self.progress_bar(total=len(groups) * (steps["num_inference_steps"] or len(steps["timesteps"]))) as bar:
+
+            def callback(i: int, t: Tensor, x: Tensor) -> Tensor:
+                bar.update()
+                changed = callback_on_step_end(self, i, t, {"latents": x}) if callback_on_step_end else None
+                return (changed or {}).get("latents", x)
+
+            model = self._model(partial(diffusion.sample, **steps, callback=callback))
+            for members in groups.values():
+                generators = [generator[i] for i in members] if isinstance(generator, list) else generator
+                batch = torch.stack([conditions[i] for i in members]).to(device)
+                found |= zip(members, model.sample(batch, generators), strict=True)
+        self.maybe_free_model_hooks()
+        return [found[i] for i in range(len(conditions))]
+
+    def _base(self) -> DiffusionBase:
+        text = None if self.text_embedding is None else self.text_embedding.weight.data
+        patch_size, augmentation = self.config["patch_size"], self.config["augmentation"]
+        return DiffusionBase(self.unet, self.scheduler, patch_size, self.vae, text, augmentation)
+
+    def _model(self, sampler: Callable[..., Tensor]) -> Dequantizer:
+        """The components as they are now: a user may have exchanged one."""
+        model = Dequantizer(self._base(), lambda base, variant: self.control, sampler, variant=self._variant)
+        return model.eval()
+
+    @property
+    def _variant(self) -> str:
+        return str(self.control.config["variant"])
+
+    def _check_pair(self) -> None:
+        """Refuse weights of two bases, except those rounded to bfloat16: they have lost their fingerprint."""
+        weight, wanted = self.unet.conv_in.weight, self.control.config["base"]
+        rounded = torch.equal(weight.bfloat16().to(weight.dtype), weight)
+        if not rounded and wanted and wanted != (found := self._base().fingerprint):
+            raise InputError(
+                f"The control encoder was trained for base {wanted!r}, but the network here is base {found!r}: "
+                "choose weights that agree."
+            )
+
+    def _steps(
+        self, num_inference_steps: int | None, timesteps: Sequence[int] | None, solver: type[SchedulerMixin]
+    ) -> dict[str, Any]:
+        """Settings of `diffusion.sample`: those of the call, or else those of the pipeline."""
+        if num_inference_steps is not None and timesteps is not None:
+            raise InputError("Steps are given twice: give num_inference_steps or timesteps.")
+        if num_inference_steps is None and timesteps is None:
+            num_inference_steps, timesteps = self.config["num_inference_steps"], self.config["timesteps"]
+        _check_solver(solver, self.scheduler, timesteps is not None)
+        last = self.scheduler.config.num_train_timesteps - 1
+        if timesteps is not None:
+            timesteps = [int(t) for t in timesteps]
+            descending = all(later < earlier for earlier, later in zip(timesteps, timesteps[1:], strict=False))
+            if not timesteps or not descending or timesteps[0] > last or timesteps[-1] < 0:
+                raise InputError(f"The timesteps {timesteps} are not possible: give descending ones from {last} to 0.")
+        elif num_inference_steps is None:
+            raise InputError("This pipeline has no number of steps of its own: give num_inference_steps or timesteps.")
+        elif not 1 <= num_inference_steps <= last + 1:
+            raise InputError(f"{num_inference_steps} steps are not possible: ask for 1 to {last + 1}.")
+        return {"solver": solver, "num_inference_steps": num_inference_steps, "timesteps": timesteps}
+
+
+def _align(module: nn.Module) -> None:
+    """Move weights that a file was mapped to onto aligned memory: kernels round otherwise on the rest."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.data_ptr() % ALIGNMENT:
+            tensor.data = tensor.data.clone()
+
+
+def _check_solver(solver: type[SchedulerMixin], scheduler: SchedulerMixin, chooses_timesteps: bool) -> None:
+    """Refuse solvers that scale their noise or input, draw noise of their own, or cannot visit given timesteps."""
+    if not (isinstance(solver, type) and issubclass(solver, SchedulerMixin)):
+        raise InputError(f"{solver!r} is not a solver: give a class of diffusers schedulers such as DDIMScheduler.")
+    stepper: Any = solver.from_config(scheduler.config)
+    takes_generator = "generator" in inspect.signature(stepper.step).parameters
+    if not takes_generator or getattr(stepper, "init_noise_sigma", None) != 1:
+        raise InputError(
+            f"{solver.__name__} does not sample from standard normal noise with a generator: "
+            "choose a solver such as DDIMScheduler, DDPMScheduler or DPMSolverMultistepScheduler."
+        )
+    if chooses_timesteps and "timesteps" not in inspect.signature(stepper.set_timesteps).parameters:
+        raise InputError(
+            f"{solver.__name__} spaces its steps itself: give num_inference_steps, or a solver such as DDPMScheduler."
+        )
+
+
+def _check_generators(generator: Generator, n: int) -> None:
+    generators = generator if isinstance(generator, list) else [generator]
+    if isinstance(generator, list) and len(generator) != n:
+        raise InputError(f"{len(generator)} generators do not fit {n} images: give one for all, or one for each.")
+    for one in generators:
+        if one is not None and (not isinstance(one, torch.Generator) or one.device.type != "cpu"):
+            raise InputError("A generator of noise lives on the CPU: give torch.Generator().manual_seed(SEED).")
+
+
+def _convert(rgbs: list[Tensor], output_type: str) -> Images:
+    """One batch where sizes agree, else a list."""
+    alike = len({rgb.shape for rgb in rgbs}) == 1
+    if output_type == "pt":
+        return torch.stack(rgbs) if alike else rgbs
+    arrays = [rgb.permute(1, 2, 0).cpu().numpy() for rgb in rgbs]
+    if output_type == "pil":
+        return [image for array in arrays for image in DiffusionPipeline.numpy_to_pil(array)]
+    return np.stack(arrays) if alike else arrays
