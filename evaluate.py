@@ -31,23 +31,26 @@ def entrants(cfg: DictConfig, device: torch.device) -> dict[str, methods.Method]
 
 def evaluate(cfg: DictConfig) -> None:
     """Make and measure the pictures of one protocol with one variant, then the tables, grids and curves."""
-    device, rank, world_size = process(cfg.device)
-    contest, data, folder = entrants(cfg, device), instantiate(cfg.data), Path(cfg.run_dir)
+    (device, rank, world_size), folder = process(cfg.device), Path(cfg.run_dir)
+    perceptual = instantiate(cfg.perceptual, folder=folder / "measurements", device=str(device))
+    contest, data = entrants(cfg, device), instantiate(cfg.data)
     reports.check(cfg.results)
     photos = evaluation.choose(data.photos(cfg.data.eval_split, cfg.eval.size), cfg.eval.max_photos)
     work = evaluation.Work(photos, instantiate(cfg.eval.protocol), cfg.seed, cfg.eval.with_reference)
     gallery = Gallery(folder / "pictures", work, **plain(cfg.eval.gallery))
-    measurements = Measurements(folder / "measurements", evaluation.COLUMNS, rank)
+    measurements = Measurements(perceptual.folder, (*evaluation.COLUMNS, *perceptual.columns), rank)
     options = {"batch_size": cfg.eval.batch_size, "rank": rank, "world_size": world_size, "keep": gallery.keep}
-    rows = evaluation.run(work, contest, measurements, **options)
+    rows = evaluation.run(work, contest, measurements, **options, more=perceptual.measure)
     if rows is None:
         return
     choices = plain(HydraConfig.get().runtime.choices)
     place = choices["data"] if choices["data"] == "bundled" else Path(data.root or data.shards).name
     about = {"protocol": cfg.eval.name, "dataset": f"{place}/{cfg.data.eval_split}", "size": cfg.eval.size or "native"}
     about |= {"sampler": choices["sampler"], "weights": cfg.ckpt_path or f"small_{cfg.variant.name}"}
-    cells = reports.cells(evaluation.summarize(rows), cfg.variant.label, about | provenance(device))
-    reports.show(cells, folder, cfg.results, plain(cfg.eval.tables), plain(cfg.eval.curves))
+    summary, tables = evaluation.summarize(rows, perceptual.of_cell), plain(cfg.eval.tables)
+    tables += [tables[0] | {"title": reports.wording("metric", m), "metrics": [m]} for m in perceptual.metrics]
+    cells = reports.cells(summary, cfg.variant.label, about | provenance(device))
+    reports.show(cells, folder, cfg.results, tables, plain(cfg.eval.curves))
     gallery.save(cfg.variant.label, folder)
     log.info("%s, %s: %d photos; tables, CSV and pictures in %s", cfg.eval.name, cfg.variant.label, len(photos), folder)
 

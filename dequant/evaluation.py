@@ -41,8 +41,12 @@ METRICS = (
     "gradient_f1",
     "colorfulness",
 )
-COLUMNS = (*KEY, "photo", "paper_item", *LABELS, *METRICS)
-"""Of the files of measurements."""
+ABOUT = (*KEY, "photo", "paper_item", *LABELS)
+COLUMNS = (*ABOUT, *METRICS)
+"""Of the files of measurements, which may have more metrics."""
+
+Measure = Callable[[Sequence[Key], Sequence[Case], Tensor], Sequence[Mapping[str, float]]]
+"""Keys, cases and pictures (B, 3, H, W) -> more metrics of each picture."""
 
 
 class Photo(NamedTuple):
@@ -144,6 +148,7 @@ def run(
     rank: int = 0,
     world_size: int = 1,
     keep: Callable[[str, Case, Tensor], None] | None = None,
+    more: Measure | None = None,
 ) -> list[Row] | None:
     """Measure what has not been measured yet.
 
@@ -155,6 +160,7 @@ def run(
         rank: this process takes every `world_size`-th photo.
         world_size: number of processes.
         keep: is given the name, the case and the picture (3, H, W) of everything made, to show it later.
+        more: measures what `measurements` has columns for beside `COLUMNS`.
 
     Returns:
         The measurements of all photos, old and new; None where other processes are still at work.
@@ -183,7 +189,9 @@ def run(
             for job, output in zip(batch, outputs, strict=True):
                 if keep is not None:
                     keep(job.name, job.case, output)
-            measurements.add([_row(job, output) for job, output in zip(batch, outputs, strict=True)])
+            empty = dict.fromkeys(measurements.columns, "")
+            others = more([job.key for job in batch], cases, outputs) if more is not None else [{}] * len(batch)
+            measurements.add([empty | _row(*made) for made in zip(batch, outputs, others, strict=True)])
             progress.advance(task, len(batch))
     measurements.read()
     if all(key in measurements for key in wanted):
@@ -192,17 +200,20 @@ def run(
     return None
 
 
-def summarize(rows: Iterable[Row]) -> list[dict[str, Any]]:
+def summarize(
+    rows: Iterable[Row], of_cell: Callable[[Sequence[Row]], Mapping[str, float]] = lambda members: {}
+) -> list[dict[str, Any]]:
     """Average measurements over photos.
 
     Args:
         rows: from `run`.
+        of_cell: rows of a cell -> metrics of all its pictures together, which have no standard error.
 
     Returns:
         One dictionary per variant, cell and metric: variant, paper_item, `LABELS` ("" where a cell has none),
-        metric, mean, stderr (its standard error) and n, the number of photos. Beside `METRICS` there is psnr_gain,
-        over the quantized input of the same photo: photos differ far more than methods, so only its standard error
-        tells whether a method helps.
+        metric, mean, stderr (its standard error or None) and n, the number of photos. Beside what was measured there
+        is psnr_gain, over the quantized input of the same photo: photos differ far more than methods, so only its
+        standard error tells whether a method helps.
     """
     rows = list(rows)
     untouched = {row["case"]: row["psnr"] for row in rows if row["variant"] == IDENTITY}
@@ -212,15 +223,18 @@ def summarize(rows: Iterable[Row]) -> list[dict[str, Any]]:
         cells[tuple(row[name] for name in names)].append(row)
     summary = []
     for cell, members in cells.items():
-        measured = {metric: [float(row[metric]) for row in members if row[metric]] for metric in METRICS}
+        found = [metric for metric in members[0] if metric not in ABOUT]
+        measured = {metric: [float(row[metric]) for row in members if row[metric]] for metric in found}
         if cell[0] != IDENTITY:
             pairs = [(row["psnr"], untouched.get(row["case"])) for row in members]
             measured["psnr_gain"] = [float(ours) - float(input_) for ours, input_ in pairs if ours and input_]
+        about: dict[str, Any] = dict(zip(names, cell, strict=True))
         for metric, values in measured.items():
             if values:
                 mean, stderr = metrics.mean_and_stderr(torch.tensor(values, dtype=torch.float64))
-                about = {"metric": metric, "mean": mean, "stderr": stderr, "n": len(values)}
-                summary.append(dict(zip(names, cell, strict=True)) | about)
+                summary.append(about | {"metric": metric, "mean": mean, "stderr": stderr, "n": len(values)})
+        for metric, value in of_cell(members).items():
+            summary.append(about | {"metric": metric, "mean": value, "stderr": None, "n": len(members)})
     return summary
 
 
@@ -269,11 +283,11 @@ def _noise(photo: Photo, seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(generator_of(photo.digest, seed).integers(2**62)))
 
 
-def _row(job: _Job, output: Tensor) -> Row:
-    values = {name: f"{value:.6g}" for name, value in measure(job.case, output).items()}
+def _row(job: _Job, output: Tensor, others: Mapping[str, float]) -> Row:
+    values = {name: f"{value:.6g}" for name, value in {**measure(job.case, output), **others}.items()}
     about = {"variant": job.name, "settings": job.settings, "photo": job.photo.key, "case": job.case.digest}
     labels = {name: str(value) for name, value in job.case.labels.items()}
-    return dict.fromkeys(COLUMNS, "") | about | {"paper_item": job.case.paper_item} | labels | values
+    return about | {"paper_item": job.case.paper_item} | labels | values
 
 
 def _psnr_and_ssim(pred: Tensor, target: Tensor) -> Tensor:

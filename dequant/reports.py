@@ -34,8 +34,12 @@ METRICS = {
     "texture_correlation": ("gradient corr.", 3),
     "gradient_f1": ("edge F1", 3),
     "colorfulness": ("colourfulness", 1),
+    "lpips": ("LPIPS", 3),
+    "clip_cosine": ("CLIP score", 3),
+    "clip_fid": ("CLIP FID", 2),
+    "clip_kid": ("CLIP KID", 4),
 }
-"""Name in tables and number of decimals."""
+"""Name in tables and number of decimals; others have their own name and 4 decimals."""
 HEADINGS = {"n_colors": "palette", "strength": "HSV shift"}
 WIDTH = 160
 """Characters in a line where the output is no terminal."""
@@ -54,7 +58,8 @@ def cells(summary: Iterable[Mapping[str, Any]], variant: str, about: Mapping[str
     rows = []
     for cell in summary:
         value = published(cell)
-        numbers = {"mean": f"{cell['mean']:.6g}", "stderr": f"{cell['stderr']:.3g}"}
+        stderr = "" if cell["stderr"] is None else f"{cell['stderr']:.3g}"
+        numbers = {"mean": f"{cell['mean']:.6g}", "stderr": stderr}
         row = {**about, **cell, **numbers, "paper": "" if value is None else value}
         if cell["variant"] != variant:
             row |= {"sampler": "", "weights": ""}
@@ -132,7 +137,7 @@ def panels(
         for key in _values(members, line):
             points = [row for row in members if tuple(row[name] for name in line) == key]
             named = tuple(wording(name, value) for name, value in zip(line, key, strict=True))
-            numbers = ((float(row[x]), float(row["mean"]), float(row["stderr"])) for row in points)
+            numbers = ((float(row[x]), float(row["mean"]), float(row["stderr"] or 0)) for row in points)
             lines[named] = sorted(numbers)
     return drawn
 
@@ -175,10 +180,12 @@ def show(
 
 
 def _tables(rows: Sequence[Row], title: str, each: str | None = None, **layout: Any) -> Iterator[Table]:
-    """One table for each value of the label `each`, or one alone; titles name the paper's item."""
-    for (value,) in _values(rows, [each]) if each else [("",)]:
-        chosen = [row for row in rows if each is None or row[each] == value]
-        parts = [title, wording(each, value)] if each else [title]
+    """One table for each value of the label `each`, or one alone, if not empty; titles name the paper's item."""
+    rows = [row for row in rows if row["metric"] in layout["metrics"]]
+    names = [each] if each else []
+    for values in _values(rows, names):
+        chosen = [row for row in rows if tuple(row[name] for name in names) == values]
+        parts = [title, *map(wording, names, values)]
         items = dict.fromkeys(row["paper_item"] for row in chosen)
         yield table(chosen, f"{', '.join(parts)} ({', '.join(items)})", **layout)
 
@@ -209,7 +216,7 @@ def order(name: str, value: str) -> tuple[float, str]:
 def wording(name: str, value: str) -> str:
     """A value of a label, for readers."""
     if name == "metric":
-        return METRICS[value][0]
+        return METRICS[value][0] if value in METRICS else value.replace("_", " ")
     if name == "variant":
         return f"ours-{value}" if value in VARIANTS else value.replace("_", " ")
     words = {"n_colors": f"{value} colours", "texture": f"texture {value}", "strength": f"strength {value}"}
@@ -219,7 +226,8 @@ def wording(name: str, value: str) -> str:
 def _entry(rows: Sequence[Row], where: Mapping[str, str]) -> str:
     for row in rows:
         if all(row[name] == value for name, value in where.items()):
-            decimals = METRICS[row["metric"]][1]
-            text = f"{float(row['mean']):.{decimals}f} ±{float(row['stderr']):.{decimals}f}"
+            decimals = METRICS.get(row["metric"], ("", 4))[1]
+            numbers = [row["mean"], row["stderr"]] if row["stderr"] else [row["mean"]]
+            text = " ±".join(f"{float(number):.{decimals}f}" for number in numbers)
             return f"{text}\n[dim]paper {row['paper']}[/dim]" if row["paper"] else text
     return ""

@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(place: Path, out: Path, *overrides: str, multirun: bool = False) -> list[str]:
     return [
         *(sys.executable, str(ROOT / "evaluate.py"), *(["-m"] if multirun else [])),
-        *("data=folder", f"data.root={place}/photos", "eval.size=32", f"base.folder={place}/base"),
+        *("data=folder", f"data.root={place}/photos", "eval.size=32", f"base.path={place}/base"),
         *(f"ckpt_path={place}/small_${{variant.name}}", f"run_dir={out}/${{eval.name}}"),
         *(f"hydra.run.dir={out}/logs", f"hydra.sweep.dir={out}/logs", *overrides),
     ]
@@ -143,6 +143,19 @@ def test_all_is_killed_and_continued(place: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_perceptual_tables(place: Path, tmp_path: Path) -> None:
+    network = "+perceptual.features.pooled={_target_:tests.test_perceptual.Pooled}"
+    options = ["eval=palette_transfer", "eval.n_colors=8", "eval.baselines=null", network]
+    done = evaluate(place, tmp_path, *options, PYTHONPATH=str(ROOT))
+    assert done.returncode == 0, done.stderr
+    for title in ("pooled cosine, color (Table 1)", "pooled fid, negative_color (Table 2)", "pooled kid, color"):
+        assert title in done.stdout
+    cells = rows(tmp_path / "palette_transfer" / "cells.csv")
+    assert {bool(cell["stderr"]) for cell in cells if cell["metric"] in ("pooled_fid", "pooled_kid")} == {False}
+    assert {bool(cell["stderr"]) for cell in cells if cell["metric"] in ("pooled_cosine", "palette_psnr")} == {True}
+
+
+@pytest.mark.slow
 def test_processes_share_the_work(place: Path, tmp_path: Path) -> None:
     options = ["eval.n_colors=8", "eval.baselines=null"]
     ranks = [evaluate(place, tmp_path, *options, RANK=str(rank), WORLD_SIZE="2") for rank in range(2)]
@@ -170,6 +183,9 @@ def test_processes_share_the_work(place: Path, tmp_path: Path) -> None:
         (["run_dir=photos/0.jpg"], "photos/0.jpg"),
         (["results=photos/0.jpg"], "photos/0.jpg"),
         (["device=tpu"], "'tpu'"),
+        (["perceptual=lpips"], "perceptual.lpips.weights=PATH of VGG16"),
+        (["perceptual=clip"], "'openai/clip-vit-base-patch32'"),
+        (["perceptual=fid"], "Could not find 'perceptual/fid'"),
     ],
 )
 def test_bad_input_is_one_sentence(place: Path, tmp_path: Path, overrides: list[str], sentence: str) -> None:
