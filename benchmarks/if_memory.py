@@ -5,9 +5,9 @@ that autograd keeps for the backward pass, and multiply-adds counted twice. Work
 encoder, which no run loads, are left out. Rows are written to standard output as CSV.
 
 CONFIG is what `dequant convert authors --base` takes: a config.json of a UNet, IF's config.yml, a folder or a name such
-as if_ii_m. Beside this file, if_ii_l.json is the published configuration of IF-II-L, and if_ii_m_assumed.json its recipe
-at width 96, which has 482 million parameters where 450 are stated for IF-II-M: a stand-in for the real one, which is
-behind a licence.
+as if_ii_m. Beside this file, if_ii_l.json is the published configuration of IF-II-L, and if_ii_m_assumed.json its
+recipe at width 96, which has 482 million parameters where 450 are stated for IF-II-M: a stand-in for the real one,
+which is behind a licence.
 """
 
 import argparse
