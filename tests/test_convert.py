@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers import scheduling_ddpm
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
@@ -186,6 +187,28 @@ def test_base_in_its_own_layout(checkpoint: Path, folder: Path, tmp_path: Path) 
 
 def change(**params: object) -> dict[str, object]:
     return released.unet_config(NETWORK["params"] | params)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"channel_mult": "1,2,4,3", "num_res_blocks": 2, "attention_resolutions": "32", "encoder_dim": 96},
+        {"channel_mult": "1,2", "num_res_blocks": [1, 2], "attention_resolutions": "128,256", "num_head_channels": 8},
+        {
+            "channel_mult": [1, 2],
+            "num_res_blocks": [2, 1],
+            "efficient_activation": False,
+            "use_scale_shift_norm": False,
+        },
+    ],
+)
+def test_networks_of_other_shapes_return_unchanged(params: dict[str, object]) -> None:
+    unet = UNet2DConditionModel.from_config(change(**params))
+    state = convert.to_released(unet.state_dict(), unet.config)
+    model, control = convert.from_released(state, change(**params))
+    assert control is None
+    for name, value in model.unet.state_dict().items():
+        assert torch.equal(value, unet.state_dict()[name]), name
 
 
 @pytest.mark.parametrize(
