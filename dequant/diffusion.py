@@ -4,13 +4,17 @@ Notation: `x` is the clean image on [-1, 1] and `x_t = a x + s n` its noised ver
 and `s^2 = 1 - a^2`; `color` is the quantized image on [-1, 1], whose error has standard deviation `color_std`.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 Generator = torch.Generator | list[torch.Generator] | None
 Denoiser = Callable[[Tensor, Tensor], Tensor]

@@ -52,16 +52,15 @@ def table(results: Path) -> str:
     Raises:
         InputError: the folder holds no results.
     """
-    files = {path.stem: read_csv(path, COLUMNS) for path in sorted(results.glob("*.csv"))}
-    used = {line.protocol: files[line.protocol] for line in _lines() if line.protocol in files}
-    if not used:
+    used = {name: read_csv(results / f"{name}.csv", COLUMNS) for name in {line.protocol for line in _lines()}}
+    if not any(used.values()):
         raise InputError(
             f"'{results}' holds no results files: run evaluate.py with results=FOLDER/<protocol>.csv first."
         )
     head = [*(f"ours-{variant}" for variant in VARIANTS), "quantized input", "best peer"]
     text = [f"| dB (paper) | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
     for line in _lines():
-        rows = [row for row in used.get(line.protocol, []) if _is_of(row, line)]
+        rows = [row for row in used[line.protocol] if _is_of(row, line)]
         if rows:
             text.append(f"| {line.title} | {' | '.join(_entries(rows))} |")
     return "\n".join(text)
