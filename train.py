@@ -2,12 +2,14 @@
 
 import logging
 import os
+import sys
 from pathlib import Path
 
 import hydra
 import lightning as L
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
 from dequant import InputError
@@ -50,7 +52,10 @@ def train(cfg: DictConfig) -> float | None:
     trainer: L.Trainer = instantiate(
         cfg.trainer, logger=instantiate(cfg.logger), callbacks=list(instantiate(cfg.callbacks).values())
     )
-    trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+    try:
+        trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+    except SIGTERMException:
+        sys.exit(f"stopped by SIGTERM at step {trainer.global_step}: go on with ckpt_path=last")
     weights = Path(cfg.run_dir) / "weights"
     model.save_pretrained(weights)
     metrics = trainer.callback_metrics

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from dequant import figures
@@ -97,6 +98,45 @@ class WholeCheckpoints(TorchCheckpointIO):
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+class LastCheckpoint(Callback):
+    """Keeps the newest checkpoint: every n steps, at the end, and where training is stopped by SIGTERM or Ctrl-C.
+
+    Listed after `EMA`, whose average it saves.
+
+    Args:
+        path: of the checkpoint.
+        every_n_steps: optimizer steps between two saves.
+    """
+
+    def __init__(self, path: str, every_n_steps: int) -> None:
+        self.path = path
+        self.every_n_steps = every_n_steps
+        self.saved = 0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """What training starts from need not be saved."""
+        self.saved = trainer.global_step
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Save every n steps."""
+        if trainer.global_step % self.every_n_steps == 0:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save the end."""
+        self._save(trainer)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Save where training was asked to stop."""
+        if isinstance(exception, SIGTERMException | KeyboardInterrupt):
+            self._save(trainer)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        if trainer.global_step > self.saved:
+            self.saved = trainer.global_step
+            trainer.save_checkpoint(self.path)
 
 
 class Pictures(Callback):

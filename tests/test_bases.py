@@ -253,7 +253,7 @@ def test_training_from_end_to_end(option: str, folder: str, more: list[str], fol
     done = subprocess.run(
         [
             *(sys.executable, str(ROOT / "train.py"), f"base={option}", f"base.path={folders / folder}"),
-            *("trainer.max_steps=4", "trainer.val_check_interval=4", "callbacks.last.every_n_train_steps=4"),
+            *("trainer.max_steps=4", "trainer.val_check_interval=4", "callbacks.last.every_n_steps=4"),
             *("data.batch_size=2", "data.size=32", "data.max_val=2"),
             *("data.val_size=32", "data.num_workers=0", "sampler=ddim8", "sampler.num_inference_steps=2"),
             *("variant=T", *more, f"hydra.run.dir={tmp_path}/run"),

@@ -19,7 +19,7 @@ TINY = [
     "data.batch_size=2",
     "data.num_workers=0",
     "data.max_val=2",
-    "callbacks.last.every_n_train_steps=4",
+    "callbacks.last.every_n_steps=4",
     "trainer.val_check_interval=8",
     "trainer.log_every_n_steps=1",
 ]
@@ -68,6 +68,21 @@ def test_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
         assert quiet[part].keys() == killed[part].keys()
         for name, value in quiet[part].items():
             assert torch.equal(value, killed[part][name]), (part, name)
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    steps = ["trainer.max_steps=100000", "callbacks.last.every_n_steps=100000"]
+    process = subprocess.Popen(command(tmp_path, *steps), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("*/*/pictures/*.png")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "go on with ckpt_path=last" in stderr
+    assert "Traceback" not in stderr
+    assert last_checkpoint(tmp_path)["global_step"] >= 8
 
 
 @pytest.mark.slow
