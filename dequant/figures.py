@@ -82,7 +82,7 @@ def curves(
             axes.set_xscale("log", base=2)
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
         axes.grid(alpha=0.3)
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4)
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=across + 1)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 

@@ -64,7 +64,7 @@ def test_train_commands(folder: Path) -> None:
 def test_evaluate_commands(line: str, folder: Path) -> None:
     run(line, folder)
     assert list(folder.rglob("cells.csv"))
-    assert list(folder.rglob("grid.png"))
+    assert list(folder.rglob("grid*.png"))
 
 
 @pytest.mark.slow
