@@ -23,7 +23,8 @@ class Gallery:
         folder: one sub-folder per case, one PNG per name in it.
         work: the evaluation.
         photos: number of photos shown.
-        where: the cases shown, {label: values}; a label that is not named may have any value.
+        where: the cases shown, {label: values}; a label that is not named may have any value, and where no case has
+            such labels all are shown.
         across: label whose values are the columns, where one output per picture is shown; None for a row per
             case: (photo | reference |) quantized | texture | outputs (| truth).
     """
@@ -38,7 +39,8 @@ class Gallery:
     ) -> None:
         cases = [case for photo in work.photos[:photos] for case in work.cases(photo)]
         self.folder, self.across = folder, across
-        self.cases = [case for case in cases if all(case.labels.get(name) in v for name, v in (where or {}).items())]
+        chosen = [case for case in cases if all(case.labels.get(name) in v for name, v in (where or {}).items())]
+        self.cases = chosen or cases
         self._digests = {case.digest for case in self.cases}
 
     def keep(self, name: str, case: Case, picture: Tensor) -> None:
