@@ -28,7 +28,7 @@ from dequant.images import read_image, write_image
 from dequant.palette import parse_hex, quantize
 from dequant.pipeline import DequantPipeline
 
-DOCS = Path(__file__).parents[1] / "docs"
+README = Path(__file__).parents[1] / "README.md"
 SIZE = (24, 33)
 
 
@@ -558,7 +558,7 @@ def test_readme(photo: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyP
     mask = torch.zeros(3, *SIZE)
     mask[:, 4:12, 6:20] = 1
     write_image(mask, tmp_path / "mask.png")
-    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "pipeline_snippet.md").read_text(), flags=re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)
     for name in ("dequantized", "transferred", "recoloured"):
