@@ -14,6 +14,7 @@ from dequant import InputError, texture
 from dequant.condition import for_palette
 from dequant.doors import one_sentence
 from dequant.images import read_image, write_image
+from dequant.measurements import whole_file
 from dequant.palette import Quantized, colormap_palette, load_palette, match_k_best, parse_hex, quantize, transfer
 
 PALETTE_FILES = {".gpl", ".ase", ".json"}
@@ -189,9 +190,9 @@ def _hex(palette: Tensor) -> list[str]:
 
 
 def _write_json(path: Path, content: dict[str, object]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(partial, path)
+    with whole_file(path) as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
 
 
 def _write_condition(path: Path, condition: np.ndarray) -> None:
