@@ -56,10 +56,10 @@ def train(cfg: DictConfig) -> float | None:
         trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
     except SIGTERMException:
         sys.exit(f"stopped by SIGTERM at step {trainer.global_step}: go on with ckpt_path=last")
-    weights = Path(cfg.run_dir) / "weights"
-    model.save_pretrained(weights)
-    metrics = trainer.callback_metrics
-    if "val/psnr" in metrics:
+    weights, metrics = Path(cfg.run_dir) / "weights", trainer.callback_metrics
+    if trainer.is_global_zero:
+        model.save_pretrained(weights)
+    if trainer.is_global_zero and "val/psnr" in metrics:
         log.info(
             "validation PSNR %.2f dB, of the input %.2f dB: %+.2f dB; weights in %s",
             *(metrics[f"val/{key}"].item() for key in ("psnr", "psnr_input", "gain")),

@@ -191,6 +191,8 @@ class Progress(RichProgressBar):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave a line in the log."""
         super().on_validation_end(trainer, pl_module)
+        if not trainer.is_global_zero:
+            return
         metrics = trainer.callback_metrics
         log.info(
             "step %d: validation PSNR %.2f dB, input %.2f dB, gain %+.2f dB",

@@ -104,6 +104,15 @@ def test_run_leaves_weights_pictures_and_metrics(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_two_processes_leave_one_set_of_weights(tmp_path: Path) -> None:
+    done = train(tmp_path, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=4")
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "ours-T").iterdir()
+    assert (run / "weights" / "config.json").is_file()
+    assert last_checkpoint(tmp_path)["global_step"] == 4
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
