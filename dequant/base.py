@@ -143,7 +143,7 @@ class DiffusionBase(nn.Module):
     def context(self, batch_size: int) -> Context:
         """What the UNet is told beside the image, for a control encoder to be told the same."""
         text = None if self.text_embedding is None else self.text_embedding.expand(batch_size, -1, -1)
-        steps = self._augmentation_steps(batch_size)
+        steps = self._augmentation_steps(batch_size, self.unet.device)
         return Context(text, self.unet.get_class_embed(self.unet.conv_in.weight, steps))
 
     def denoise(
@@ -173,7 +173,7 @@ class DiffusionBase(nn.Module):
             return self._denoise_about_posterior(x_t, t, color, level, residuals)
         inputs = [x_t]
         if self.unet.config["in_channels"] > self.channels:
-            a, s = diffusion.signal_and_noise(self.scheduler, self._augmentation_steps(len(x_t)))
+            a, s = diffusion.signal_and_noise(self.scheduler, self._augmentation_steps(len(x_t), x_t.device))
             inputs.append(a * color + s * randn_tensor(color.shape, generator, color.device, color.dtype))
         return self._predict(torch.cat(inputs, dim=1), t, residuals), None
 
@@ -198,15 +198,15 @@ class DiffusionBase(nn.Module):
             inputs.to(dtype),
             t,
             text,
-            class_labels=self._augmentation_steps(len(inputs)),
+            class_labels=self._augmentation_steps(len(inputs), inputs.device),
             down_block_additional_residuals=down,
             mid_block_additional_residual=mid,
             return_dict=False,
         )[0].float()
 
-    def _augmentation_steps(self, batch_size: int) -> Tensor:
+    def _augmentation_steps(self, batch_size: int, device: torch.device) -> Tensor:
         step = int(self.augmentation * self.scheduler.config.num_train_timesteps)
-        return torch.full((batch_size,), step, device=self.unet.device)
+        return torch.full((batch_size,), step, device=device)
 
     @classmethod
     def from_pretrained(
