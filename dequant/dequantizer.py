@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dequant import InputError, metrics
+from dequant import InputError, metrics, texture
 from dequant.base import DiffusionBase, half_precision
 from dequant.control import ControlEncoder
 from dequant.diffusion import Generator, loss
@@ -38,6 +38,10 @@ class Dequantizer(L.LightningModule):
         variant: name of the texture that conditions carry; a checkpoint of another variant is refused.
         seed: of the noise drawn in training, together with the step and the rank.
         gradient_checkpointing: recompute activations in the backward pass, which takes time and saves memory.
+        timestep_bias: training steps are drawn as `t = 1000 u^(1 / bias)`, u uniform: from 1 on, the more of them are
+            near pure noise, where samplers take most of their steps.
+        texture_weight: weight of `texture.disagreement` between the estimate of the clean image and the photo, where
+            texture is given; for pixel bases that predict the clean image.
     """
 
     def __init__(
@@ -50,8 +54,12 @@ class Dequantizer(L.LightningModule):
         variant: str = "T",
         seed: int = 0,
         gradient_checkpointing: bool = False,
+        timestep_bias: float = 1.0,
+        texture_weight: float = 0.0,
     ) -> None:
         super().__init__()
+        if texture_weight and (base.scheduler.config.prediction_type != "sample" or base.vae is not None):
+            raise InputError("texture_weight needs a pixel base that predicts the clean image: set it to 0.")
         self.base = base.requires_grad_(False)
         self.base.unet.requires_grad_(control is None)
         self.control = control(base, variant) if control else None
@@ -60,6 +68,8 @@ class Dequantizer(L.LightningModule):
         self.lr_schedule = lr_schedule
         self.variant = variant
         self.seed = seed
+        self.timestep_bias = timestep_bias
+        self.texture_weight = texture_weight
         self.strict_loading = False
         if gradient_checkpointing:
             for part in (self.base.unet, self.control):
@@ -90,14 +100,20 @@ class Dequantizer(L.LightningModule):
         return self.base.denoise(x_t, t, 2 * condition[:, :3] - 1, condition[:, 5:6], residuals, generator)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Denoising loss at uniformly drawn timesteps."""
+        """Denoising loss at drawn timesteps, and the disagreement in texture."""
         x = self.base.encode(batch["target"])
         generator = torch.Generator().manual_seed(hash((self.seed, self.global_step, self.global_rank)) % 2**63)
         noise = torch.randn(x.shape, generator=generator).to(x.device)
-        t = torch.randint(len(self.base.scheduler.betas), x.shape[:1], generator=generator).to(x.device)
+        draws = torch.rand(x.shape[:1], generator=generator, dtype=torch.float64) ** (1 / self.timestep_bias)
+        t = (len(self.base.scheduler.betas) * draws).long().to(x.device)
         output, deviation = self.denoise(self.base.add_noise(x, noise, t), t, batch["condition"], generator)
         value = loss(output, x, noise, self.base.scheduler, deviation, t)
         self.log("train/loss", value, prog_bar=True)
+        if self.texture_weight:
+            estimate, given = (output + 1) / 2, batch["condition"][:, 6:] > 0
+            disagreement = texture.disagreement(estimate, batch["target"], given)
+            self.log("train/texture", disagreement)
+            value = value + self.texture_weight * disagreement
         return value
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
