@@ -121,7 +121,7 @@ def measure(case: Case, output: Tensor) -> dict[str, float]:
     Returns:
         `METRICS`, of which psnr, ssim and ciede2000 compare with the target and are left out where there is
         none; palette_psnr and palette_ssim are the palette error; texture_correlation and gradient_f1 compare
-        with the source.
+        with the source, the latter inside the patch where there is one.
     """
     batch, source = output[None], case.source[None]
     values = {}
@@ -134,7 +134,7 @@ def measure(case: Case, output: Tensor) -> dict[str, float]:
         batch, case.asked[None], case.palette_colors, _psnr_and_ssim
     )
     values["texture_correlation"] = metrics.texture_correlation(batch, source)
-    values["gradient_f1"] = metrics.gradient_agreement(batch, source)
+    values["gradient_f1"] = metrics.gradient_agreement(batch, source, case.patch)
     values["colorfulness"] = colorfulness(batch)
     return {name: value.item() for name, value in values.items()}
 
