@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from dequant import InputError, metrics, texture
 from dequant.base import DiffusionBase, half_precision
 from dequant.control import ControlEncoder
-from dequant.diffusion import Generator, loss
+from dequant.diffusion import QUANTIZATION_RMSE, Generator, color_std, loss
 
 if TYPE_CHECKING:
     from dequant.pipeline import DequantPipeline
@@ -41,7 +41,8 @@ class Dequantizer(L.LightningModule):
         timestep_bias: training steps are drawn as `t = 1000 u^(1 / bias)`, u uniform: from 1 on, the more of them are
             near pure noise, where samplers take most of their steps.
         texture_weight: weight of `texture.disagreement` between the estimate of the clean image and the photo, where
-            texture is given; for pixel bases that predict the clean image.
+            texture is given, in proportion to the doubt in the colours (`diffusion.color_std`); for pixel bases that
+            predict the clean image.
     """
 
     def __init__(
@@ -110,8 +111,9 @@ class Dequantizer(L.LightningModule):
         value = loss(output, x, noise, self.base.scheduler, deviation, t)
         self.log("train/loss", value, prog_bar=True)
         if self.texture_weight:
-            estimate, given = (output + 1) / 2, batch["condition"][:, 6:] > 0
-            disagreement = texture.disagreement(estimate, batch["target"], given)
+            level, given = batch["condition"][:, 5:6], batch["condition"][:, 6:]
+            doubt = color_std(level) / QUANTIZATION_RMSE * (level < 1)
+            disagreement = texture.disagreement((output + 1) / 2, batch["target"], given * doubt)
             self.log("train/texture", disagreement)
             value = value + self.texture_weight * disagreement
         return value

@@ -67,7 +67,7 @@ def thresholded_gradient_map(rgb: Tensor, threshold: float = GRADIENT_THRESHOLD)
     return (_gray_gradients(rgb).abs() > threshold).float()
 
 
-def disagreement(rgb: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+def disagreement(rgb: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """How far the edges of an estimate are from those of its target: a loss that sees neither sign nor size.
 
     Where luminance changes by more than `GRADIENT_THRESHOLD` in the target, it should in the estimate. The threshold is
@@ -75,18 +75,21 @@ def disagreement(rgb: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     mean of the photos that share their bits has no edges; this term makes an estimate decide for some.
 
     Args:
-        rgb: the estimate, (B, 3, H, W) about [0, 1].
+        rgb: the estimates, (B, 3, H, W) about [0, 1].
         target: (B, 3, H, W) in [0, 1].
-        mask: (B, 1, H, W) bool, the pixels that count.
+        weight: of the pixels, (B, 1, H, W), 0 where they do not count.
 
     Returns:
-        The mean over those pixels and both directions, a scalar; 0 where none counts.
+        The weighted entropy over the number of pixels that count, averaged over the images that have some: a scalar, 0
+        where none has.
     """
     gray = 255 * (0.299 * rgb[:, 0] + 0.587 * rgb[:, 1] + 0.114 * rgb[:, 2]).float()
     steepness = torch.stack(torch.gradient(gray, dim=(-2, -1)), dim=1).abs()
     bits = thresholded_gradient_map(target)
     entropy = F.binary_cross_entropy_with_logits((steepness - GRADIENT_THRESHOLD) / EDGE_WIDTH, bits, reduction="none")
-    return (entropy * mask).sum() / (2 * mask.sum()).clamp(min=1)
+    counted = (weight > 0).sum((1, 2, 3))
+    per_image = (entropy.mean(1, keepdim=True) * weight).sum((1, 2, 3)) / counted.clamp(min=1)
+    return per_image.sum() / (counted > 0).sum().clamp(min=1)
 
 
 MAPS: dict[str, Callable[[Tensor], Tensor]] = {

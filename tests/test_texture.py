@@ -86,7 +86,7 @@ def test_refuses_a_photo_too_small_for_gradients(texture_map) -> None:
 
 
 def everywhere(rgb: Tensor) -> Tensor:
-    return torch.ones(1, 1, *rgb.shape[-2:], dtype=torch.bool)
+    return torch.ones(1, 1, *rgb.shape[-2:])
 
 
 def test_disagreement_sees_missing_and_false_edges_and_no_sign() -> None:
@@ -100,10 +100,16 @@ def test_disagreement_sees_missing_and_false_edges_and_no_sign() -> None:
     assert missing == pytest.approx(expected, rel=1e-4)
 
 
-def test_disagreement_counts_only_the_mask_and_leads_towards_edges() -> None:
+def test_disagreement_counts_weighted_pixels_and_leads_towards_edges() -> None:
     edges = gray([[0, 40, 80, 120, 160]] * 5)[None]
     faint = (edges / 40 + 0.3).requires_grad_()
-    assert disagreement(faint, edges, ~everywhere(edges)).item() == 0
-    disagreement(faint, edges, everywhere(edges)).backward()
+    assert disagreement(faint, edges, 0 * everywhere(edges)).item() == 0
+    loss = disagreement(faint, edges, everywhere(edges))
+    half = everywhere(edges).clone()
+    half[..., 2:, :] = 0
+    assert disagreement(faint, edges, half / 2).item() == pytest.approx(loss.item() / 2)
+    both = [torch.cat([tensor, tensor]) for tensor in (faint, edges)]
+    assert disagreement(*both, torch.cat([half, 0 * half])).item() == pytest.approx(loss.item())
+    loss.backward()
     assert faint.grad is not None
     assert faint.grad[..., 0].sum() > 0 > faint.grad[..., -1].sum()
