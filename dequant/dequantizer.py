@@ -10,9 +10,10 @@ import lightning as L
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.nn import functional as F
 
-from dequant import InputError, metrics
+from dequant import InputError, fsdp, metrics
 from dequant.base import DiffusionBase, half_precision
 from dequant.control import ControlEncoder
 from dequant.diffusion import Generator, loss
@@ -140,6 +141,21 @@ class Dequantizer(L.LightningModule):
 
         z = self.sampler(denoise, noise, self.base.scheduler, generator)
         return self.base.decode(z.float())[..., :height, :width]
+
+    def configure_model(self) -> None:
+        """Under Lightning's ModelParallelStrategy, split the part that learns over all processes (FSDP2).
+
+        A frozen base is whole on each of them.
+        """
+        if self.device_mesh is not None:
+            fsdp.shard(self.trained, init_device_mesh(self.device_mesh.device_type, (self.device_mesh.size(),)))
+
+    def on_fit_end(self) -> None:
+        """Put the part that learned together again."""
+        if self.device_mesh is not None and self.control is not None:
+            self.control = fsdp.whole(self.control)
+        elif self.device_mesh is not None:
+            self.base.unet = fsdp.whole(self.base.unet)
 
     def configure_optimizers(self) -> Any:
         """The optimizer over the trained part, with its schedule stepped every batch."""

@@ -102,7 +102,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
         "disable_self_attentions": draw(st.booleans() | st.lists(st.sampled_from(rates), unique=True)),
     }
     if draw(st.booleans()):
-        named["attention_resolutions"] = ",".join(str(256 // rate) for rate in named["attention_resolutions"] or [512])
+        named["attention_resolutions"] = ",".join(str(256 // rate) for rate in named["attention_resolutions"] or [16])
     mults = [1, *(draw(st.integers(1, 3)) for _ in rates[1:])]
     switches = ("efficient_activation", "scale_skip_connection", "use_scale_shift_norm")
     return {
