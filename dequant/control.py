@@ -148,9 +148,9 @@ class ControlEncoder(ModelMixin, ConfigMixin):
         g = self.stem(F.pixel_unshuffle(inputs, patch_size).to(self.dtype))
         embedding = self.time_embedding(self.time_proj(t).to(g.dtype))
         if augmentation is not None:
-            embedding = embedding + augmentation.to(g.dtype)
+            embedding = embedding + augmentation.to(embedding)  # the base may be offloaded to another device
         if text is not None:
-            text = text.to(g.dtype)
+            text = text.to(embedding)
             embedding = embedding if self.add_embedding is None else embedding + self.add_embedding(text)
             text = text if self.encoder_hid_proj is None else self.encoder_hid_proj(text)
         if self.time_embed_act is not None:

@@ -174,6 +174,10 @@ class Dequantizer(L.LightningModule):
         prefix = "control." if self.control is not None else "base.unet."
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
         checkpoint["identity"] = self.identity
+        names = [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+        checkpoint["optimizer_states"] = [
+            fsdp.by_name(state, names) for state in checkpoint.get("optimizer_states", [])
+        ]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another variant or base."""
@@ -251,5 +255,5 @@ def adamw_8bit(
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
-        raise InputError("The 8-bit optimizer is bitsandbytes': pip install bitsandbytes.") from error
+        raise InputError("The 8-bit optimizer is bitsandbytes': pip install -e '.[8bit]'.") from error
     return AdamW8bit(parameters, lr=lr, betas=tuple(betas), weight_decay=weight_decay)
