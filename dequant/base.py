@@ -113,7 +113,7 @@ class DiffusionBase(nn.Module):
     def in_precision(self, dtype: torch.dtype) -> Self:
         """Keep the UNet in `dtype`; it is still known by the fingerprint that it had before."""
         self._fingerprint = self.fingerprint
-        self.unet.to(dtype)
+        nn.Module.to(self.unet, dtype)  # diffusers' own warns about an empty list of exceptions
         return self
 
     @torch.no_grad()

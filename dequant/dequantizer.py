@@ -1,14 +1,11 @@
 """The LightningModule: a control encoder in training on a frozen base, or the base itself as a prior."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn import functional as F
@@ -17,6 +14,7 @@ from dequant import InputError, fsdp, metrics
 from dequant.base import DiffusionBase, half_precision
 from dequant.control import ControlEncoder
 from dequant.diffusion import Generator, loss
+from dequant.pretrained import whole_folder
 
 if TYPE_CHECKING:
     from dequant.pipeline import DequantPipeline
@@ -210,20 +208,11 @@ class Dequantizer(L.LightningModule):
 
         The folder is replaced as a whole, or not at all.
         """
-        folder = Path(folder)
-        partial = folder.with_name(f".{folder.name}.partial")
-        try:
+        with whole_folder(Path(folder)) as partial:
             if self.control is None:
                 self.base.save_pretrained(partial)
             else:
                 half_precision(self.control).save_pretrained(partial)
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(partial, folder)
-        except SafetensorError as error:
-            raise OSError(f"The weights cannot be written to {folder}: {error}") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
     def to_pipeline(self) -> "DequantPipeline":
         """A diffusers pipeline of the present weights, shared, and of the sampler.

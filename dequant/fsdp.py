@@ -19,7 +19,8 @@ def shard(module: nn.Module, mesh: DeviceMesh) -> None:
     units = [unit for child in module.children() for unit in (child if isinstance(child, nn.ModuleList) else [child])]
     for unit in units:
         if not isinstance(unit, FSDPModule) and any(True for _ in unit.parameters()):
-            unit.to(memory_format=torch.contiguous_format)
+            for parameter in unit.parameters():
+                parameter.data = parameter.data.contiguous()
             fully_shard(unit, mesh=mesh, reshard_after_forward=True)
 
 

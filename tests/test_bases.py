@@ -224,6 +224,18 @@ class TestEmptyPrompt:
             DiffusionBase.from_pretrained(folders / "if", text_embedding=str(tmp_path / "missing.npz"))
 
 
+def test_failed_save_leaves_the_old_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    for content in ("old", "new"):
+        with pretrained.whole_folder(folder) as partial:
+            partial.mkdir()
+            (partial / f"{content}.txt").write_text(content)
+    with pytest.raises(KeyError), pretrained.whole_folder(folder) as partial:
+        partial.mkdir()
+        raise KeyError
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["base", "base/new.txt"]
+
+
 def gated() -> Exception:
     error = OSError("not a valid model identifier")
     error.__cause__ = GatedRepoError.__new__(GatedRepoError)

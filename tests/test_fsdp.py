@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -18,6 +19,7 @@ from torch.utils.data import default_collate
 
 from dequant import fsdp
 from dequant.base import DiffusionBase
+from dequant.callbacks import EMA
 from dequant.control import ControlEncoder
 from dequant.dequantizer import Dequantizer
 
@@ -74,6 +76,32 @@ def test_split_like_and_gathered_are_inverse(mesh: DeviceMesh) -> None:
     split = fsdp.split_like(value, layer[0].weight)
     assert isinstance(split, DTensor)
     assert torch.equal(fsdp.gathered(split), value)
+
+
+def test_average_of_split_weights_is_saved_whole(mesh: DeviceMesh, tiny_base: DiffusionBase) -> None:
+    model = Dequantizer(tiny_base, ControlEncoder.from_base, lambda *_: None)
+    first = {name: value.detach().clone() for name, value in model.trained.named_parameters()}
+    fsdp.shard(model.trained, mesh)
+    trainer, average, checkpoint = SimpleNamespace(global_step=0), EMA(decay=0.5), {}
+    average.on_fit_start(trainer, model)
+    with torch.no_grad():
+        for value in model.trained.parameters():
+            value.add_(1)
+    trainer.global_step = 3  # at which the rate is 1 - 4 / 13
+    average.on_train_batch_end(trainer, model)
+    average.on_save_checkpoint(trainer, model, checkpoint)
+    for name, value in checkpoint["ema"].items():
+        assert not isinstance(value, DTensor)
+        torch.testing.assert_close(value, first[name] + 9 / 13)
+
+    again = EMA(decay=0.5)
+    again.on_load_checkpoint(trainer, model, checkpoint)
+    again.on_validation_start(trainer, model)
+    for name, value in model.trained.named_parameters():
+        assert torch.equal(fsdp.gathered(value), checkpoint["ema"][name])
+    again.on_validation_end(trainer, model)
+    for name, value in model.trained.named_parameters():
+        torch.testing.assert_close(fsdp.gathered(value), first[name] + 1)
 
 
 def test_optimizer_state_is_loaded_by_name_or_by_number() -> None:
