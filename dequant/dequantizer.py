@@ -1,21 +1,20 @@
 """The LightningModule: a control encoder in training on a frozen base, or the base itself as a prior."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.nn import functional as F
 
-from dequant import InputError, metrics, texture
+from dequant import InputError, fsdp, metrics, texture
 from dequant.base import DiffusionBase, half_precision
 from dequant.control import ControlEncoder
 from dequant.diffusion import QUANTIZATION_RMSE, Generator, color_std, loss
+from dequant.pretrained import whole_folder
 
 if TYPE_CHECKING:
     from dequant.pipeline import DequantPipeline
@@ -159,6 +158,21 @@ class Dequantizer(L.LightningModule):
         z = self.sampler(denoise, noise, self.base.scheduler, generator)
         return self.base.decode(z.float())[..., :height, :width]
 
+    def configure_model(self) -> None:
+        """Under Lightning's ModelParallelStrategy, split the part that learns over all processes (FSDP2).
+
+        A frozen base is whole on each of them.
+        """
+        if self.device_mesh is not None:
+            fsdp.shard(self.trained, init_device_mesh(self.device_mesh.device_type, (self.device_mesh.size(),)))
+
+    def on_fit_end(self) -> None:
+        """Put the part that learned together again."""
+        if self.device_mesh is not None and self.control is not None:
+            self.control = fsdp.whole(self.control)
+        elif self.device_mesh is not None:
+            self.base.unet = fsdp.whole(self.base.unet)
+
     def configure_optimizers(self) -> Any:
         """The optimizer over the trained part, with its schedule stepped every batch."""
         if self.optimizer is None:
@@ -176,6 +190,10 @@ class Dequantizer(L.LightningModule):
         prefix = "control." if self.control is not None else "base.unet."
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
         checkpoint["identity"] = self.identity
+        names = [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+        checkpoint["optimizer_states"] = [
+            fsdp.by_name(state, names) for state in checkpoint.get("optimizer_states", [])
+        ]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another variant or base."""
@@ -208,20 +226,11 @@ class Dequantizer(L.LightningModule):
 
         The folder is replaced as a whole, or not at all.
         """
-        folder = Path(folder)
-        partial = folder.with_name(f".{folder.name}.partial")
-        try:
+        with whole_folder(Path(folder)) as partial:
             if self.control is None:
                 self.base.save_pretrained(partial)
             else:
                 half_precision(self.control).save_pretrained(partial)
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(partial, folder)
-        except SafetensorError as error:
-            raise OSError(f"The weights cannot be written to {folder}: {error}") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
     def to_pipeline(self) -> "DequantPipeline":
         """A diffusers pipeline of the present weights, shared, and of the sampler.
@@ -253,5 +262,5 @@ def adamw_8bit(
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
-        raise InputError("The 8-bit optimizer is bitsandbytes': pip install bitsandbytes.") from error
+        raise InputError("The 8-bit optimizer is bitsandbytes': pip install -e '.[8bit]'.") from error
     return AdamW8bit(parameters, lr=lr, betas=tuple(betas), weight_decay=weight_decay)

@@ -18,6 +18,7 @@ FLOORS = {
         "diffusion",
         "metrics",
         "color_transfer",
+        "fsdp",
     },
     1: {"condition", "pretrained", "released", "base", "control", "images", "inputs", "sources", "data", "shards"},
     2: {"dequantizer"},
