@@ -2,6 +2,7 @@ import pytest
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
 from dequant import diffusion
 
@@ -116,3 +117,40 @@ def test_draws_of_one_image_do_not_depend_on_the_batch(scheduler: DDPMScheduler)
         )
 
     torch.testing.assert_close(sample([1, 2])[1], sample([2])[0])
+
+
+@pytest.mark.parametrize("prediction_type", ["sample", "epsilon", "v_prediction"])
+@pytest.mark.parametrize("variance_type", ["fixed_small", "learned_range"])
+@pytest.mark.parametrize(
+    ("solver", "how"),
+    [
+        (DDPMScheduler, {"timesteps": [999, 600, 100, 0]}),
+        (DDIMScheduler, {"num_inference_steps": 5, "options": {"timestep_spacing": "trailing"}}),
+        (DPMSolverMultistepScheduler, {"num_inference_steps": 5}),
+    ],
+)
+def test_a_projection_replaces_the_clean_image_that_the_solver_is_given(
+    prediction_type: str, variance_type: str, solver: type, how: dict
+) -> None:
+    """The projection is shown the truth and answers with another image, which is what must come out."""
+    scheduler = DDPMScheduler(beta_schedule="linear", prediction_type=prediction_type, variance_type=variance_type)
+    generator = torch.Generator().manual_seed(0)
+    truth, wanted = (torch.rand(2, 3, 8, 8, generator=generator) * 2 - 1 for _ in range(2))
+    steps: list[tuple[int, int]] = []
+
+    def denoise(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        a, s = diffusion.signal_and_noise(scheduler, t.reshape(1))
+        noise = (x_t - a * truth) / s
+        output = {"sample": truth, "epsilon": noise, "v_prediction": a * noise - s * truth}[prediction_type]
+        return torch.cat((output, torch.zeros_like(output)), dim=1)
+
+    def project(x: torch.Tensor, i: int, n: int) -> torch.Tensor:
+        torch.testing.assert_close(x, truth, atol=1e-3, rtol=0)
+        steps.append((i, n))
+        return wanted
+
+    noise = torch.randn(truth.shape, generator=generator)
+    out = diffusion.sample(denoise, noise, scheduler, generator, solver=solver, project=project, **how)
+    torch.testing.assert_close(out, wanted, atol=1e-4, rtol=0)
+    assert steps == [(i, len(steps)) for i in range(len(steps))]
+    assert len(steps) == len(how.get("timesteps", range(5)))
