@@ -6,11 +6,13 @@ and `s^2 = 1 - a^2`; `color` is the quantized image on [-1, 1], whose error has 
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -212,13 +214,47 @@ def sample(
         stepper.set_timesteps(timesteps=list(timesteps), device=noise.device)
     else:
         stepper.set_timesteps(num_inference_steps, device=noise.device)
+    draws = {"generator": generator} if "generator" in inspect.signature(stepper.step).parameters else {}
     x = noise
     for i, t in enumerate(stepper.timesteps):
         output = denoise(x, t)[:, :channels]
         if project is not None:
             clean = project(predicted_clean(output[:, :n], x, t, scheduler), i, len(stepper.timesteps))
             output = torch.cat((clean, output[:, n:]), dim=1)
-        x = stepper.step(output, t, x, generator=generator).prev_sample
+        x = stepper.step(output, t, x, **draws).prev_sample
         if callback is not None:
             x = callback(i, t, x)
     return x
+
+
+def mean_of_samples(
+    denoise: Denoiser,
+    noise: Tensor,
+    scheduler: SchedulerMixin,
+    generator: Generator = None,
+    *,
+    sampler: Callable[..., Tensor],
+    draws: int,
+    callback: StepCallback | None = None,
+    project: Projection | None = None,
+) -> Tensor:
+    """Mean of independent draws, an estimate of the mean photo for bases that cannot give it in one step.
+
+    Args:
+        denoise: as `noise`, `scheduler`, `generator`, `callback` and `project`, see `sample`.
+        noise: of the first draw.
+        scheduler: see `sample`.
+        generator: see `sample`; further noise is drawn from it.
+        sampler: `sample` with its settings bound.
+        draws: how many are averaged.
+        callback: see `sample`; its steps are numbered afresh in each draw.
+        project: see `sample`.
+
+    Returns:
+        (B, C, H, W) on [-1, 1].
+    """
+    total = torch.zeros_like(noise)
+    for _ in range(draws):
+        total += sampler(denoise, noise, scheduler, generator, callback=callback, project=project)
+        noise = randn_tensor(noise.shape, generator, noise.device, noise.dtype)
+    return total / draws

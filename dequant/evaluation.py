@@ -39,6 +39,7 @@ METRICS = (
     "palette_ssim",
     "texture_correlation",
     "gradient_f1",
+    "haar_distance",
     "colorfulness",
 )
 ABOUT = (*KEY, "photo", "paper_item", *LABELS)
@@ -120,8 +121,8 @@ def measure(case: Case, output: Tensor) -> dict[str, float]:
 
     Returns:
         `METRICS`, of which psnr, ssim and ciede2000 compare with the target and are left out where there is
-        none; palette_psnr and palette_ssim are the palette error; texture_correlation and gradient_f1 compare
-        with the source.
+        none; palette_psnr and palette_ssim are the palette error; texture_correlation, gradient_f1 and
+        haar_distance compare with the source.
     """
     batch, source = output[None], case.source[None]
     values = {}
@@ -135,6 +136,7 @@ def measure(case: Case, output: Tensor) -> dict[str, float]:
     )
     values["texture_correlation"] = metrics.texture_correlation(batch, source)
     values["gradient_f1"] = metrics.gradient_agreement(batch, source)
+    values["haar_distance"] = metrics.haar_distance(batch, source)
     values["colorfulness"] = colorfulness(batch)
     return {name: value.item() for name, value in values.items()}
 

@@ -321,14 +321,14 @@ def _align(module: nn.Module) -> None:
 
 
 def _check_solver(solver: type[SchedulerMixin], scheduler: SchedulerMixin, chooses_timesteps: bool) -> None:
-    """Refuse solvers that scale their noise or input, draw noise of their own, or cannot visit given timesteps."""
+    """Refuse solvers that scale their noise or input, ask for more than it, or cannot visit given timesteps."""
     if not (isinstance(solver, type) and issubclass(solver, SchedulerMixin)):
         raise InputError(f"{solver!r} is not a solver: give a class of diffusers schedulers such as DDIMScheduler.")
     stepper: Any = solver.from_config(scheduler.config)
-    takes_generator = "generator" in inspect.signature(stepper.step).parameters
-    if not takes_generator or getattr(stepper, "init_noise_sigma", None) != 1:
+    needs = {name for name, one in inspect.signature(stepper.step).parameters.items() if one.default is one.empty}
+    if needs != {"model_output", "timestep", "sample"} or getattr(stepper, "init_noise_sigma", None) != 1:
         raise InputError(
-            f"{solver.__name__} does not sample from standard normal noise with a generator: "
+            f"{solver.__name__} does not sample from standard normal noise: "
             "choose a solver such as DDIMScheduler, DDPMScheduler or DPMSolverMultistepScheduler."
         )
     if chooses_timesteps and "timesteps" not in inspect.signature(stepper.set_timesteps).parameters:

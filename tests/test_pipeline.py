@@ -16,6 +16,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
+from diffusers.schedulers.scheduling_repaint import RePaintScheduler
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from PIL import Image
 
@@ -121,10 +122,11 @@ def test_super27(tiny_base: DiffusionBase, pipe: DequantPipeline, photo: torch.T
 
 
 def test_another_scheduler_takes_the_steps(pipe: DequantPipeline, photo: torch.Tensor) -> None:
-    other = draw(pipe, photo, solver=DPMSolverMultistepScheduler, num_inference_steps=4)
-    assert other.isfinite().all()
-    assert not torch.equal(other, draw(pipe, photo, num_inference_steps=4))
-    pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+    for solver in (DPMSolverMultistepScheduler, UniPCMultistepScheduler):
+        other = draw(pipe, photo, solver=solver, num_inference_steps=4)
+        assert other.isfinite().all()
+        assert not torch.equal(other, draw(pipe, photo, num_inference_steps=4))
+    pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config)
     torch.testing.assert_close(draw(pipe, photo, num_inference_steps=4), other, atol=0, rtol=0)
 
 
@@ -505,7 +507,7 @@ def test_progress_bar(pipe: DequantPipeline, photo: torch.Tensor, capsys: pytest
         (None, {"timesteps": [1000], "solver": DDPMScheduler}, "999 to 0"),
         (None, {"solver": "ddim"}, "not a solver"),
         (None, {"solver": EulerDiscreteScheduler}, "EulerDiscreteScheduler"),
-        (None, {"solver": UniPCMultistepScheduler}, "UniPCMultistepScheduler"),
+        (None, {"solver": RePaintScheduler}, "RePaintScheduler"),
         (None, {"generator": [torch.Generator()] * 2}, "2 generators do not fit 1 images"),
         (None, {"generator": 7}, "manual_seed"),
     ],
