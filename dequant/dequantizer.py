@@ -10,12 +10,12 @@ import lightning as L
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dequant import InputError, metrics
 from dequant.base import DiffusionBase, half_precision
 from dequant.control import ControlEncoder
 from dequant.diffusion import Generator, loss
+from dequant.sampling import draw
 
 if TYPE_CHECKING:
     from dequant.pipeline import DequantPipeline
@@ -117,29 +117,24 @@ class Dequantizer(L.LightningModule):
         )
         return output
 
-    @torch.no_grad()
-    def sample(self, condition: Tensor, generator: list[torch.Generator] | torch.Generator | None = None) -> Tensor:
-        """Draw photographs.
+    def sample(
+        self, condition: Tensor, generator: Generator = None, num_images: int = 1, tile: int | None = None
+    ) -> Tensor:
+        """Draw photographs with the sampler: `sampling.draw`.
 
         Args:
-            condition: (B, 7, H, W) in [0, 1], any H and W: padded to the base's multiple and back.
-            generator: CPU generators, one for the batch or one per image.
+            condition: (B, 7, H, W) in [0, 1], any H and W.
+            generator: CPU generators, one for the batch or one per image drawn.
+            num_images: of each condition; they follow each other.
+            tile: side in pixels of the tiles of large images, None for whole ones.
 
         Returns:
-            rgb (B, 3, H, W) in [0, 1].
+            rgb (B * num_images, 3, H, W) in [0, 1].
+
+        Raises:
+            InputError: the tiles are too small.
         """
-        height, width = condition.shape[-2:]
-        multiple = self.base.multiple
-        padded = F.pad(condition, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-        shape = self.base.latent_shape(*padded.shape[-2:])
-        generators = generator if isinstance(generator, list) else [generator] * len(padded)
-        noise = torch.stack([torch.randn(shape, generator=g) for g in generators]).to(condition.device)
-
-        def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-            return self.denoise(x_t, t.expand(len(x_t)), padded, generator)[0]
-
-        z = self.sampler(denoise, noise, self.base.scheduler, generator)
-        return self.base.decode(z.float())[..., :height, :width]
+        return draw(self.base, self.control, self.sampler, condition, generator, num_images, tile)
 
     def configure_optimizers(self) -> Any:
         """The optimizer over the trained part, with its schedule stepped every batch."""

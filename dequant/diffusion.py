@@ -184,6 +184,7 @@ def sample(
     num_inference_steps: int | None = None,
     callback: StepCallback | None = None,
     project: Projection | None = None,
+    plan: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
     """Draw a clean image from noise.
 
@@ -200,6 +201,7 @@ def sample(
         callback: maps (number of the step, t, x after the step) to the x to go on with.
         project: maps (predicted clean image, number of the step, number of steps) to the prediction that the solver
             is given in its place. What a solver of several orders returns may still lie elsewhere.
+        plan: is told all timesteps (T,) before the first step, for a denoiser that can prepare them.
 
     Returns:
         (B, C, H, W) on [-1, 1].
@@ -214,6 +216,8 @@ def sample(
         stepper.set_timesteps(timesteps=list(timesteps), device=noise.device)
     else:
         stepper.set_timesteps(num_inference_steps, device=noise.device)
+    if plan is not None:
+        plan(stepper.timesteps)
     draws = {"generator": generator} if "generator" in inspect.signature(stepper.step).parameters else {}
     x = noise
     for i, t in enumerate(stepper.timesteps):
@@ -237,11 +241,12 @@ def mean_of_samples(
     draws: int,
     callback: StepCallback | None = None,
     project: Projection | None = None,
+    plan: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
     """Mean of independent draws, an estimate of the mean photo for bases that cannot give it in one step.
 
     Args:
-        denoise: as `noise`, `scheduler`, `generator`, `callback` and `project`, see `sample`.
+        denoise: see `sample`.
         noise: of the first draw.
         scheduler: see `sample`.
         generator: see `sample`; further noise is drawn from it.
@@ -249,12 +254,13 @@ def mean_of_samples(
         draws: how many are averaged.
         callback: see `sample`; its steps are numbered afresh in each draw.
         project: see `sample`.
+        plan: see `sample`.
 
     Returns:
         (B, C, H, W) on [-1, 1].
     """
     total = torch.zeros_like(noise)
     for _ in range(draws):
-        total += sampler(denoise, noise, scheduler, generator, callback=callback, project=project)
+        total += sampler(denoise, noise, scheduler, generator, callback=callback, project=project, plan=plan)
         noise = randn_tensor(noise.shape, generator, noise.device, noise.dtype)
     return total / draws
