@@ -1,12 +1,15 @@
 """Draw photographs under conditions: many of one condition, all steps' residuals ahead, large ones in tiles."""
 
+import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 from torch.nn import functional as F
 
+from dequant import InputError
 from dequant.diffusion import Generator
 from dequant.tiles import Tile, blend, tiles
 
@@ -145,3 +148,30 @@ class Steps:
         if self.at_once == 1:
             size = sum(one.numel() * one.element_size() for one in (*down, mid))
             self.at_once = max(1, BYTES_AHEAD // size)
+
+
+def check_solver(solver: type[SchedulerMixin], scheduler: SchedulerMixin, chooses_timesteps: bool) -> None:
+    """Refuse solvers that scale their noise or input, ask for more than it, or cannot visit given timesteps."""
+    if not (isinstance(solver, type) and issubclass(solver, SchedulerMixin)):
+        raise InputError(f"{solver!r} is not a solver: give a class of diffusers schedulers such as DDIMScheduler.")
+    stepper: Any = solver.from_config(scheduler.config)
+    needs = {name for name, one in inspect.signature(stepper.step).parameters.items() if one.default is one.empty}
+    if needs != {"model_output", "timestep", "sample"} or getattr(stepper, "init_noise_sigma", None) != 1:
+        raise InputError(
+            f"{solver.__name__} does not sample from standard normal noise: "
+            "choose a solver such as DDIMScheduler, DDPMScheduler or DPMSolverMultistepScheduler."
+        )
+    if chooses_timesteps and "timesteps" not in inspect.signature(stepper.set_timesteps).parameters:
+        raise InputError(
+            f"{solver.__name__} spaces its steps itself: give num_inference_steps, or a solver such as DDPMScheduler."
+        )
+
+
+def check_generators(generator: Generator, n: int) -> None:
+    """Refuse generators that are not on the CPU, or not as many as there are images."""
+    generators = generator if isinstance(generator, list) else [generator]
+    if isinstance(generator, list) and len(generator) != n:
+        raise InputError(f"{len(generator)} generators do not fit {n} images: give one for all, or one for each.")
+    for one in generators:
+        if one is not None and (not isinstance(one, torch.Generator) or one.device.type != "cpu"):
+            raise InputError("A generator of noise lives on the CPU: give torch.Generator().manual_seed(SEED).")

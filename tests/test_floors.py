@@ -49,6 +49,7 @@ FLOORS = {
         "callbacks",
         "convert",
         "pipeline",
+        "answers",
     },
     4: {"doors", "cli", "readme_table"},
 }
@@ -72,6 +73,8 @@ WITHIN_FLOOR = {
     "reports": {"figures", "measurements", "methods", "paper", "protocols"},
     "gallery": {"evaluation", "figures", "methods", "protocols", "reports"},
     "callbacks": {"figures"},
+    "answers": {"figures"},
+    "pipeline": {"answers"},
     "readme_table": {"doors"},
     "cli": {"doors"},
 }
