@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dequant import InputError, metrics
 from dequant.base import DiffusionBase, half_precision
+from dequant.consistency import Distillation
 from dequant.control import ControlEncoder
 from dequant.diffusion import Generator, loss
 from dequant.sampling import draw
@@ -38,6 +39,7 @@ class Dequantizer(L.LightningModule):
         variant: name of the texture that conditions carry; a checkpoint of another variant is refused.
         seed: of the noise drawn in training, together with the step and the rank.
         gradient_checkpointing: recompute activations in the backward pass, which takes time and saves memory.
+        distillation: a loss that teaches a trained encoder to take fewer steps, in place of the denoising loss.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Dequantizer(L.LightningModule):
         variant: str = "T",
         seed: int = 0,
         gradient_checkpointing: bool = False,
+        distillation: Distillation | None = None,
     ) -> None:
         super().__init__()
         self.base = base.requires_grad_(False)
@@ -60,6 +63,7 @@ class Dequantizer(L.LightningModule):
         self.lr_schedule = lr_schedule
         self.variant = variant
         self.seed = seed
+        self.distillation = distillation
         self.strict_loading = False
         if gradient_checkpointing:
             for part in (self.base.unet, self.control):
@@ -89,14 +93,22 @@ class Dequantizer(L.LightningModule):
             residuals = self.control(condition, t, x_t, *self.base.context(len(x_t)))
         return self.base.denoise(x_t, t, 2 * condition[:, :3] - 1, condition[:, 5:6], residuals, generator)
 
+    def setup(self, stage: str) -> None:
+        """Let a distillation begin with the present encoder."""
+        if self.distillation is not None and self.control is not None and stage == "fit":
+            self.distillation.start(self.control)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Denoising loss at uniformly drawn timesteps."""
         x = self.base.encode(batch["target"])
         generator = torch.Generator().manual_seed(hash((self.seed, self.global_step, self.global_rank)) % 2**63)
         noise = torch.randn(x.shape, generator=generator).to(x.device)
         t = torch.randint(len(self.base.scheduler.betas), x.shape[:1], generator=generator).to(x.device)
-        output, deviation = self.denoise(self.base.add_noise(x, noise, t), t, batch["condition"], generator)
-        value = loss(output, x, noise, self.base.scheduler, deviation, t)
+        if self.distillation is not None and self.control is not None:
+            value = self.distillation(self.base, self.control, batch["condition"], x, noise, t, generator)
+        else:
+            output, deviation = self.denoise(self.base.add_noise(x, noise, t), t, batch["condition"], generator)
+            value = loss(output, x, noise, self.base.scheduler, deviation, t)
         self.log("train/loss", value, prog_bar=True)
         return value
 
@@ -149,9 +161,9 @@ class Dequantizer(L.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the trained part only, and say what it belongs to."""
-        prefix = "control." if self.control is not None else "base.unet."
-        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+        """Keep the trained part and a distillation's target only, and say what it belongs to."""
+        kept = ("control.", "distillation.target.") if self.control is not None else ("base.unet.",)
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(kept)}
         checkpoint["identity"] = self.identity
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

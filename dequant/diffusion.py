@@ -161,9 +161,9 @@ def predicted_clean(output: Tensor, x_t: Tensor, t: Tensor, scheduler: Scheduler
 
     Args:
         output, x_t: (B, C, H, W).
-        t: one timestep.
+        t: timesteps (B,), or one for all.
     """
-    a, s = signal_and_noise(scheduler, t.reshape(1))
+    a, s = signal_and_noise(scheduler, t.reshape(-1))
     inverse: dict[str, Callable[[], Tensor]] = {
         "sample": lambda: output,
         "epsilon": lambda: (x_t - s * output) / a,

@@ -22,6 +22,7 @@ FLOORS = {
     },
     1: {
         "sampling",
+        "consistency",
         "condition",
         "pretrained",
         "released",
@@ -65,6 +66,7 @@ WITHIN_FLOOR = {
     "sources": {"images"},
     "inputs": {"condition", "images"},
     "base": {"pretrained"},
+    "consistency": {"control"},
     "data": {"condition", "images", "sources"},
     "shards": {"sources"},
     "methods": {"protocols"},
