@@ -6,7 +6,7 @@ indicator. Texture is 0 wherever its indicator is 0.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -246,6 +246,58 @@ class RandomDegradation:
             noise = torch.from_numpy(rng.standard_normal(tuple(rgb.shape), dtype=np.float32)).to(rgb)
             degraded = degraded + rng.uniform(0, self.max_sigma) * noise
         return degraded.clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Draw each training example in one of several ways.
+
+    Attributes:
+        parts: the ways, such as `RandomDegradation` and `RandomTraining`.
+        shares: how often each is taken, relative to the others.
+    """
+
+    parts: Sequence[Callable[[Tensor, np.random.Generator], dict[str, Tensor]]]
+    shares: Sequence[float]
+
+    def __post_init__(self) -> None:
+        """Refuse impossible settings with an `InputError`."""
+        if len(self.parts) != len(self.shares) or min(self.shares, default=0) < 0 or not sum(self.shares) > 0:
+            raise InputError(
+                f"The shares {list(self.shares)} do not fit {len(self.parts)} parts: give each one, none negative."
+            )
+
+    def __call__(self, rgb: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Draw one example; arguments and result as in `RandomTraining`."""
+        shares = np.asarray(self.shares, dtype=float)
+        return self.parts[int(rng.choice(len(self.parts), p=shares / shares.sum()))](rgb, rng)
+
+
+def random_window(sample: dict[str, Tensor], size: int, rng: np.random.Generator) -> dict[str, Tensor]:
+    """Cut the same square out of condition and target, about a pixel of the patch where there is one.
+
+    A palette of N colours fits a small square far better than the whole photo it is made for. So the examples of small
+    networks are cut out after the photo was quantized.
+
+    Args:
+        sample: "condition" (7, H, W) and "target" (3, H, W).
+        size: side of the square, at most H and W.
+        rng: source of randomness.
+
+    Returns:
+        "condition" (7, size, size) and "target" (3, size, size).
+    """
+    height, width = sample["target"].shape[1:]
+    places = (sample["condition"][5] == 1 / MAX_COLORS).nonzero()
+    centre = places[int(rng.integers(len(places)))].tolist() if len(places) else None
+    corner = []
+    for axis, side in enumerate((height, width)):
+        low, high = 0, side - size
+        if centre is not None:
+            low, high = (min(max(centre[axis] - reach, 0), side - size) for reach in (size - 1, 0))
+        corner.append(int(rng.integers(low, high + 1)))
+    top, left = corner
+    return {name: values[:, top : top + size, left : left + size].contiguous() for name, values in sample.items()}
 
 
 def _stack(rgb: Tensor, texture: Tensor | None, level: Tensor, indicator: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from dequant import InputError
-from dequant.condition import for_palette
+from dequant.condition import for_palette, random_window
 from dequant.images import center_crop, random_crop, read_image, to_tensor, write_image
 from dequant.palette import quantize
 from dequant.sources import Folder, Photos, Shards, Source, bundled
@@ -47,8 +47,10 @@ class TrainingStream(Dataset[Sample]):
         size: int,
         seed: int,
         weights: Mapping[str, float] | None = None,
+        window: int | None = None,
     ) -> None:
         self.photos, self.condition, self.size, self.seed = photos, condition, size, seed
+        self.window = window
         self._shares = _shares(photos.keys, weights) if weights else None
         self._pass, self._order = -1, np.arange(0)
 
@@ -57,7 +59,8 @@ class TrainingStream(Dataset[Sample]):
 
     def __getitem__(self, k: int) -> Sample:
         rng = np.random.default_rng([self.seed, k])
-        return self.condition(random_crop(self._photo(k, rng), self.size, rng), rng)
+        sample = self.condition(random_crop(self._photo(k, rng), self.size, rng), rng)
+        return sample if self.window is None else random_window(sample, self.window, rng)
 
     def _photo(self, k: int, rng: np.random.Generator) -> Image.Image:
         if self._shares is None:
@@ -162,6 +165,7 @@ class ImageData(LightningDataModule):
     Args:
         condition: turns rgb (3, size, size) and a generator into a sample.
         size: side of the crops in pixels; photos smaller than that are skipped and counted.
+        window: side of the squares cut out of the crops once these are quantized; None takes the crops whole.
         batch_size: samples per process and step.
         num_workers: loading processes; the stream does not depend on it.
         seed: one seed, one stream.
@@ -194,6 +198,7 @@ class ImageData(LightningDataModule):
         val_size: int | None = None,
         eval_split: str = "test",
         max_val: int | None = None,
+        window: int | None = None,
     ) -> None:
         super().__init__()
         if (root is None) == (shards is None):
@@ -205,7 +210,9 @@ class ImageData(LightningDataModule):
             if value < least:
                 raise InputError(f"{name} is {value}: it must be at least {least}.")
         self.condition, self.size, self.batch_size, self.seed = condition, size, batch_size, seed
-        self.num_workers, self.weights = num_workers, weights
+        if window is not None and not 1 <= window <= size:
+            raise InputError(f"window is {window}: it must be from 1 to size, which is {size}.")
+        self.window, self.num_workers, self.weights = window, num_workers, weights
         self.root, self.shards = root, shards
         self.val_n_colors, self.texture_map = val_n_colors, texture_map
         self.val_size, self.eval_split, self.max_val = val_size, eval_split, max_val
@@ -229,7 +236,7 @@ class ImageData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Endless loader that starts at the sample where the trainer's global step stands."""
-        stream = TrainingStream(self._usable("train"), self.condition, self.size, self.seed, self.weights)
+        stream = TrainingStream(self._usable("train"), self.condition, self.size, self.seed, self.weights, self.window)
         trainer = self.trainer
         ranks = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
         return self._loader(stream, StreamSampler(stream, self._position, *ranks))

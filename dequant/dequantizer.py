@@ -11,11 +11,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from dequant import InputError, metrics
+from dequant import InputError, metrics, texture
 from dequant.base import DiffusionBase, half_precision
 from dequant.consistency import Distillation
 from dequant.control import ControlEncoder
-from dequant.diffusion import Generator, loss
+from dequant.diffusion import QUANTIZATION_RMSE, Generator, color_std, loss
 from dequant.sampling import draw
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ class Dequantizer(L.LightningModule):
         variant: name of the texture that conditions carry; a checkpoint of another variant is refused.
         seed: of the noise drawn in training, together with the step and the rank.
         gradient_checkpointing: recompute activations in the backward pass, which takes time and saves memory.
+        timestep_bias: training steps are drawn as `t = 1000 u^(1 / bias)`, u uniform: from 1 on, the more of them are
+            near pure noise, where samplers take most of their steps.
+        texture_weight: weight of `texture.disagreement` between the estimate of the clean image and the photo, where
+            texture is given, in proportion to the doubt in the colours (`diffusion.color_std`); for pixel bases that
+            predict the clean image.
         distillation: a loss that teaches a trained encoder to take fewer steps, in place of the denoising loss.
     """
 
@@ -52,9 +57,13 @@ class Dequantizer(L.LightningModule):
         variant: str = "T",
         seed: int = 0,
         gradient_checkpointing: bool = False,
+        timestep_bias: float = 1.0,
+        texture_weight: float = 0.0,
         distillation: Distillation | None = None,
     ) -> None:
         super().__init__()
+        if texture_weight and (base.scheduler.config.prediction_type != "sample" or base.vae is not None):
+            raise InputError("texture_weight needs a pixel base that predicts the clean image: set it to 0.")
         self.base = base.requires_grad_(False)
         self.base.unet.requires_grad_(control is None)
         self.control = control(base, variant) if control else None
@@ -63,6 +72,8 @@ class Dequantizer(L.LightningModule):
         self.lr_schedule = lr_schedule
         self.variant = variant
         self.seed = seed
+        self.timestep_bias = timestep_bias
+        self.texture_weight = texture_weight
         self.distillation = distillation
         self.strict_loading = False
         if gradient_checkpointing:
@@ -99,17 +110,25 @@ class Dequantizer(L.LightningModule):
             self.distillation.start(self.control)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Denoising loss at uniformly drawn timesteps."""
+        """Denoising loss at drawn timesteps, and the disagreement in texture."""
         x = self.base.encode(batch["target"])
         generator = torch.Generator().manual_seed(hash((self.seed, self.global_step, self.global_rank)) % 2**63)
         noise = torch.randn(x.shape, generator=generator).to(x.device)
-        t = torch.randint(len(self.base.scheduler.betas), x.shape[:1], generator=generator).to(x.device)
+        draws = torch.rand(x.shape[:1], generator=generator, dtype=torch.float64) ** (1 / self.timestep_bias)
+        t = (len(self.base.scheduler.betas) * draws).long().to(x.device)
         if self.distillation is not None and self.control is not None:
             value = self.distillation(self.base, self.control, batch["condition"], x, noise, t, generator)
-        else:
-            output, deviation = self.denoise(self.base.add_noise(x, noise, t), t, batch["condition"], generator)
-            value = loss(output, x, noise, self.base.scheduler, deviation, t)
+            self.log("train/loss", value, prog_bar=True)
+            return value
+        output, deviation = self.denoise(self.base.add_noise(x, noise, t), t, batch["condition"], generator)
+        value = loss(output, x, noise, self.base.scheduler, deviation, t)
         self.log("train/loss", value, prog_bar=True)
+        if self.texture_weight:
+            level, given = batch["condition"][:, 5:6], batch["condition"][:, 6:]
+            doubt = color_std(level) / QUANTIZATION_RMSE * (level < 1)
+            disagreement = texture.disagreement((output + 1) / 2, batch["target"], given * doubt)
+            self.log("train/texture", disagreement)
+            value = value + self.texture_weight * disagreement
         return value
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -122,7 +122,7 @@ def measure(case: Case, output: Tensor) -> dict[str, float]:
     Returns:
         `METRICS`, of which psnr, ssim and ciede2000 compare with the target and are left out where there is
         none; palette_psnr and palette_ssim are the palette error; texture_correlation, gradient_f1 and
-        haar_distance compare with the source.
+        haar_distance compare with the source, the second inside the patch where there is one.
     """
     batch, source = output[None], case.source[None]
     values = {}
@@ -135,7 +135,7 @@ def measure(case: Case, output: Tensor) -> dict[str, float]:
         batch, case.asked[None], case.palette_colors, _psnr_and_ssim
     )
     values["texture_correlation"] = metrics.texture_correlation(batch, source)
-    values["gradient_f1"] = metrics.gradient_agreement(batch, source)
+    values["gradient_f1"] = metrics.gradient_agreement(batch, source, case.patch)
     values["haar_distance"] = metrics.haar_distance(batch, source)
     values["colorfulness"] = colorfulness(batch)
     return {name: value.item() for name, value in values.items()}

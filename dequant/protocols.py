@@ -57,6 +57,12 @@ class Case:
         """The colours that were asked for, (3, H, W): the quantized or patched image."""
         return self.condition[:3]
 
+    @property
+    def patch(self) -> Tensor | None:
+        """The recoloured pixels, (H, W) bool, or None where the whole photo was."""
+        inside = self.condition[5] == 1 / MAX_COLORS
+        return inside if inside.any() else None
+
     @cached_property
     def digest(self) -> str:
         """Short hash of all but the texture map, so the cases of one photo agree between variants."""

@@ -8,12 +8,16 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dequant import InputError
 from dequant.color import check_rgb, gray_uint8, luminance
 
 GRADIENT_THRESHOLD = 8.0
 """Grey levels out of 255 above which a gradient counts as texture (paper, section 3)."""
+
+EDGE_WIDTH = 3.0
+"""Width of the softened threshold of `disagreement`, in grey levels."""
 
 
 def luminance_map(rgb: Tensor) -> Tensor:
@@ -61,6 +65,31 @@ def thresholded_gradient_map(rgb: Tensor, threshold: float = GRADIENT_THRESHOLD)
         InputError: `rgb` is not a floating-point image of at least 2 by 2 pixels.
     """
     return (_gray_gradients(rgb).abs() > threshold).float()
+
+
+def disagreement(rgb: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """How far the edges of an estimate are from those of its target: a loss that sees neither sign nor size.
+
+    Where luminance changes by more than `GRADIENT_THRESHOLD` in the target, it should in the estimate. The threshold is
+    softened to a logistic function of width `EDGE_WIDTH`; the loss is its cross-entropy against the target's bits. The
+    mean of the photos that share their bits has no edges; this term makes an estimate decide for some.
+
+    Args:
+        rgb: the estimates, (B, 3, H, W) about [0, 1].
+        target: (B, 3, H, W) in [0, 1].
+        weight: of the pixels, (B, 1, H, W), 0 where they do not count.
+
+    Returns:
+        The weighted entropy over the number of pixels that count, averaged over the images that have some: a scalar, 0
+        where none has.
+    """
+    gray = 255 * (0.299 * rgb[:, 0] + 0.587 * rgb[:, 1] + 0.114 * rgb[:, 2]).float()
+    steepness = torch.stack(torch.gradient(gray, dim=(-2, -1)), dim=1).abs()
+    bits = thresholded_gradient_map(target)
+    entropy = F.binary_cross_entropy_with_logits((steepness - GRADIENT_THRESHOLD) / EDGE_WIDTH, bits, reduction="none")
+    counted = (weight > 0).sum((1, 2, 3))
+    per_image = (entropy.mean(1, keepdim=True) * weight).sum((1, 2, 3)) / counted.clamp(min=1)
+    return per_image.sum() / (counted > 0).sum().clamp(min=1)
 
 
 MAPS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -1,5 +1,6 @@
 """Conditions: the authors' own arrays, what every training example satisfies, and the frequencies of the draws."""
 
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from dequant.palette import quantize
 
 GOLDEN = Path(__file__).parent / "golden"
 MAPS = {"L": texture.luminance_map, "G": texture.gradient_map, "T": texture.thresholded_gradient_map}
+
+Part = Callable[[Tensor, np.random.Generator], dict[str, Tensor]]
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -272,3 +275,42 @@ def test_the_law_of_quantization_errors_holds_for_photos(name: str, n_colors: in
     rgb = photo(name)
     rmse = 2 * (quantize(rgb, n_colors).rgb - rgb).square().mean().sqrt().item()
     assert 0.5 < rmse / (condition.QUANTIZATION_RMSE / n_colors**0.5) < 2
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_windows_are_cut_alike_and_meet_the_patch(seed: int) -> None:
+    rgb, rng = photo(), np.random.default_rng(seed)
+    mask = torch.zeros(rgb.shape[1:], dtype=torch.bool)
+    mask[3, -2] = True
+    whole = {"condition": condition.for_patch(rgb, mask, torch.ones(3), None), "target": rgb}
+    cut = condition.random_window(whole, 24, rng)
+    assert cut["condition"].shape == (7, 24, 24) and cut["target"].shape == (3, 24, 24)
+    assert (cut["condition"][5] == 1 / 256).sum() == 1
+    inside = cut["condition"][5] == 1
+    assert (cut["condition"][:3] == cut["target"])[:, inside].all()
+
+
+def test_windows_reach_every_corner_and_may_be_the_whole() -> None:
+    rgb = torch.arange(48.0).view(1, 6, 8).expand(3, -1, -1) / 48
+    whole = {"condition": condition.for_palette(rgb, 4, None), "target": rgb}
+    rng = np.random.default_rng(0)
+    corners = {condition.random_window(whole, 5, rng)["target"][0, 0, 0].mul(48).round().item() for _ in range(100)}
+    assert corners == {0, 1, 2, 3, 8, 9, 10, 11}
+    square = {name: values[:, :, :6] for name, values in whole.items()}
+    assert all(torch.equal(condition.random_window(square, 6, rng)[name], square[name]) for name in square)
+
+
+def test_a_mixture_takes_its_parts_by_their_shares() -> None:
+    def part(level: float) -> Part:
+        return lambda rgb, rng: {"target": rgb * level}
+
+    mixture = condition.Mixture([part(0.0), part(1.0)], [1, 3])
+    rng, rgb = np.random.default_rng(0), torch.ones(3, 1, 1)
+    taken = torch.stack([mixture(rgb, rng)["target"] for _ in range(400)]).mean().item()
+    assert taken == pytest.approx(0.75, abs=0.07)
+
+
+@pytest.mark.parametrize("shares", [[1], [1, -1], [0, 0], [1, 1, 1]])
+def test_refuses_shares_that_do_not_fit(shares: list[float]) -> None:
+    with pytest.raises(InputError, match="do not fit 2 parts"):
+        condition.Mixture([RandomDegradation(), RandomDegradation()], shares)

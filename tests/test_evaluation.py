@@ -277,3 +277,17 @@ def test_weights_are_known_by_their_values() -> None:
     assert before == methods.weights_hash(layer)
     torch.nn.init.zeros_(layer.bias)
     assert before != methods.weights_hash(layer)
+
+
+def test_edges_are_compared_inside_the_patch() -> None:
+    protocol = partial(protocols.inpainting, texture_map=thresholded_gradient_map, methods="mean", texture="off")
+    case = protocol(some_photos(1)[0][1], np.random.default_rng(0))[0]
+    assert case.patch is not None and 0 < case.patch.float().mean() < 1
+    restored = torch.where(case.patch, case.source, 0.5)
+    inside = metrics.gradient_agreement(restored[None], case.source[None], case.patch).item()
+    assert evaluation.measure(case, restored)["gradient_f1"] == pytest.approx(inside, abs=1e-6)
+    assert inside > metrics.gradient_agreement(restored[None], case.source[None]).item()
+    whole = protocols.dequantization(
+        case.source, np.random.default_rng(0), texture_map=thresholded_gradient_map, n_colors=4
+    )
+    assert whole[0].patch is None

@@ -130,3 +130,38 @@ def test_bad_checkpoint_is_one_sentence(tiny_base: DiffusionBase, tmp_path: Path
 def test_missing_base_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"base\.json"):
         DiffusionBase.from_pretrained(tmp_path)
+
+
+def test_timesteps_lean_to_noise_by_the_bias(
+    tiny_base: DiffusionBase, condition: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = dequantizer(tiny_base)
+    model.timestep_bias = 2.0
+    model.log = lambda *args, **kwargs: None
+    drawn: list[torch.Tensor] = []
+    monkeypatch.setattr(tiny_base, "add_noise", lambda x, noise, t: drawn.append(t) or x)
+    monkeypatch.setattr(model, "denoise", lambda x, *_: (x.requires_grad_(), None))
+    batch = {"condition": condition[:1, :, :1, :1].expand(2000, -1, 1, 1), "target": torch.rand(2000, 3, 1, 1)}
+    model.training_step(batch, 0)
+    assert drawn[0].min() >= 0 and drawn[0].max() <= 999
+    assert (drawn[0] >= 500).float().mean().item() == pytest.approx(0.75, abs=0.03)
+
+
+def test_texture_loss_is_added_where_texture_is_given(tiny_base: DiffusionBase, condition: torch.Tensor) -> None:
+    model = dequantizer(tiny_base)
+    model.log = lambda *args, **kwargs: None
+    batch = {"condition": condition.clone(), "target": torch.rand(2, 3, 32, 32)}
+    values = {}
+    for given in (0.0, 1.0):
+        batch["condition"][:, 6] = given
+        for weight in (0.0, 0.5):
+            model.texture_weight = weight
+            values[given, weight] = model.training_step(batch, 0).item()
+    assert values[0.0, 0.0] == values[0.0, 0.5]
+    assert values[1.0, 0.5] > values[1.0, 0.0] + 0.1
+
+
+def test_texture_loss_needs_an_estimate_of_pixels(tiny_base: DiffusionBase) -> None:
+    tiny_base.scheduler.register_to_config(prediction_type="epsilon")
+    with pytest.raises(InputError, match="texture_weight"):
+        Dequantizer(tiny_base, ControlEncoder.from_base, ONE_STEP, texture_weight=0.5)

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from dequant import InputError
-from dequant.texture import gradient_map, luminance_map, thresholded_gradient_map
+from dequant.texture import disagreement, gradient_map, luminance_map, thresholded_gradient_map
 
 GOLDEN = Path(__file__).parent / "golden"
 MAPS = {"L": luminance_map, "G": gradient_map, "T": thresholded_gradient_map}
@@ -83,3 +83,33 @@ def test_refuses_what_is_not_a_photo(texture_map, bad: Tensor) -> None:
 def test_refuses_a_photo_too_small_for_gradients(texture_map) -> None:
     with pytest.raises(InputError, match="2 by 2"):
         texture_map(torch.rand(3, 1, 8))
+
+
+def everywhere(rgb: Tensor) -> Tensor:
+    return torch.ones(1, 1, *rgb.shape[-2:])
+
+
+def test_disagreement_sees_missing_and_false_edges_and_no_sign() -> None:
+    edges = gray([[0, 40, 80, 120, 160]] * 5)[None]
+    flat = torch.full_like(edges, 0.3)
+    same, missing = (disagreement(rgb, edges, everywhere(edges)).item() for rgb in (1 - edges, flat))
+    false = disagreement(edges, flat, everywhere(edges)).item()
+    assert same < 0.1 < missing < false
+    # along columns 8 levels short of the threshold, and right along rows; softplus(8 / 3) and softplus(-8 / 3)
+    expected = (np.log1p(np.exp(8 / 3)) + np.log1p(np.exp(-8 / 3))) / 2
+    assert missing == pytest.approx(expected, rel=1e-4)
+
+
+def test_disagreement_counts_weighted_pixels_and_leads_towards_edges() -> None:
+    edges = gray([[0, 40, 80, 120, 160]] * 5)[None]
+    faint = (edges / 40 + 0.3).requires_grad_()
+    assert disagreement(faint, edges, 0 * everywhere(edges)).item() == 0
+    loss = disagreement(faint, edges, everywhere(edges))
+    half = everywhere(edges).clone()
+    half[..., 2:, :] = 0
+    assert disagreement(faint, edges, half / 2).item() == pytest.approx(loss.item() / 2)
+    both = [torch.cat([tensor, tensor]) for tensor in (faint, edges)]
+    assert disagreement(*both, torch.cat([half, 0 * half])).item() == pytest.approx(loss.item())
+    loss.backward()
+    assert faint.grad is not None
+    assert faint.grad[..., 0].sum() > 0 > faint.grad[..., -1].sum()
