@@ -251,8 +251,8 @@ class DiffusionBase(nn.Module):
         base = cls(unet, source.scheduler(), **options)
         return base if dtype == "float32" else base.in_precision(getattr(torch, dtype))
 
-    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float16) -> None:
-        """Write weights (safetensors) and configurations to a folder, for `from_pretrained`."""
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = torch.float16) -> None:
+        """Write weights (safetensors; None keeps their precision) and configurations, for `from_pretrained`."""
         folder = Path(folder)
         _copy(self.unet, dtype).save_pretrained(folder / "unet")
         self.scheduler.save_pretrained(folder / "scheduler")
@@ -299,10 +299,10 @@ def half_precision(module: ModelMixin) -> ModelMixin:
     return _copy(module, torch.float16)
 
 
-def _copy(module: ModelMixin, dtype: torch.dtype) -> ModelMixin:
+def _copy(module: ModelMixin, dtype: torch.dtype | None) -> ModelMixin:
     module = copy.deepcopy(module).cpu()
     for tensor in (*module.parameters(), *module.buffers()):
-        tensor.data = tensor.data.to(dtype)
+        tensor.data = tensor.data.to(dtype or tensor.dtype)
     return module
 
 

@@ -14,7 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from dequant import figures
+from dequant import figures, fsdp
 from dequant.dequantizer import Dequantizer
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,10 @@ class EMA(Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start from the present weights, or go on from a checkpoint's average."""
-        weights = _trained(pl_module)
-        self.average = {k: self.average.get(k, v).detach().clone().to(v) for k, v in weights.items()}
+        if self.average:
+            self._place(pl_module)
+        else:
+            self.average = {k: v.detach().clone() for k, v in _trained(pl_module).items()}
         self.steps = trainer.global_step
 
     @torch.no_grad()
@@ -63,11 +65,16 @@ class EMA(Callback):
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the average."""
-        checkpoint["ema"] = self.average
+        checkpoint["ema"] = {name: fsdp.gathered(value) for name, value in self.average.items()}
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take up the average."""
         self.average = checkpoint["ema"]
+        self._place(pl_module)  # a strategy that shards loads after the start of the fit
+
+    def _place(self, pl_module: L.LightningModule) -> None:
+        weights = _trained(pl_module)
+        self.average = {name: fsdp.split_like(value, weights[name]) for name, value in self.average.items()}
 
     @torch.no_grad()
     def _swap(self, pl_module: L.LightningModule) -> None:

@@ -41,6 +41,7 @@ class ControlEncoder(ModelMixin, ConfigMixin):
             grid as often as this asks for.
         x_channels: channels of x_t for the standard layout, 0 for the released one.
         raw_condition: the stem reads 2 c - 1 of every channel, as in the released network, in place of `_normalize`.
+        condition_channels: that the stem reads; those beyond the condition's are zero (`--force_aux_8` there).
 
     Raises:
         InputError: the stem does not widen often enough for `downscale`.
@@ -60,12 +61,13 @@ class ControlEncoder(ModelMixin, ConfigMixin):
         downscale: int = 1,
         x_channels: int = 0,
         raw_condition: bool = False,
+        condition_channels: int = CONDITION_CHANNELS,
     ) -> None:
         super().__init__()
         unet = UNet2DConditionModel.from_config(FrozenDict(unet_config))
         width = unet_config["block_out_channels"][0]
         hidden = [width, width] if stem_widths is None else list(stem_widths)
-        self.stem = _stem([CONDITION_CHANNELS * patch_size**2, *hidden, width], downscale)
+        self.stem = _stem([condition_channels * patch_size**2, *hidden, width], downscale)
         self.conv_in = nn.Conv2d(x_channels * patch_size**2 or width, width, 3, padding=1)
         self.time_proj = unet.time_proj
         self.time_embedding = unet.time_embedding
@@ -145,7 +147,7 @@ class ControlEncoder(ModelMixin, ConfigMixin):
 
     def features(self, condition: Tensor) -> Tensor:
         """What a condition (B, 7, H, W) contributes whatever the timestep and x_t, for `residuals`."""
-        inputs = (2 * condition - 1) if self.config["raw_condition"] else self._normalize(condition)
+        inputs = self._raw(condition) if self.config["raw_condition"] else self._normalize(condition)
         g = self.stem(F.pixel_unshuffle(inputs, self.config["patch_size"]).to(self.dtype))
         return g if self.config["x_channels"] else self.conv_in(g) + g
 
@@ -186,6 +188,11 @@ class ControlEncoder(ModelMixin, ConfigMixin):
         h = _run(self.mid_block, h, embedding, text)
         down = tuple(conv(skip) for conv, skip in zip(self.zero_convs, skips, strict=True))
         return down, self.zero_conv_mid(h)
+
+    def _raw(self, condition: Tensor) -> Tensor:
+        """Every channel on [-1, 1], and zeros before that in further ones."""
+        further = self.config["condition_channels"] - CONDITION_CHANNELS
+        return 2 * F.pad(condition, (0, 0, 0, 0, 0, further)) - 1
 
     def _normalize(self, condition: Tensor) -> Tensor:
         """Colours and indicator on [-1, 1], level in octaves, texture centred where it is given and 0 where not."""

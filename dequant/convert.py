@@ -69,7 +69,8 @@ def from_released(
     base = DiffusionBase(unet.requires_grad_(False), released_scheduler(), text_embedding=text_embedding)
     if not control_state:
         return base, None
-    widths = [control_state[name].shape[0] for name in released.stem_weights(control_state)]
+    stem = released.stem_weights(control_state)
+    widths = [control_state[name].shape[0] for name in stem]
     with torch.device("meta"):
         control = ControlEncoder(
             {key: value for key, value in unet.config.items() if not key.startswith("_")},
@@ -77,6 +78,7 @@ def from_released(
             base=base.fingerprint,
             stem_widths=widths[:-1],
             raw_condition=True,
+            condition_channels=control_state[stem[0]].shape[1],
         )
     control.load_state_dict(released.to_ours(control_state, control.state_dict(), unet.config, CONTROL), assign=True)
     return base, control
@@ -111,7 +113,7 @@ def convert_file(path: Path, base: str, variant: str, text_embedding: str | None
     if not variant and any(name.startswith(CONTROL) for name in state):
         raise InputError(f"Which texture was {path} trained on? Say so with --variant L, G or T.")
     model, control = from_released(state, config, variant, embedding)
-    model.save_pretrained(out / "base", model.unet.dtype)
+    model.save_pretrained(out / "base", None)
     if control is not None:
         control.save_pretrained(out / "control")
 

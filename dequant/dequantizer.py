@@ -10,8 +10,9 @@ import lightning as L
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 
-from dequant import InputError, metrics, texture
+from dequant import InputError, fsdp, metrics, texture
 from dequant.base import DiffusionBase, half_precision
 from dequant.consistency import Distillation
 from dequant.control import ControlEncoder
@@ -166,6 +167,26 @@ class Dequantizer(L.LightningModule):
             InputError: the tiles are too small.
         """
         return draw(self.base, self.control, self.sampler, condition, generator, num_images, tile)
+
+    def configure_model(self) -> None:
+        """Under Lightning's ModelParallelStrategy, split the part that learns over all processes (FSDP2).
+
+        A frozen base is whole on each of them.
+
+        Raises:
+            InputError: an encoder is distilled, whose average needs it whole.
+        """
+        if self.device_mesh is not None and self.distillation is not None:
+            raise InputError("A distillation needs whole encoders: choose trainer=ddp or trainer=default.")
+        if self.device_mesh is not None:
+            fsdp.shard(self.trained, init_device_mesh(self.device_mesh.device_type, (self.device_mesh.size(),)))
+
+    def on_fit_end(self) -> None:
+        """Put the part that learned together again."""
+        if self.device_mesh is not None and self.control is not None:
+            self.control = fsdp.whole(self.control)
+        elif self.device_mesh is not None:
+            self.base.unet = fsdp.whole(self.base.unet)
 
     def configure_optimizers(self) -> Any:
         """The optimizer over the trained part, with its schedule stepped every batch."""

@@ -54,6 +54,9 @@ AROUND = {
 }
 
 
+ACTIVATIONS = ("gelu", "silu")
+
+
 class Name(NamedTuple):
     """One layer: its name there, and the names of ours that are stacked in it, for heads of `head_dim` features."""
 
@@ -68,39 +71,39 @@ def unet_config(params: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: an option is set that diffusers has no counterpart of.
     """
-    if not params.get("resblock_updown", False):
-        raise InputError("This configuration has resblock_updown off, which has no counterpart in diffusers.")
+    _check_params(params)
     mults = _numbers(params["channel_mult"])
     layers = _numbers(params["num_res_blocks"])
     layers = layers * len(mults) if len(layers) == 1 else layers
-    attended = {params["image_size"] // resolution for resolution in _numbers(params["attention_resolutions"])}
-    attends = [2**level in attended for level in range(len(mults))]
+    widths = [params["model_channels"] * mult for mult in mults]
+    attended, without_self = (_attended(params, key) for key in ("attention_resolutions", "disable_self_attentions"))
     efficient, scaled = params.get("efficient_activation", False), params.get("scale_skip_connection", False)
-    down = ["SimpleCrossAttnDownBlock2D" if attend else "ResnetDownsampleBlock2D" for attend in attends]
-    up = ["SimpleCrossAttnUpBlock2D" if attend else "ResnetUpsampleBlock2D" for attend in reversed(attends)]
+    down = ["SimpleCrossAttnDownBlock2D" if attend else "ResnetDownsampleBlock2D" for attend in attended]
+    up = ["SimpleCrossAttnUpBlock2D" if attend else "ResnetUpsampleBlock2D" for attend in reversed(attended)]
     config = {
         "sample_size": params["image_size"],
         "in_channels": params["in_channels"],
         "out_channels": params["out_channels"],
-        "block_out_channels": [params["model_channels"] * mult for mult in mults],
+        "block_out_channels": widths,
         "layers_per_block": layers,
         "down_block_types": down,
         "up_block_types": up,
         "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
         "cross_attention_dim": params["encoder_channels"],
         "cross_attention_norm": "group_norm",
-        "attention_head_dim": params["num_head_channels"],
-        "only_cross_attention": bool(params.get("disable_self_attentions", False)),
+        "attention_head_dim": _head_dims(params, widths, attended),
+        "only_cross_attention": without_self,
+        "mid_block_only_cross_attention": without_self[-1],
         "act_fn": params["activation"],
         "time_embedding_act_fn": params["activation"] if efficient else None,
         "resnet_skip_time_act": efficient,
         "resnet_time_scale_shift": "scale_shift" if params.get("use_scale_shift_norm") else "default",
         "resnet_out_scale_factor": 1 / SKIP_SCALE if scaled else 1.0,
         "mid_block_scale_factor": 1 / SKIP_SCALE if scaled else 1.0,
-        "time_embedding_dim": params["model_channels"] * max(mults),
+        "time_embedding_dim": max(widths),
         "class_embed_type": "timestep",
         "addition_embed_type": "text",
-        "addition_embed_type_num_heads": params.get("att_pool_heads", 64),
+        "addition_embed_type_num_heads": params["att_pool_heads"],
     }
     if params["encoder_dim"] != params["encoder_channels"]:
         config |= {"encoder_hid_dim": params["encoder_dim"], "encoder_hid_dim_type": "text_proj"}
@@ -149,6 +152,58 @@ def stem_weights(control_state: Mapping[str, Tensor]) -> list[str]:
     return sorted(found, key=lambda name: int(name.split(".")[1]))
 
 
+def _check_params(params: Mapping[str, Any]) -> None:
+    """Refuse what diffusers cannot express."""
+    if not params.get("resblock_updown", False):
+        raise InputError("This configuration has resblock_updown off, which has no counterpart in diffusers.")
+    if _numbers(params["channel_mult"])[0] != 1:
+        raise InputError(
+            f"This configuration has channel_mult {params['channel_mult']}, but diffusers embeds timesteps in the "
+            "width of the first level: only those that begin with 1 can be converted."
+        )
+    if params["activation"] not in ACTIVATIONS:
+        raise InputError(
+            f"This configuration has activation {params['activation']}, which has no counterpart in diffusers: only "
+            f"{' and '.join(ACTIVATIONS)} have."
+        )
+
+
+def _attended(params: Mapping[str, Any], key: str) -> list[bool]:
+    """For each level, whether an option names it: by resolutions in a string, or by downsampling rates in a list.
+
+    `disable_self_attentions: true` takes the value of `attention_resolutions`, which IF's code then does not parse: a
+    string disables nothing.
+    """
+    named = params.get(key) or []
+    if named is True:
+        named = [] if isinstance(params["attention_resolutions"], str) else params["attention_resolutions"]
+    if isinstance(named, str):
+        named = [params["image_size"] // resolution for resolution in _numbers(named)]
+    return [2**level in named for level in range(len(_numbers(params["channel_mult"])))]
+
+
+def _head_dims(params: Mapping[str, Any], widths: list[int], attended: list[bool]) -> int | list[int]:
+    """Features of an attention head, or of each level's where their number is fixed instead.
+
+    diffusers reads the list from its start for the up blocks as well, which begin with the last level.
+    """
+    if params.get("num_head_channels", -1) != -1:
+        return params["num_head_channels"]
+    heads = params.get("num_heads", 1)
+    heads_up = heads if params.get("num_heads_upsample", -1) == -1 else params["num_heads_upsample"]
+    last = len(widths) - 1
+    wanted = [(last, widths[last] // heads)]
+    for level in (level for level, attend in enumerate(attended) if attend):
+        wanted += [(level, widths[level] // heads), (last - level, widths[level] // heads_up)]
+    dims = dict(wanted)
+    if any(dims[level] != dim for level, dim in wanted):
+        raise InputError(
+            f"This configuration has {heads} heads at levels of different width ({heads_up} while upsampling), which "
+            "has no counterpart in diffusers: only a fixed num_head_channels has."
+        )
+    return [dims.get(level, width) for level, width in enumerate(widths)]
+
+
 def _numbers(value: Any) -> list[int]:
     """`"1,2"`, `[1, 2]` or `1` as a list."""
     items = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int) else value
@@ -180,7 +235,7 @@ def _names(config: Mapping[str, Any]) -> Iterator[Name]:
         up = f"up_blocks.{n_levels - 1 - level}"
         for j in range(layers[level] + 1):
             yield from _resnet(f"output_blocks.{k}.0", f"{up}.resnets.{j}")
-            yield from _attention(f"output_blocks.{k}.1", f"{up}.attentions.{j}", heads[level])
+            yield from _attention(f"output_blocks.{k}.1", f"{up}.attentions.{j}", heads[n_levels - 1 - level])
             k += 1
         yield from _resnet(f"output_blocks.{k - 1}.{1 + attends[level]}", f"{up}.upsamplers.0")
     yield from (Name(f"zero_convs.{skip}.0", (f"zero_convs.{skip}",)) for skip in range(i))

@@ -6,12 +6,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share the cores
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 
+from functools import partial
+from pathlib import Path
+
 import pytest
 import torch
+from diffusers.schedulers import scheduling_ddpm
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from hydra import compose, initialize_config_dir
 from torch import nn
 
+from dequant import base, diffusion
 from dequant.base import DiffusionBase, new_unet
+
+CONF = str(Path(__file__).parents[1] / "conf")
 
 
 @pytest.fixture
@@ -33,3 +41,25 @@ def condition() -> torch.Tensor:
     condition[:, 6] = torch.tensor([1.0, 0.0])[:, None, None]
     condition[:, 3:5] *= condition[:, 6:7]
     return condition
+
+
+@pytest.fixture(scope="session")
+def super27() -> partial:
+    """The sampler of that name."""
+    with initialize_config_dir(CONF, version_base="1.3"):
+        cfg = compose("train", ["sampler=super27"]).sampler
+    return partial(diffusion.sample, solver=DDPMScheduler, options=dict(cfg.options), timesteps=list(cfg.timesteps))
+
+
+@pytest.fixture
+def draws(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """Noise that is handed out in place of random numbers, in the order of the list."""
+    queue: list[torch.Tensor] = []
+
+    def next_draw(shape: tuple[int, ...], *args: object, **kwargs: object) -> torch.Tensor:
+        assert queue[0].shape == tuple(shape)
+        return queue.pop(0)
+
+    for module in (base, scheduling_ddpm):
+        monkeypatch.setattr(module, "randn_tensor", next_draw)
+    return queue

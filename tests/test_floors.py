@@ -19,6 +19,7 @@ FLOORS = {
         "metrics",
         "color_transfer",
         "tiles",
+        "fsdp",
     },
     1: {
         "sampling",

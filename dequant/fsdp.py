@@ -1,0 +1,44 @@
+"""Modules split over processes by PyTorch's FSDP2, and whole again."""
+
+import torch
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+def shard(module: nn.Module, mesh: DeviceMesh) -> None:
+    """Split the parameters of a module over a mesh: blocks are gathered one at a time, when they are needed.
+
+    Each block is a unit of its own and the module itself none, so that it keeps its class. A module that is split
+    already stays as it is.
+    """
+    units = [unit for child in module.children() for unit in (child if isinstance(child, nn.ModuleList) else [child])]
+    for unit in units:
+        if not isinstance(unit, FSDPModule) and any(True for _ in unit.parameters()):
+            unit.to(memory_format=torch.contiguous_format)
+            fully_shard(unit, mesh=mesh, reshard_after_forward=True)
+
+
+def whole(module: ModelMixin) -> ModelMixin:
+    """A plain copy of a module that `shard` split, on each process; every process has to call this."""
+    state = {name: gathered(value) for name, value in module.state_dict().items()}
+    with torch.device("meta"):
+        copy = type(module).from_config(module.config)
+    copy.load_state_dict(state, assign=True)
+    for parameter, split in zip(copy.parameters(), module.parameters(), strict=True):
+        parameter.requires_grad_(split.requires_grad)
+    return copy.train(module.training)
+
+
+def gathered(value: Tensor) -> Tensor:
+    """A tensor in one piece; every process has to call this."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def split_like(value: Tensor, weight: Tensor) -> Tensor:
+    """A copy of a whole tensor that has the device, precision and shards of a weight."""
+    if isinstance(weight, DTensor):
+        return distribute_tensor(value.to(weight.device, weight.dtype), weight.device_mesh, weight.placements)
+    return value.to(weight, copy=True)
