@@ -17,6 +17,7 @@ from dequant.base import DiffusionBase, half_precision
 from dequant.consistency import Distillation
 from dequant.control import ControlEncoder
 from dequant.diffusion import QUANTIZATION_RMSE, Generator, color_std, loss
+from dequant.fidelity import Fidelity, requests
 from dequant.sampling import draw
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Dequantizer(L.LightningModule):
             texture is given, in proportion to the doubt in the colours (`diffusion.color_std`); for pixel bases that
             predict the clean image.
         distillation: a loss that teaches a trained encoder to take fewer steps, in place of the denoising loss.
+        fidelity: how strictly drawn photographs keep the colours asked for, None for not at all.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Dequantizer(L.LightningModule):
         timestep_bias: float = 1.0,
         texture_weight: float = 0.0,
         distillation: Distillation | None = None,
+        fidelity: Fidelity | None = None,
     ) -> None:
         super().__init__()
         if texture_weight and (base.scheduler.config.prediction_type != "sample" or base.vae is not None):
@@ -69,6 +72,7 @@ class Dequantizer(L.LightningModule):
         self.base.unet.requires_grad_(control is None)
         self.control = control(base, variant) if control else None
         self.sampler = sampler
+        self.fidelity = fidelity
         self.optimizer = optimizer
         self.lr_schedule = lr_schedule
         self.variant = variant
@@ -166,7 +170,11 @@ class Dequantizer(L.LightningModule):
         Raises:
             InputError: the tiles are too small.
         """
-        return draw(self.base, self.control, self.sampler, condition, generator, num_images, tile)
+        return draw(self.base, self.control, self.sampler, condition, generator, num_images, tile, self.fidelity)
+
+    def keep_colors(self, rgb: Tensor, condition: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) that were changed after they were drawn, as `fidelity` has them again."""
+        return rgb if self.fidelity is None else self.fidelity.finish(rgb, requests(condition))
 
     def configure_model(self) -> None:
         """Under Lightning's ModelParallelStrategy, split the part that learns over all processes (FSDP2).
