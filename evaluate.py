@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from dequant import InputError, evaluation, methods, reports
 from dequant.control import bundled
-from dequant.doors import one_sentence, plain, process, run
+from dequant.doors import one_sentence, plain, process, run, sampler_name
 from dequant.gallery import Gallery
 from dequant.measurements import Measurements
 from dequant.provenance import provenance
@@ -46,11 +46,12 @@ def evaluate(cfg: DictConfig) -> None:
     choices = plain(HydraConfig.get().runtime.choices)
     place = choices["data"] if choices["data"] == "bundled" else Path(data.root or data.shards).name
     about = {"protocol": cfg.eval.name, "dataset": f"{place}/{cfg.data.eval_split}", "size": cfg.eval.size or "native"}
-    about |= {"sampler": choices["sampler"], "weights": cfg.ckpt_path or f"small_{cfg.variant.name}"}
+    sampler = sampler_name(choices["sampler"], plain(HydraConfig.get().overrides.task)) + cfg.mark
+    about |= {"sampler": sampler, "weights": cfg.ckpt_path or f"small_{cfg.variant.name}"}
     summary, tables = evaluation.summarize(rows, perceptual.of_cell), plain(cfg.eval.tables)
     tables += [tables[0] | {"title": reports.wording("metric", m), "metrics": [m]} for m in perceptual.metrics]
     cells = reports.cells(summary, cfg.variant.label, about | provenance(device))
-    reports.show(cells, folder, cfg.results, tables, plain(cfg.eval.curves))
+    reports.show(cells, folder, cfg.results, tables, plain(cfg.eval.curves), cfg.eval.same)
     gallery.save(cfg.variant.label, folder)
     log.info("%s, %s: %d photos; tables, CSV and pictures in %s", cfg.eval.name, cfg.variant.label, len(photos), folder)
 

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
 from dequant import InputError
+from dequant.control import bundled
 from dequant.doors import one_sentence, run
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def train(cfg: DictConfig) -> float | None:
         log.info("going on with %s", checkpoint)
     model, data = instantiate(cfg.model), instantiate(cfg.data)
     if cfg.init_weights is not None:
-        model.load_weights(cfg.init_weights)
+        model.load_weights(bundled(cfg.variant.name) if cfg.init_weights == "bundled" else cfg.init_weights)
     trainer: L.Trainer = instantiate(
         cfg.trainer, logger=instantiate(cfg.logger), callbacks=list(instantiate(cfg.callbacks).values())
     )

@@ -125,10 +125,13 @@ class DiffusionBase(nn.Module):
         latents = output.latents if hasattr(output, "latents") else output.latent_dist.mode()
         return self.vae.config["scaling_factor"] * latents.float()
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Inverse of `encode`, clamped to [0, 1]."""
+    def decode(self, z: Tensor, in_tiles: bool = False) -> Tensor:
+        """Inverse of `encode`, clamped to [0, 1]; in tiles the autoencoder takes large latents piece by piece."""
         if self.vae is not None:
+            tiling = self.vae.use_tiling
+            self.vae.use_tiling = tiling or in_tiles
             z = self.vae.decode((z / self.vae.config["scaling_factor"]).to(self.vae.dtype)).sample.float()
+            self.vae.use_tiling = tiling
         return ((z + 1) / 2).clamp(0, 1)
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:

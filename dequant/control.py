@@ -143,10 +143,32 @@ class ControlEncoder(ModelMixin, ConfigMixin):
         Returns:
             One tensor per skip connection, in the order of the UNet's encoder, and one for the middle block.
         """
-        patch_size = self.config["patch_size"]
+        return self.residuals(self.features(condition), t, x_t, text, augmentation)
+
+    def features(self, condition: Tensor) -> Tensor:
+        """What a condition (B, 7, H, W) contributes whatever the timestep and x_t, for `residuals`."""
         inputs = self._raw(condition) if self.config["raw_condition"] else self._normalize(condition)
-        g = self.stem(F.pixel_unshuffle(inputs, patch_size).to(self.dtype))
-        embedding = self.time_embedding(self.time_proj(t).to(g.dtype))
+        g = self.stem(F.pixel_unshuffle(inputs, self.config["patch_size"]).to(self.dtype))
+        return g if self.config["x_channels"] else self.conv_in(g) + g
+
+    def residuals(
+        self,
+        features: Tensor,
+        t: Tensor,
+        x_t: Tensor | None = None,
+        text: Tensor | None = None,
+        augmentation: Tensor | None = None,
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The second half of `forward`, so that a sampler computes `features` once for all its steps.
+
+        Args:
+            features: (B, W, h, w), of a condition.
+            t: as all other arguments and the result, see `forward`.
+            x_t: see `forward`.
+            text: see `forward`.
+            augmentation: see `forward`.
+        """
+        embedding = self.time_embedding(self.time_proj(t).to(features.dtype))
         if augmentation is not None:
             embedding = embedding + augmentation.to(embedding)  # the base may be offloaded to another device
         if text is not None:
@@ -155,11 +177,10 @@ class ControlEncoder(ModelMixin, ConfigMixin):
             text = text if self.encoder_hid_proj is None else self.encoder_hid_proj(text)
         if self.time_embed_act is not None:
             embedding = self.time_embed_act(embedding)
-        inputs = g
+        h = features
         if self.config["x_channels"]:
             assert x_t is not None
-            inputs = F.pixel_unshuffle(x_t, patch_size).to(g.dtype)
-        h = self.conv_in(inputs) + g
+            h = self.conv_in(F.pixel_unshuffle(x_t, self.config["patch_size"]).to(features.dtype)) + features
         skips = (h,)
         for block in self.down_blocks:
             h, block_skips = _run(block, h, embedding, text)

@@ -8,13 +8,15 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.nn import functional as F
 
 from dequant import InputError, fsdp, metrics, texture
 from dequant.base import DiffusionBase, half_precision
+from dequant.consistency import Distillation
 from dequant.control import ControlEncoder
 from dequant.diffusion import QUANTIZATION_RMSE, Generator, color_std, loss
+from dequant.fidelity import Fidelity, requests
 from dequant.pretrained import whole_folder
+from dequant.sampling import draw
 
 if TYPE_CHECKING:
     from dequant.pipeline import DequantPipeline
@@ -42,6 +44,8 @@ class Dequantizer(L.LightningModule):
         texture_weight: weight of `texture.disagreement` between the estimate of the clean image and the photo, where
             texture is given, in proportion to the doubt in the colours (`diffusion.color_std`); for pixel bases that
             predict the clean image.
+        distillation: a loss that teaches a trained encoder to take fewer steps, in place of the denoising loss.
+        fidelity: how strictly drawn photographs keep the colours asked for, None for not at all.
     """
 
     def __init__(
@@ -56,6 +60,8 @@ class Dequantizer(L.LightningModule):
         gradient_checkpointing: bool = False,
         timestep_bias: float = 1.0,
         texture_weight: float = 0.0,
+        distillation: Distillation | None = None,
+        fidelity: Fidelity | None = None,
     ) -> None:
         super().__init__()
         if texture_weight and (base.scheduler.config.prediction_type != "sample" or base.vae is not None):
@@ -64,12 +70,14 @@ class Dequantizer(L.LightningModule):
         self.base.unet.requires_grad_(control is None)
         self.control = control(base, variant) if control else None
         self.sampler = sampler
+        self.fidelity = fidelity
         self.optimizer = optimizer
         self.lr_schedule = lr_schedule
         self.variant = variant
         self.seed = seed
         self.timestep_bias = timestep_bias
         self.texture_weight = texture_weight
+        self.distillation = distillation
         self.strict_loading = False
         if gradient_checkpointing:
             for part in (self.base.unet, self.control):
@@ -99,6 +107,11 @@ class Dequantizer(L.LightningModule):
             residuals = self.control(condition, t, x_t, *self.base.context(len(x_t)))
         return self.base.denoise(x_t, t, 2 * condition[:, :3] - 1, condition[:, 5:6], residuals, generator)
 
+    def setup(self, stage: str) -> None:
+        """Let a distillation begin with the present encoder."""
+        if self.distillation is not None and self.control is not None and stage == "fit":
+            self.distillation.start(self.control)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Denoising loss at drawn timesteps, and the disagreement in texture."""
         x = self.base.encode(batch["target"])
@@ -106,6 +119,10 @@ class Dequantizer(L.LightningModule):
         noise = torch.randn(x.shape, generator=generator).to(x.device)
         draws = torch.rand(x.shape[:1], generator=generator, dtype=torch.float64) ** (1 / self.timestep_bias)
         t = (len(self.base.scheduler.betas) * draws).long().to(x.device)
+        if self.distillation is not None and self.control is not None:
+            value = self.distillation(self.base, self.control, batch["condition"], x, noise, t, generator)
+            self.log("train/loss", value, prog_bar=True)
+            return value
         output, deviation = self.denoise(self.base.add_noise(x, noise, t), t, batch["condition"], generator)
         value = loss(output, x, noise, self.base.scheduler, deviation, t)
         self.log("train/loss", value, prog_bar=True)
@@ -134,35 +151,39 @@ class Dequantizer(L.LightningModule):
         )
         return output
 
-    @torch.no_grad()
-    def sample(self, condition: Tensor, generator: list[torch.Generator] | torch.Generator | None = None) -> Tensor:
-        """Draw photographs.
+    def sample(
+        self, condition: Tensor, generator: Generator = None, num_images: int = 1, tile: int | None = None
+    ) -> Tensor:
+        """Draw photographs with the sampler: `sampling.draw`.
 
         Args:
-            condition: (B, 7, H, W) in [0, 1], any H and W: padded to the base's multiple and back.
-            generator: CPU generators, one for the batch or one per image.
+            condition: (B, 7, H, W) in [0, 1], any H and W.
+            generator: CPU generators, one for the batch or one per image drawn.
+            num_images: of each condition; they follow each other.
+            tile: side in pixels of the tiles of large images, None for whole ones.
 
         Returns:
-            rgb (B, 3, H, W) in [0, 1].
+            rgb (B * num_images, 3, H, W) in [0, 1].
+
+        Raises:
+            InputError: the tiles are too small.
         """
-        height, width = condition.shape[-2:]
-        multiple = self.base.multiple
-        padded = F.pad(condition, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-        shape = self.base.latent_shape(*padded.shape[-2:])
-        generators = generator if isinstance(generator, list) else [generator] * len(padded)
-        noise = torch.stack([torch.randn(shape, generator=g) for g in generators]).to(condition.device)
+        return draw(self.base, self.control, self.sampler, condition, generator, num_images, tile, self.fidelity)
 
-        def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-            return self.denoise(x_t, t.expand(len(x_t)), padded, generator)[0]
-
-        z = self.sampler(denoise, noise, self.base.scheduler, generator)
-        return self.base.decode(z.float())[..., :height, :width]
+    def keep_colors(self, rgb: Tensor, condition: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) that were changed after they were drawn, as `fidelity` has them again."""
+        return rgb if self.fidelity is None else self.fidelity.finish(rgb, requests(condition))
 
     def configure_model(self) -> None:
         """Under Lightning's ModelParallelStrategy, split the part that learns over all processes (FSDP2).
 
         A frozen base is whole on each of them.
+
+        Raises:
+            InputError: an encoder is distilled, whose average needs it whole.
         """
+        if self.device_mesh is not None and self.distillation is not None:
+            raise InputError("A distillation needs whole encoders: choose trainer=ddp or trainer=default.")
         if self.device_mesh is not None:
             fsdp.shard(self.trained, init_device_mesh(self.device_mesh.device_type, (self.device_mesh.size(),)))
 
@@ -186,9 +207,9 @@ class Dequantizer(L.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the trained part only, and say what it belongs to."""
-        prefix = "control." if self.control is not None else "base.unet."
-        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+        """Keep the trained part and a distillation's target only, and say what it belongs to."""
+        kept = ("control.", "distillation.target.") if self.control is not None else ("base.unet.",)
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(kept)}
         checkpoint["identity"] = self.identity
         names = [name for name, parameter in self.named_parameters() if parameter.requires_grad]
         checkpoint["optimizer_states"] = [

@@ -6,11 +6,13 @@ and `s^2 = 1 - a^2`; `color` is the quantized image on [-1, 1], whose error has 
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 Generator = torch.Generator | list[torch.Generator] | None
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 StepCallback = Callable[[int, Tensor, Tensor], Tensor]
+Projection = Callable[[Tensor, int, int], Tensor]
+"""Clean image predicted in a step (B, C, H, W), number of the step from 0, number of steps -> the one to go on with."""
 
 QUANTIZATION_RMSE = 0.3
 """A photo quantized to N colours by median cut is off by about 0.3 / sqrt(N) rms on [-1, 1] (measured, N = 4..128)."""
@@ -152,6 +156,22 @@ def _nats_of_8_bits(x: Tensor, offset: Tensor, log_scale: Tensor) -> Tensor:
     return -torch.where(x < -0.999, above, inner).clamp(min=1e-12).log()
 
 
+def predicted_clean(output: Tensor, x_t: Tensor, t: Tensor, scheduler: SchedulerMixin) -> Tensor:
+    """The clean image behind a model output of the scheduler's `prediction_type`.
+
+    Args:
+        output, x_t: (B, C, H, W).
+        t: timesteps (B,), or one for all.
+    """
+    a, s = signal_and_noise(scheduler, t.reshape(-1))
+    inverse: dict[str, Callable[[], Tensor]] = {
+        "sample": lambda: output,
+        "epsilon": lambda: (x_t - s * output) / a,
+        "v_prediction": lambda: a * x_t - s * output,
+    }
+    return inverse[scheduler.config.prediction_type]()
+
+
 def sample(
     denoise: Denoiser,
     noise: Tensor,
@@ -163,6 +183,8 @@ def sample(
     timesteps: Sequence[int] | None = None,
     num_inference_steps: int | None = None,
     callback: StepCallback | None = None,
+    project: Projection | None = None,
+    plan: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
     """Draw a clean image from noise.
 
@@ -177,21 +199,68 @@ def sample(
         timesteps: descending steps to visit; or else
         num_inference_steps: their number, spaced by the solver.
         callback: maps (number of the step, t, x after the step) to the x to go on with.
+        project: maps (predicted clean image, number of the step, number of steps) to the prediction that the solver
+            is given in its place. What a solver of several orders returns may still lie elsewhere.
+        plan: is told all timesteps (T,) before the first step, for a denoiser that can prepare them.
 
     Returns:
         (B, C, H, W) on [-1, 1].
     """
-    stepper: Any = solver.from_config(scheduler.config, **(options or {}))
+    settings = {**(options or {}), **({} if project is None else {"prediction_type": "sample"})}
+    stepper: Any = solver.from_config(scheduler.config, **settings)
     stepper.alphas_cumprod = scheduler.alphas_cumprod
     learns_variance = vars(stepper).get("variance_type", "").startswith("learned")
-    channels = (2 if learns_variance else 1) * noise.shape[1]
+    n = noise.shape[1]
+    channels = (2 if learns_variance else 1) * n
     if timesteps is not None:
         stepper.set_timesteps(timesteps=list(timesteps), device=noise.device)
     else:
         stepper.set_timesteps(num_inference_steps, device=noise.device)
+    if plan is not None:
+        plan(stepper.timesteps)
+    draws = {"generator": generator} if "generator" in inspect.signature(stepper.step).parameters else {}
     x = noise
     for i, t in enumerate(stepper.timesteps):
-        x = stepper.step(denoise(x, t)[:, :channels], t, x, generator=generator).prev_sample
+        output = denoise(x, t)[:, :channels]
+        if project is not None:
+            clean = project(predicted_clean(output[:, :n], x, t, scheduler), i, len(stepper.timesteps))
+            output = torch.cat((clean, output[:, n:]), dim=1)
+        x = stepper.step(output, t, x, **draws).prev_sample
         if callback is not None:
             x = callback(i, t, x)
     return x
+
+
+def mean_of_samples(
+    denoise: Denoiser,
+    noise: Tensor,
+    scheduler: SchedulerMixin,
+    generator: Generator = None,
+    *,
+    sampler: Callable[..., Tensor],
+    draws: int,
+    callback: StepCallback | None = None,
+    project: Projection | None = None,
+    plan: Callable[[Tensor], None] | None = None,
+) -> Tensor:
+    """Mean of independent draws, an estimate of the mean photo for bases that cannot give it in one step.
+
+    Args:
+        denoise: see `sample`.
+        noise: of the first draw.
+        scheduler: see `sample`.
+        generator: see `sample`; further noise is drawn from it.
+        sampler: `sample` with its settings bound.
+        draws: how many are averaged.
+        callback: see `sample`; its steps are numbered afresh in each draw.
+        project: see `sample`.
+        plan: see `sample`.
+
+    Returns:
+        (B, C, H, W) on [-1, 1].
+    """
+    total = torch.zeros_like(noise)
+    for _ in range(draws):
+        total += sampler(denoise, noise, scheduler, generator, callback=callback, project=project, plan=plan)
+        noise = randn_tensor(noise.shape, generator, noise.device, noise.dtype)
+    return total / draws

@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dequant import InputError
+
+STEPS = "sampler.num_inference_steps"
 
 
 @contextmanager
@@ -43,6 +45,17 @@ def run(main: Callable[[], object]) -> None:
 def plain(config: Any) -> Any:
     """Dictionaries and lists in place of configuration nodes; other values, and interpolations, stay."""
     return OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
+
+
+def sampler_name(choice: str, overrides: Iterable[str]) -> str:
+    """What a sampler is called in results: its configuration with the number of steps of this run, such as unipc4.
+
+    Args:
+        choice: name of the configuration, such as unipc8.
+        overrides: the options given on the command line.
+    """
+    steps = [value for key, _, value in (one.partition("=") for one in overrides) if key == STEPS]
+    return choice.rstrip("0123456789") + steps[-1] if steps else choice
 
 
 def process(device: str | None) -> tuple[torch.device, int, int]:

@@ -37,8 +37,10 @@ METRICS = (
     "ciede2000",
     "palette_psnr",
     "palette_ssim",
+    "index_agreement",
     "texture_correlation",
     "gradient_f1",
+    "haar_distance",
     "colorfulness",
 )
 ABOUT = (*KEY, "photo", "paper_item", *LABELS)
@@ -120,8 +122,9 @@ def measure(case: Case, output: Tensor) -> dict[str, float]:
 
     Returns:
         `METRICS`, of which psnr, ssim and ciede2000 compare with the target and are left out where there is
-        none; palette_psnr and palette_ssim are the palette error; texture_correlation and gradient_f1 compare
-        with the source, the latter inside the patch where there is one.
+        none; palette_psnr and palette_ssim are the palette error, index_agreement the share of pixels that keep
+        their colour; texture_correlation, gradient_f1 and haar_distance compare with the source, the second inside
+        the patch where there is one.
     """
     batch, source = output[None], case.source[None]
     values = {}
@@ -133,8 +136,10 @@ def measure(case: Case, output: Tensor) -> dict[str, float]:
     values["palette_psnr"], values["palette_ssim"] = metrics.palette_error(
         batch, case.asked[None], case.palette_colors, _psnr_and_ssim
     )
+    values["index_agreement"] = metrics.index_agreement(batch, case.asked[None], case.palette_colors)
     values["texture_correlation"] = metrics.texture_correlation(batch, source)
     values["gradient_f1"] = metrics.gradient_agreement(batch, source, case.patch)
+    values["haar_distance"] = metrics.haar_distance(batch, source)
     values["colorfulness"] = colorfulness(batch)
     return {name: value.item() for name, value in values.items()}
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.nn import functional as F
 
 LABEL_HEIGHT = 20
 GAP = 4
@@ -41,6 +43,24 @@ def grid(columns: Mapping[str, Tensor], rows: list[str] | None = None, min_width
     for j, row in enumerate(rows or []):
         draw.text((4, LABEL_HEIGHT + j * (height + GAP) + height / 2), row, "black", _font(), anchor="lm")
     return canvas
+
+
+def ragged_grid(columns: Mapping[str, Sequence[Tensor | None]], rows: list[str]) -> Image.Image:
+    """`grid` of pictures (3, H, W) of any size, or missing, in columns that have at least one."""
+    present = [picture for column in columns.values() for picture in column if picture is not None]
+    height, width = (max(picture.shape[side] for picture in present) for side in (1, 2))
+
+    def tile(picture: Tensor | None) -> Tensor:
+        if picture is None:
+            return torch.ones(3, height, width)
+        return F.pad(picture, (0, width - picture.shape[2], 0, height - picture.shape[1]), value=1.0)
+
+    shown = {
+        label: torch.stack([tile(picture) for picture in column])
+        for label, column in columns.items()
+        if any(picture is not None for picture in column)
+    }
+    return grid(shown, rows)
 
 
 def curves(

@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from dequant import figures
 from dequant.evaluation import Work
@@ -75,7 +73,7 @@ class Gallery:
         for output in sorted(found, key=lambda output: order("variant", output)):
             columns[wording("variant", output)] = [self._picture(output, case) for case in cases]
         columns["truth"] = [case.target for case in cases]
-        return _grid(columns, [_label(case, LABELS) for case in cases])
+        return figures.ragged_grid(columns, [_label(case, LABELS) for case in cases])
 
     def _matrix(self, name: str, across: str) -> Image.Image:
         down = [label for label in LABELS if label != across]
@@ -85,7 +83,7 @@ class Gallery:
             column = columns.setdefault(wording(across, str(case.labels[across])), [None] * len(rows))
             place = rows.index(_label(case, down))
             column[place] = self._picture(name, case) if column[place] is None else column[place]
-        return _grid(columns, rows)
+        return figures.ragged_grid(columns, rows)
 
     def _path(self, name: str, case: Case) -> Path:
         return self.folder / case.digest / f"{name}.png"
@@ -97,21 +95,3 @@ class Gallery:
 
 def _label(case: Case, names: Sequence[str]) -> str:
     return ", ".join(wording(name, str(case.labels[name])) for name in names if name in case.labels)
-
-
-def _grid(columns: Mapping[str, Sequence[Tensor | None]], rows: list[str]) -> Image.Image:
-    """`figures.grid` of pictures of any size, or missing, in columns that have at least one."""
-    present = [picture for column in columns.values() for picture in column if picture is not None]
-    height, width = (max(picture.shape[side] for picture in present) for side in (1, 2))
-
-    def tile(picture: Tensor | None) -> Tensor:
-        if picture is None:
-            return torch.ones(3, height, width)
-        return F.pad(picture, (0, width - picture.shape[2], 0, height - picture.shape[1]), value=1.0)
-
-    shown = {
-        label: torch.stack([tile(picture) for picture in column])
-        for label, column in columns.items()
-        if any(picture is not None for picture in column)
-    }
-    return figures.grid(shown, rows)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from dequant import InputError
 from dequant.condition import for_palette, for_patch
 from dequant.images import read_image, to_tensor, upright
-from dequant.palette import match, parse_hex, quantize, transfer
+from dequant.palette import match_k_best, parse_hex, quantize, transfer
 
 Photo = Image.Image | Tensor | np.ndarray | str | Path
 """A PIL image, rgb (3, H, W) in [0, 1], an array (H, W, 3) of bytes or of floats in [0, 1], or the path of a file."""
@@ -30,6 +30,13 @@ TOLERANCE = 1e-3
 """By which resampled photos may leave [0, 1]."""
 
 
+class Asked(NamedTuple):
+    """One edit of one photo: a condition (7, H, W), and what tells it apart from the others of the call."""
+
+    label: str
+    condition: Tensor
+
+
 def palette_conditions(
     rgbs: list[Tensor],
     texture_map: Callable[[Tensor], Tensor],
@@ -38,8 +45,10 @@ def palette_conditions(
     method: str = "color",
     chosen: Any = None,
     with_texture: bool = True,
-) -> list[Tensor]:
-    """Conditions (7, H, W) on photos reduced to a palette, be it their own or another.
+    k: int = 1,
+    blend: float | Sequence[float] = 1.0,
+) -> list[Asked]:
+    """Conditions on photos reduced to a palette, be it their own or another.
 
     Args:
         rgbs: photos (3, H, W).
@@ -49,30 +58,52 @@ def palette_conditions(
         method: which colour replaces which, as in `palette.match`.
         chosen: says it instead: an `Assignment`, a list with one for each photo, or None.
         with_texture: show the network the texture.
+        k: how many of the best assignments to take, fewer where fewer exist.
+        blend: 0 keeps the photo's colours, 1 takes those of `target`; or several such numbers.
+
+    Returns:
+        For each photo its assignments, the best first, and for each of these every blend.
 
     Raises:
         InputError: an argument is wrong.
     """
-    if target is None and chosen is not None:
-        raise InputError("An assignment without a palette has no meaning: give the palette that it points into.")
+    blends = [blend] if isinstance(blend, int | float) else list(blend)
+    if not blends or not all(isinstance(share, int | float) for share in blends):
+        raise InputError(f"{blend!r} is not a blend: give a number from 0 to 1, or a list of such numbers.")
+    if target is None and (chosen is not None or k != 1 or blends != [1]):
+        raise InputError("Assignments and blends have no meaning without a palette: give the one that they lead to.")
+    if chosen is not None and k != 1:
+        raise InputError(f"The {k} best assignments cannot be taken where one is given: give k or assignment.")
     targets = one_each(target, len(rgbs), "palettes", strings=1, numbers=2)
     assignments = one_each(chosen, len(rgbs), "assignments", numbers=1)
-    conditions = []
-    for rgb, wanted, pairs in zip(rgbs, targets, assignments, strict=True):
-        quantized = quantize(rgb, n_colors)
+    found = []
+    for i, (rgb, wanted, pairs) in enumerate(zip(rgbs, targets, assignments, strict=True)):
+        quantized, texture = quantize(rgb, n_colors), texture_map(rgb) if with_texture else None
+        edits = {_label(rgbs, i): quantized}
         if wanted is not None:
             colors, counts = palette(wanted, n_colors)
-            if pairs is None:
-                pairs = match(quantized.palette, colors, method, source_counts=quantized.counts, target_counts=counts)
-            quantized = transfer(quantized, colors, assignment(pairs))
-        conditions.append(for_palette(quantized.rgb, n_colors, texture_map(rgb) if with_texture else None))
-    return conditions
+            every = (
+                [pairs]
+                if pairs is not None
+                else match_k_best(
+                    quantized.palette, colors, k, method, source_counts=quantized.counts, target_counts=counts
+                )
+            )
+            edits = {
+                _label(
+                    rgbs, i, *(f"assignment {rank}",) * (k > 1), *(f"blend {share:g}",) * (len(blends) > 1)
+                ): transfer(quantized, colors, assignment(one), share)
+                for rank, one in enumerate(every, start=1)
+                for share in blends
+            }
+        found += [Asked(label, for_palette(edit.rgb, n_colors, texture)) for label, edit in edits.items()]
+    return found
 
 
 def patch_conditions(
     rgbs: list[Tensor], texture_map: Callable[[Tensor], Tensor], inside: Any, fill: Any, with_texture: bool = True
-) -> list[Tensor]:
-    """Conditions (7, H, W) on photos in each of which a patch gets one colour.
+) -> list[Asked]:
+    """Conditions on photos in each of which a patch gets one colour.
 
     Args:
         rgbs: photos (3, H, W).
@@ -91,8 +122,8 @@ def patch_conditions(
     masks = one_each(list(inside) if getattr(inside, "ndim", 0) > 2 else inside, len(rgbs), "masks")
     colors = one_each(fill, len(rgbs), "colours", numbers=1)
     return [
-        for_patch(rgb, mask(patch), color(shade), texture_map(rgb), keep_inside=with_texture)
-        for rgb, patch, shade in zip(rgbs, masks, colors, strict=True)
+        Asked(_label(rgbs, i), for_patch(rgb, mask(patch), color(shade), texture_map(rgb), keep_inside=with_texture))
+        for i, (rgb, patch, shade) in enumerate(zip(rgbs, masks, colors, strict=True))
     ]
 
 
@@ -220,6 +251,10 @@ def one_each(value: Any, n: int, name: str, *, strings: int = 0, numbers: int = 
     if len(values) not in (1, n):
         raise InputError(f"{len(values)} {name} do not fit {n} photos: give one for all, or one for each.")
     return values * n if len(values) == 1 else values
+
+
+def _label(rgbs: list[Tensor], i: int, *parts: str) -> str:
+    return ", ".join((*(f"photo {i + 1}",) * (len(rgbs) > 1), *parts))
 
 
 def _photo_arrays(image: Tensor | np.ndarray) -> list[Tensor]:

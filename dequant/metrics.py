@@ -5,15 +5,16 @@ compares what was asked with what came out, both quantized, where there is no gr
 The second group says whether the texture of the source survived, which the palette error alone cannot.
 """
 
-from collections.abc import Callable, Sequence
-from math import sqrt
+from collections.abc import Callable, Iterator, Sequence
+from math import log2, sqrt
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from dequant import InputError
-from dequant.color import check_rgb, ciede2000, rgb_to_lab, to_uint8
+from dequant.cells import cells_of, kept
+from dequant.color import check_rgb, ciede2000, gray_uint8, rgb_to_lab, to_uint8
 from dequant.palette import quantize
 from dequant.texture import GRADIENT_THRESHOLD, gradient_map, thresholded_gradient_map
 
@@ -23,6 +24,7 @@ SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
 SSIM_SIDE = 256
 """Images are reduced to about this short side first, as piq does."""
+HAAR_SCALES = 3
 
 
 def psnr(pred: Tensor, target: Tensor) -> Tensor:
@@ -142,10 +144,31 @@ def palette_error(output: Tensor, asked: Tensor, n_colors: int | Sequence[int], 
         InputError: the images are not floating-point batches of one shape, or `n_colors` does not fit.
     """
     _check_pair(output, asked)
-    sizes = [n_colors] * len(output) if isinstance(n_colors, int) else list(n_colors)
-    if len(sizes) != len(output):
-        raise InputError(f"{len(sizes)} palette sizes do not fit {len(output)} images: give one, or one for each.")
+    sizes = _sizes(n_colors, len(output))
     return metric(_requantize(output, sizes), _requantize(asked, sizes))
+
+
+def index_agreement(output: Tensor, asked: Tensor, n_colors: int | Sequence[int]) -> Tensor:
+    """Share of the pixels of an 8-bit output whose nearest colour in the palette asked for is the one asked for.
+
+    Where two colours are equally near, both count (`cells.kept`).
+
+    Args:
+        output: (B, 3, H, W) in [0, 1], rounded to 8 bits.
+        asked: the quantized images given to the model, the same shape.
+        n_colors: as in `palette_error`: size of the palettes into which they are quantized, which leaves images of
+            that many colours as they are.
+
+    Returns:
+        (B,) in [0, 1].
+
+    Raises:
+        InputError: the images are not floating-point batches of one shape, or `n_colors` does not fit.
+    """
+    _check_pair(output, asked)
+    wanted = _requantize(asked, _sizes(n_colors, len(output)))
+    pairs = zip(output, wanted, strict=True)
+    return torch.stack([kept(rgb, cells_of(one), ties=True).float().mean() for rgb, one in pairs])
 
 
 def mean_ciede2000(pred: Tensor, target: Tensor) -> Tensor:
@@ -224,6 +247,33 @@ def gradient_agreement(
     return torch.where(edges > 0, 2 * shared / edges.clamp_min(1), 1.0)
 
 
+def haar_distance(output: Tensor, source: Tensor) -> Tensor:
+    """How far the statistics of an output's detail are from those of its source photo: a figure of naturalness.
+
+    The marginals of Haar details (vertical, horizontal, diagonal, `HAAR_SCALES` scales or as many as fit) set natural
+    images apart from smooth and from banded ones (Huang and Mumford, Statistics of natural images and models, CVPR
+    1999). Compared is log2(1 + |detail|) in grey levels of the 8-bit image, by the Wasserstein distance, which is the
+    mean difference of the sorted values. Where a detail lies does not count: one natural photo among the likely ones
+    is near 0, and their mean, which is smooth, is not.
+
+    Args:
+        output: (B, 3, H, W) in [0, 1], at least 2 by 2 pixels.
+        source: the same.
+
+    Returns:
+        (B,) in octaves, 0 for equal statistics; the mean over directions and scales.
+
+    Raises:
+        InputError: the images are not floating-point batches of one shape, or are below 2 by 2 pixels.
+    """
+    _check_pair(output, source)
+    if min(output.shape[-2:]) < 2:
+        raise InputError(f"A shape of {tuple(output.shape)} has no details: give at least 2 by 2 pixels.")
+    pairs = zip(_haar_details(output), _haar_details(source), strict=True)
+    distances = [(ours.sort(-1).values - theirs.sort(-1).values).abs().mean(-1) for ours, theirs in pairs]
+    return torch.cat(distances, dim=1).mean(1)
+
+
 def mean_and_stderr(values: Tensor | Sequence[float]) -> tuple[float, float]:
     """Mean of per-image values and its standard error, `std / sqrt(n)`.
 
@@ -242,6 +292,24 @@ def mean_and_stderr(values: Tensor | Sequence[float]) -> tuple[float, float]:
     if len(numbers) == 0:
         raise InputError("The mean of no values does not exist: give at least one.")
     return numbers.mean().item(), numbers.std(correction=0).item() / sqrt(len(numbers))
+
+
+def _haar_details(rgb: Tensor) -> Iterator[Tensor]:
+    """log2(1 + |detail|) of the 8-bit grey image, (B, 3, n) for each scale, the finest first."""
+    grey = gray_uint8(rgb)[:, None].float()
+    signs = torch.tensor([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]], device=rgb.device)
+    kernels = signs.view(4, 1, 2, 2) / 2
+    for _ in range(min(HAAR_SCALES, int(log2(min(rgb.shape[-2:]))))):
+        bands = F.conv2d(grey, kernels, stride=2)
+        grey = bands[:, :1] / 2
+        yield (1 + bands[:, 1:].flatten(2).abs()).log2()
+
+
+def _sizes(n_colors: int | Sequence[int], n: int) -> list[int]:
+    sizes = [n_colors] * n if isinstance(n_colors, int) else list(n_colors)
+    if len(sizes) != n:
+        raise InputError(f"{len(sizes)} palette sizes do not fit {n} images: give one, or one for each.")
+    return sizes
 
 
 def _requantize(rgb: Tensor, sizes: list[int]) -> Tensor:

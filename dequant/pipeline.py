@@ -1,34 +1,34 @@
 """The model as a diffusers pipeline: photos in, edited photos out."""
 
-import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Self
 
-import numpy as np
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.pipelines.pipeline_utils import DiffusionPipeline, ImagePipelineOutput
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor, nn
 
 from dequant import InputError, base, control, diffusion, inputs
+from dequant.answers import OUTPUT_TYPES, Answers, Images, convert
 from dequant.base import DiffusionBase
 from dequant.control import ControlEncoder
 from dequant.dequantizer import Dequantizer
 from dequant.diffusion import Generator
+from dequant.fidelity import Fidelity, named
+from dequant.sampling import check_generators, check_solver
 from dequant.texture import MAPS
 
 ALIGNMENT = 64
 """Bytes, as PyTorch allocates."""
 
 StepEnd = Callable[["DequantPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
-Images = list[Any] | np.ndarray | Tensor
 
 
 class TextEmbedding(ModelMixin, ConfigMixin):
@@ -153,6 +153,8 @@ class DequantPipeline(DiffusionPipeline):
         palette: Any = None,
         method: str = "color",
         assignment: Any = None,
+        k: int = 1,
+        blend: float | Sequence[float] = 1.0,
         mask: Any = None,
         color: Any = None,
         texture: bool = True,
@@ -161,10 +163,13 @@ class DequantPipeline(DiffusionPipeline):
         solver: type[SchedulerMixin] | None = None,
         generator: Generator = None,
         num_images: int = 1,
+        seeds: Sequence[int] | None = None,
+        tile: int | None = None,
+        palette_fidelity: str | Fidelity = "off",
         output_type: str = "pil",
         return_dict: bool = True,
         callback_on_step_end: StepEnd | None = None,
-    ) -> ImagePipelineOutput | tuple[Images]:
+    ) -> Answers | tuple[Images]:
         """Edit photos of any sizes.
 
         Args:
@@ -175,6 +180,8 @@ class DequantPipeline(DiffusionPipeline):
             method: which colour replaces which, as in `palette.match`: color, negative_color, frequency, intensity.
             assignment: says it instead: colour i of the photo becomes colour `assignment[i]`; `range(n_colors)` for an
                 edited copy of the photo's own palette.
+            k: how many of the best assignments to answer with, fewer where fewer exist.
+            blend: 0 keeps the photo's colours, 1 takes those of `palette`; several numbers are several answers.
             mask: recolours a patch instead, (H, W), true inside; everything else keeps its true colours.
             color: of the patch: a hex string or three numbers in [0, 1].
             texture: show the network the photo's texture; False leaves it to the network, for a patch only inside.
@@ -182,7 +189,13 @@ class DequantPipeline(DiffusionPipeline):
             timesteps: the steps themselves, descending, of a solver that takes them, such as DDPMScheduler.
             solver: class of the diffusers scheduler that takes the steps, instead of that of `scheduler`.
             generator: CPU generator, or a list with one per image, which makes it independent of its neighbours.
-            num_images: how many images to draw of each photo; those of one photo follow each other.
+            num_images: how many images to draw of each edit; those of one edit follow each other.
+            seeds: of the images of each edit, one for each, instead of `num_images` and `generator`.
+            tile: side in pixels of the overlapping tiles in which larger images are denoised; None for all at once.
+            palette_fidelity: "exact" moves every pixel to where the palette's nearest colour is the one asked for, also
+                in 8 bits, and leaves the outside of a patch as it is; "soft" does so nearly, with smoother gradients;
+                "off" trusts the network. Or a `Fidelity`, whose `mean_radius` bounds how far the mean of a patch is
+                from its colour.
             output_type: "pil", "np" (B, H, W, 3) or "pt" (B, 3, H, W), both in [0, 1]; a list where sizes differ.
             return_dict: False returns a tuple.
             callback_on_step_end: called with the pipeline, the number of the step, the timestep and {"latents": x_t},
@@ -191,32 +204,37 @@ class DequantPipeline(DiffusionPipeline):
         `palette`, `assignment`, `mask` and `color` are one for all photos, or a list with one for each.
 
         Returns:
-            `images`, the edited photos.
+            `images`, the edited photos: for each photo its assignments, blends and draws in this order. `labels` says
+            what each is, `grid()` shows them.
 
         Raises:
             InputError: an argument is wrong, or two do not go together.
         """
-        if output_type not in ("pil", "np", "pt"):
+        if output_type not in OUTPUT_TYPES:
             raise InputError(f"There is no output type {output_type!r}: choose pil, np or pt.")
-        if num_images < 1:
-            raise InputError(f"{num_images} images of each photo cannot be drawn: ask for at least 1.")
+        draws = _draws(num_images, seeds, generator)
         photos, texture_map = inputs.photos(image), MAPS[self._variant]
         if mask is None and color is None:
-            conditions = inputs.palette_conditions(photos, texture_map, n_colors, palette, method, assignment, texture)
-        elif palette is None and assignment is None:
-            conditions = inputs.patch_conditions(photos, texture_map, mask, color, texture)
+            asked = inputs.palette_conditions(
+                photos, texture_map, n_colors, palette, method, assignment, texture, k, blend
+            )
+        elif palette is None and assignment is None and k == blend == 1:
+            asked = inputs.patch_conditions(photos, texture_map, mask, color, texture)
         else:
             raise InputError("A palette and a patch cannot be edited at once: give a palette or a mask with a color.")
         rgbs = self.sample(
-            [one for one in conditions for _ in range(num_images)],
-            generator,
+            [one.condition for one in asked],
+            generator if seeds is None else [torch.Generator().manual_seed(seed) for _ in asked for seed in seeds],
+            num_images=len(draws),
+            tile=tile,
+            palette_fidelity=palette_fidelity,
             num_inference_steps=num_inference_steps,
             timesteps=timesteps,
             solver=solver,
             callback_on_step_end=callback_on_step_end,
         )
-        images = _convert(rgbs, output_type)
-        return ImagePipelineOutput(images) if return_dict else (images,)
+        images = convert(rgbs, output_type)
+        return Answers(images, [one.label for one in asked], draws) if return_dict else (images,)
 
     @torch.no_grad()
     def sample(
@@ -224,6 +242,9 @@ class DequantPipeline(DiffusionPipeline):
         conditions: Sequence[Tensor],
         generator: Generator = None,
         *,
+        num_images: int = 1,
+        tile: int | None = None,
+        palette_fidelity: str | Fidelity = "off",
         num_inference_steps: int | None = None,
         timesteps: Sequence[int] | None = None,
         solver: type[SchedulerMixin] | None = None,
@@ -234,18 +255,22 @@ class DequantPipeline(DiffusionPipeline):
         Args:
             conditions: (7, H, W) in [0, 1] each.
             generator: as all other arguments, see `__call__`.
+            num_images: see `__call__`.
+            tile: see `__call__`.
+            palette_fidelity: see `__call__`.
             num_inference_steps: see `__call__`.
             timesteps: see `__call__`.
             solver: see `__call__`.
             callback_on_step_end: see `__call__`.
 
         Returns:
-            rgb (3, H, W) in [0, 1] for each, on the device of the networks.
+            rgb (3, H, W) in [0, 1], `num_images` for each, on the device of the networks.
 
         Raises:
-            InputError: the steps, the solver or the generators are wrong.
+            InputError: the steps, the solver, the generators or the fidelity are wrong.
         """
-        _check_generators(generator, len(conditions))
+        check_generators(generator, len(conditions) * num_images)
+        fidelity = named(palette_fidelity) if isinstance(palette_fidelity, str) else palette_fidelity
         device = self._execution_device
         steps = self._steps(num_inference_steps, timesteps, solver or type(self.scheduler))
         groups: dict[torch.Size, list[int]] = {}
@@ -259,23 +284,25 @@ class DequantPipeline(DiffusionPipeline):
                 changed = callback_on_step_end(self, i, t, {"latents": x}) if callback_on_step_end else None
                 return (changed or {}).get("latents", x)
 
-            model = self._model(partial(diffusion.sample, **steps, callback=callback))
+            model = self._model(partial(diffusion.sample, **steps, callback=callback), fidelity)
             for members in groups.values():
-                generators = [generator[i] for i in members] if isinstance(generator, list) else generator
+                places = [i * num_images + j for i in members for j in range(num_images)]
+                generators = [generator[i] for i in places] if isinstance(generator, list) else generator
                 batch = torch.stack([conditions[i] for i in members]).to(device)
-                found |= zip(members, model.sample(batch, generators), strict=True)
+                found |= zip(places, model.sample(batch, generators, num_images, tile), strict=True)
         self.maybe_free_model_hooks()
-        return [found[i] for i in range(len(conditions))]
+        return [found[i] for i in range(len(found))]
 
     def _base(self) -> DiffusionBase:
         text = None if self.text_embedding is None else self.text_embedding.weight.data
         patch_size, augmentation = self.config["patch_size"], self.config["augmentation"]
         return DiffusionBase(self.unet, self.scheduler, patch_size, self.vae, text, augmentation)
 
-    def _model(self, sampler: Callable[..., Tensor]) -> Dequantizer:
+    def _model(self, sampler: Callable[..., Tensor], fidelity: Fidelity | None) -> Dequantizer:
         """The components as they are now: a user may have exchanged one."""
-        model = Dequantizer(self._base(), lambda base, variant: self.control, sampler, variant=self._variant)
-        return model.eval()
+        return Dequantizer(
+            self._base(), lambda base, variant: self.control, sampler, variant=self._variant, fidelity=fidelity
+        ).eval()
 
     @property
     def _variant(self) -> str:
@@ -299,7 +326,7 @@ class DequantPipeline(DiffusionPipeline):
             raise InputError("Steps are given twice: give num_inference_steps or timesteps.")
         if num_inference_steps is None and timesteps is None:
             num_inference_steps, timesteps = self.config["num_inference_steps"], self.config["timesteps"]
-        _check_solver(solver, self.scheduler, timesteps is not None)
+        check_solver(solver, self.scheduler, timesteps is not None)
         last = self.scheduler.config.num_train_timesteps - 1
         if timesteps is not None:
             timesteps = [int(t) for t in timesteps]
@@ -320,38 +347,13 @@ def _align(module: nn.Module) -> None:
             tensor.data = tensor.data.clone()
 
 
-def _check_solver(solver: type[SchedulerMixin], scheduler: SchedulerMixin, chooses_timesteps: bool) -> None:
-    """Refuse solvers that scale their noise or input, draw noise of their own, or cannot visit given timesteps."""
-    if not (isinstance(solver, type) and issubclass(solver, SchedulerMixin)):
-        raise InputError(f"{solver!r} is not a solver: give a class of diffusers schedulers such as DDIMScheduler.")
-    stepper: Any = solver.from_config(scheduler.config)
-    takes_generator = "generator" in inspect.signature(stepper.step).parameters
-    if not takes_generator or getattr(stepper, "init_noise_sigma", None) != 1:
-        raise InputError(
-            f"{solver.__name__} does not sample from standard normal noise with a generator: "
-            "choose a solver such as DDIMScheduler, DDPMScheduler or DPMSolverMultistepScheduler."
-        )
-    if chooses_timesteps and "timesteps" not in inspect.signature(stepper.set_timesteps).parameters:
-        raise InputError(
-            f"{solver.__name__} spaces its steps itself: give num_inference_steps, or a solver such as DDPMScheduler."
-        )
-
-
-def _check_generators(generator: Generator, n: int) -> None:
-    generators = generator if isinstance(generator, list) else [generator]
-    if isinstance(generator, list) and len(generator) != n:
-        raise InputError(f"{len(generator)} generators do not fit {n} images: give one for all, or one for each.")
-    for one in generators:
-        if one is not None and (not isinstance(one, torch.Generator) or one.device.type != "cpu"):
-            raise InputError("A generator of noise lives on the CPU: give torch.Generator().manual_seed(SEED).")
-
-
-def _convert(rgbs: list[Tensor], output_type: str) -> Images:
-    """One batch where sizes agree, else a list."""
-    alike = len({rgb.shape for rgb in rgbs}) == 1
-    if output_type == "pt":
-        return torch.stack(rgbs) if alike else rgbs
-    arrays = [rgb.permute(1, 2, 0).cpu().numpy() for rgb in rgbs]
-    if output_type == "pil":
-        return [image for array in arrays for image in DiffusionPipeline.numpy_to_pil(array)]
-    return np.stack(arrays) if alike else arrays
+def _draws(num_images: int, seeds: Sequence[int] | None, generator: Generator) -> list[str]:
+    """What tells the images of one edit apart."""
+    if seeds is None:
+        if num_images < 1:
+            raise InputError(f"{num_images} images of each photo cannot be drawn: ask for at least 1.")
+        return [f"draw {i + 1}" if num_images > 1 else "" for i in range(num_images)]
+    integers = isinstance(seeds, Sequence) and len(seeds) > 0 and all(isinstance(seed, int) for seed in seeds)
+    if num_images != 1 or generator is not None or not integers:
+        raise InputError("Seeds say what is drawn: give a list of integers, and neither num_images nor generator.")
+    return [f"seed {seed}" for seed in seeds]

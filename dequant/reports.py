@@ -1,6 +1,7 @@
 """What an evaluation leaves behind: tables beside the paper's values, CSV files, grids of pictures and curves."""
 
 import io
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,8 +32,10 @@ METRICS = {
     "ciede2000": ("CIEDE2000", 2),
     "palette_psnr": ("palette PSNR", 2),
     "palette_ssim": ("palette SSIM", 3),
+    "index_agreement": ("index agreement", 4),
     "texture_correlation": ("gradient corr.", 3),
     "gradient_f1": ("edge F1", 3),
+    "haar_distance": ("Haar distance", 3),
     "colorfulness": ("colourfulness", 1),
     "lpips": ("LPIPS", 3),
     "clip_cosine": ("CLIP score", 3),
@@ -41,6 +44,7 @@ METRICS = {
 }
 """Name in tables and number of decimals; others have their own name and 4 decimals."""
 HEADINGS = {"n_colors": "palette", "strength": "HSV shift"}
+_STEPS = re.compile(r"(?<=\D)(?=\d+$)")
 WIDTH = 160
 """Characters in a line where the output is no terminal."""
 VARIANTS = ("T", "G", "L", "L_post")
@@ -80,11 +84,10 @@ def merge(path: Path, rows: Iterable[Row]) -> list[Row]:
     return ordered
 
 
-def comparable(rows: Iterable[Row], cells: Sequence[Row]) -> list[Row]:
-    """Those rows that come from the same work as `cells`: protocol, data, size, number of photos and sampler."""
-    names = ("protocol", "dataset", "size", "n", "sampler")
-    same = {tuple(cell[name] for name in names) for cell in cells}
-    return [row for row in rows if tuple(row[name] for name in names) in same]
+def comparable(rows: Iterable[Row], cells: Sequence[Row], same: Sequence[str]) -> list[Row]:
+    """Those rows that agree with one of `cells` in the columns `same`."""
+    known = {tuple(cell[name] for name in same) for cell in cells}
+    return [row for row in rows if tuple(row[name] for name in same) in known]
 
 
 def table(rows: Sequence[Row], title: str, left: Sequence[str], top: Sequence[str], metrics: Sequence[str]) -> Table:
@@ -123,12 +126,13 @@ def panels(
 
     Args:
         rows: of a results file.
-        x: the label along the horizontal axis.
+        x: the label along the horizontal axis, or "steps", the number at the end of a sampler's name.
         panel: labels, or "metric", of which each combination is a panel.
-        line: labels, or "variant", of which each combination is a line.
+        line: labels, "variant", or "solver", a sampler's name without that number, of which each combination is a line.
         metrics: those drawn.
     """
-    chosen = [row for row in rows if row["metric"] in metrics and row[x]]
+    split = (row | dict(zip(("solver", "steps"), _STEPS.split(row["sampler"]), strict=False)) for row in rows)
+    chosen = [row for row in split if row["metric"] in metrics and row.get(x)]
     drawn: dict[str, dict[tuple[str, ...], list[tuple[float, float, float]]]] = {}
     for values in _values(chosen, panel):
         title = ", ".join(wording(name, value) for name, value in zip(panel, values, strict=True))
@@ -154,6 +158,7 @@ def show(
     results: str | None,
     tables: Iterable[Mapping[str, Any]],
     curves: Mapping[str, Any] | None,
+    same: Sequence[str],
 ) -> None:
     """Print tables, and write them to tables.txt, curves to curves.png and their numbers to cells.csv.
 
@@ -165,10 +170,11 @@ def show(
         results: another file that `cells` are merged into, or None.
         tables: arguments of `table`, and optionally `each`, a label of which each value gets its own table.
         curves: data, arguments of `panels`, and look, arguments of `figures.curves`; or None.
+        same: columns in which all that is shown agrees.
     """
     if results is not None:
         merge(Path(results), cells)
-    text, rows = io.StringIO(), comparable(merge(folder / "cells.csv", cells), cells)
+    text, rows = io.StringIO(), comparable(merge(folder / "cells.csv", cells), cells, same)
     for console in (Console(width=None if sys.stdout.isatty() else WIDTH), Console(file=text, width=WIDTH)):
         for layout in tables:
             console.print(*_tables(rows, **layout))

@@ -1,9 +1,18 @@
+from functools import partial
+from pathlib import Path
+
 import pytest
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 
 from dequant import diffusion
+
+CONF = Path(__file__).parents[1] / "conf"
+SAMPLERS = sorted(path.stem for path in (CONF / "sampler").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -116,3 +125,83 @@ def test_draws_of_one_image_do_not_depend_on_the_batch(scheduler: DDPMScheduler)
         )
 
     torch.testing.assert_close(sample([1, 2])[1], sample([2])[0])
+
+
+@pytest.mark.parametrize("prediction_type", ["sample", "epsilon", "v_prediction"])
+@pytest.mark.parametrize("variance_type", ["fixed_small", "learned_range"])
+@pytest.mark.parametrize(
+    ("solver", "how"),
+    [
+        (DDPMScheduler, {"timesteps": [999, 600, 100, 0]}),
+        (DDIMScheduler, {"num_inference_steps": 5, "options": {"timestep_spacing": "trailing"}}),
+        (DPMSolverMultistepScheduler, {"num_inference_steps": 5}),
+    ],
+)
+def test_a_projection_replaces_the_clean_image_that_the_solver_is_given(
+    prediction_type: str, variance_type: str, solver: type, how: dict
+) -> None:
+    """The projection is shown the truth and answers with another image, which is what must come out."""
+    scheduler = DDPMScheduler(beta_schedule="linear", prediction_type=prediction_type, variance_type=variance_type)
+    generator = torch.Generator().manual_seed(0)
+    truth, wanted = (torch.rand(2, 3, 8, 8, generator=generator) * 2 - 1 for _ in range(2))
+    steps: list[tuple[int, int]] = []
+
+    def denoise(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        a, s = diffusion.signal_and_noise(scheduler, t.reshape(1))
+        noise = (x_t - a * truth) / s
+        output = {"sample": truth, "epsilon": noise, "v_prediction": a * noise - s * truth}[prediction_type]
+        return torch.cat((output, torch.zeros_like(output)), dim=1)
+
+    def project(x: torch.Tensor, i: int, n: int) -> torch.Tensor:
+        torch.testing.assert_close(x, truth, atol=1e-3, rtol=0)
+        steps.append((i, n))
+        return wanted
+
+    noise = torch.randn(truth.shape, generator=generator)
+    out = diffusion.sample(denoise, noise, scheduler, generator, solver=solver, project=project, **how)
+    torch.testing.assert_close(out, wanted, atol=1e-4, rtol=0)
+    assert steps == [(i, len(steps)) for i in range(len(steps))]
+    assert len(steps) == len(how.get("timesteps", range(5)))
+
+
+@pytest.mark.parametrize("prediction_type", ["sample", "epsilon", "v_prediction"])
+@pytest.mark.parametrize("variance_type", ["fixed_small", "learned_range"])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_of_the_configuration_gives_a_known_image_back(
+    name: str, prediction_type: str, variance_type: str
+) -> None:
+    with initialize_config_dir(str(CONF / "sampler"), version_base="1.3"):
+        sampler = instantiate(compose(name))
+    options = {"beta_schedule": "linear", "clip_sample": False}
+    scheduler = DDPMScheduler(prediction_type=prediction_type, variance_type=variance_type, **options)
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.rand(2, 3, 8, 8, generator=generator) * 2 - 1
+
+    def denoise(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        a, s = diffusion.signal_and_noise(scheduler, t.reshape(1))
+        noise = (x_t - a * truth) / s
+        output = {"sample": truth, "epsilon": noise, "v_prediction": a * noise - s * truth}[prediction_type]
+        return torch.cat((output, torch.zeros_like(output)), dim=1)
+
+    out = sampler(denoise, torch.randn(truth.shape, generator=generator), scheduler, generator)
+    torch.testing.assert_close(out, truth, atol=2e-3, rtol=0)
+
+
+def test_the_mean_of_samples_approaches_the_mean_of_a_gaussian() -> None:
+    """For data N(m, d^2) the best denoiser is known: draws spread by d about m, and the mean of n by d / sqrt(n)."""
+    scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False)
+    mean, deviation, draws = 0.2, 0.1, 16
+
+    def denoise(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        a, s = diffusion.signal_and_noise(scheduler, t.reshape(1))
+        return mean + a * deviation**2 / (a**2 * deviation**2 + s**2) * (x_t - a * mean)
+
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, 3, 32, 32, generator=generator)
+    options = {"timestep_spacing": "trailing"}
+    one = partial(diffusion.sample, solver=DDIMScheduler, options=options, num_inference_steps=50)
+    deviation_of_one = one(denoise, noise, scheduler).std().item()
+    assert deviation_of_one == pytest.approx(deviation, rel=0.2)  # 50 steps shrink it a little
+    many = diffusion.mean_of_samples(denoise, noise, scheduler, generator, sampler=one, draws=draws)
+    assert many.mean().item() == pytest.approx(mean, abs=0.01)
+    assert many.std().item() == pytest.approx(deviation_of_one / draws**0.5, rel=0.1)

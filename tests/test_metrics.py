@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from skimage.metrics import structural_similarity
 from torch import Tensor
+from torch.nn import functional as F
 
 from dequant import InputError, metrics
 from dequant.color import luminance, replace_luminance, rgb_to_lab, shift_hsv
@@ -23,6 +24,7 @@ PAIRWISE = [
     metrics.mean_ciede2000,
     metrics.texture_correlation,
     metrics.gradient_agreement,
+    metrics.haar_distance,
     lambda pred, target: metrics.palette_error(pred, target, 8, metrics.psnr),
 ]
 
@@ -307,3 +309,23 @@ def test_refuses_images_smaller_than_a_window() -> None:
 def test_refuses_masks_that_do_not_fit(mask: Tensor) -> None:
     with pytest.raises(InputError, match="boolean"):
         metrics.gradient_agreement(edges(3), edges(3), mask)
+
+
+def test_haar_distance_by_hand() -> None:
+    """Stripes of 3 grey levels: one direction of the finest scale has details of 3, log2(1 + 3) = 2, all others 0."""
+    flat = torch.full((1, 3, 8, 8), 0.4)
+    stripes = flat.clone()
+    stripes[..., ::2] += 3 / 255
+    assert metrics.haar_distance(stripes, flat).item() == pytest.approx(2 / 9)
+    assert metrics.haar_distance(stripes, stripes) == 0
+
+
+def test_haar_distance_sees_statistics_and_not_places() -> None:
+    source = photo("womanhat")[None]
+    quantized = quantize(source[0], 16).rgb[None]
+    blurred = F.avg_pool2d(F.pad(source, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
+    assert metrics.haar_distance(source.flip(-1), source) == 0
+    assert metrics.haar_distance(quantized, source).item() > 0.15
+    assert metrics.haar_distance(blurred, source).item() > 0.4
+    with pytest.raises(InputError, match="2 by 2"):
+        metrics.haar_distance(torch.rand(1, 3, 1, 8), torch.rand(1, 3, 1, 8))

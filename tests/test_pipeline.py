@@ -17,6 +17,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
+from diffusers.schedulers.scheduling_repaint import RePaintScheduler
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from diffusers.utils import hub_utils
 from huggingface_hub import RepoUrl
@@ -28,7 +29,7 @@ from dequant.cli import main
 from dequant.control import ControlEncoder
 from dequant.dequantizer import Dequantizer
 from dequant.images import read_image, write_image
-from dequant.palette import parse_hex, quantize
+from dequant.palette import match_k_best, parse_hex, quantize, transfer
 from dequant.pipeline import DequantPipeline
 
 README = Path(__file__).parents[1] / "README.md"
@@ -124,10 +125,11 @@ def test_super27(tiny_base: DiffusionBase, pipe: DequantPipeline, photo: torch.T
 
 
 def test_another_scheduler_takes_the_steps(pipe: DequantPipeline, photo: torch.Tensor) -> None:
-    other = draw(pipe, photo, solver=DPMSolverMultistepScheduler, num_inference_steps=4)
-    assert other.isfinite().all()
-    assert not torch.equal(other, draw(pipe, photo, num_inference_steps=4))
-    pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+    for solver in (DPMSolverMultistepScheduler, UniPCMultistepScheduler):
+        other = draw(pipe, photo, solver=solver, num_inference_steps=4)
+        assert other.isfinite().all()
+        assert not torch.equal(other, draw(pipe, photo, num_inference_steps=4))
+    pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config)
     torch.testing.assert_close(draw(pipe, photo, num_inference_steps=4), other, atol=0, rtol=0)
 
 
@@ -472,6 +474,62 @@ def test_progress_bar(pipe: DequantPipeline, photo: torch.Tensor, capsys: pytest
     assert "4/4" in capsys.readouterr().err
 
 
+# Many answers
+
+
+def test_answers_are_assignments_blends_and_draws_in_this_order(pipe: DequantPipeline, photo: torch.Tensor) -> None:
+    target = torch.rand(4, 3, generator=seeded())
+    options = {"n_colors": 4, "palette": target, "k": 3, "blend": [0.5, 1.0]}
+    answers = pipe(photo, seeds=[7, 8], output_type="pt", **options)
+    assert answers.images.shape == (12, 3, *SIZE)
+    assert answers.labels[1] == "assignment 1, blend 0.5, seed 8"
+    assert answers.labels[-2] == "assignment 3, blend 1, seed 7"
+    source = quantize(photo, 4)
+    best = match_k_best(source.palette, target, 3)
+    for label, image in zip(answers.labels, answers.images, strict=True):
+        rank, share, seed = (float(part.split()[-1]) for part in label.split(", "))
+        asked = transfer(source, target, best[int(rank) - 1], share)
+        given = condition.for_palette(asked.rgb, 4, texture.MAPS["T"](photo))
+        alone = pipe.sample([given], seeded(int(seed)))[0]
+        torch.testing.assert_close(image, alone, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("output_type", ["pil", "np", "pt"])
+def test_the_grid_has_a_row_per_edit_and_a_column_per_draw(
+    pipe: DequantPipeline, photo: torch.Tensor, output_type: str
+) -> None:
+    answers = pipe([photo, photo[:, :, :20]], num_images=3, generator=seeded(), output_type=output_type)
+    assert answers.labels == [f"photo {i}, draw {j}" for i in (1, 2) for j in (1, 2, 3)]
+    grid = np.asarray(answers.grid())
+    scale = -(-128 // SIZE[1])
+    down, across = (size * scale for size in SIZE)
+    assert grid.shape[0] == 20 + 2 * down + 4
+    tile = grid[20 : 20 + down : scale, grid.shape[1] - across :: scale]
+    third = pipe([photo, photo[:, :, :20]], num_images=3, generator=seeded()).images[2]
+    np.testing.assert_array_equal(tile, np.asarray(third))
+    assert pipe(photo).labels == [""]
+    assert pipe(photo).grid().width >= 128
+
+
+def test_an_answer_does_not_depend_on_the_others(pipe: DequantPipeline, photo: torch.Tensor) -> None:
+    many = pipe(photo, seeds=[3, 5], output_type="pt").images
+    one = pipe(photo, seeds=[5], output_type="pt").images
+    torch.testing.assert_close(one[0], many[1], atol=1e-5, rtol=0)
+    assert torch.equal(draw(pipe, photo, generator=seeded(5)), one)
+
+
+def test_fewer_assignments_than_asked_for(pipe: DequantPipeline, photo: torch.Tensor) -> None:
+    assert len(pipe(photo, 2, palette=["#000000", "#ffffff"], k=5).images) == 2
+
+
+def test_tiles(pipe: DequantPipeline, photo: torch.Tensor) -> None:
+    whole = draw(pipe, photo)
+    assert torch.equal(draw(pipe, photo, tile=64), whole)
+    in_tiles = draw(pipe, photo, tile=16)
+    assert in_tiles.shape == whole.shape
+    assert 0 < (in_tiles - whole).abs().mean() < 0.1
+
+
 # Bad input
 
 
@@ -492,6 +550,18 @@ def test_progress_bar(pipe: DequantPipeline, photo: torch.Tensor, capsys: pytest
         (None, {"n_colors": 0}, "0 colours"),
         (None, {"output_type": "latent"}, "pil, np or pt"),
         (None, {"num_images": 0}, "at least 1"),
+        (None, {"seeds": []}, "list of integers"),
+        (None, {"seeds": 3}, "list of integers"),
+        (None, {"seeds": [1], "generator": torch.Generator()}, "neither num_images nor generator"),
+        (None, {"tile": 2}, "Tiles of 2 pixels"),
+        (None, {"k": 2}, "without a palette"),
+        (None, {"blend": 0.5}, "without a palette"),
+        (None, {"palette": "#fff", "k": 0}, "0 best assignments"),
+        (None, {"palette": "#fff", "blend": 1.5}, "blend of 1.5"),
+        (None, {"palette": "#fff", "blend": []}, "not a blend"),
+        (None, {"palette": "#fff", "blend": "half"}, "not a blend"),
+        (None, {"palette": ["#fff"], "assignment": [0] * 16, "k": 2}, "give k or assignment"),
+        (None, {"mask": torch.ones(SIZE), "color": "#fff", "k": 2}, "at once"),
         (None, {"palette": ["#12"]}, "'#12'"),
         (None, {"palette": 5}, "palette"),
         (None, {"palette": []}, "palette"),
@@ -524,7 +594,7 @@ def test_progress_bar(pipe: DequantPipeline, photo: torch.Tensor, capsys: pytest
         (None, {"timesteps": [1000], "solver": DDPMScheduler}, "999 to 0"),
         (None, {"solver": "ddim"}, "not a solver"),
         (None, {"solver": EulerDiscreteScheduler}, "EulerDiscreteScheduler"),
-        (None, {"solver": UniPCMultistepScheduler}, "UniPCMultistepScheduler"),
+        (None, {"solver": RePaintScheduler}, "RePaintScheduler"),
         (None, {"generator": [torch.Generator()] * 2}, "2 generators do not fit 1 images"),
         (None, {"generator": 7}, "manual_seed"),
     ],

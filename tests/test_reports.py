@@ -27,6 +27,8 @@ LAYOUT: dict[str, Any] = {
     "metrics": ["palette_psnr", "palette_ssim"],
 }
 
+SAME = ("protocol", "dataset", "size", "n", "sampler")
+
 
 def summary(variant: str = "T", mean: float = 20.0, n: int = 24) -> list[dict[str, Any]]:
     return [
@@ -121,8 +123,11 @@ def test_only_comparable_rows_share_a_table() -> None:
     mine = cells("T") + cells("identity")
     fewer = cells("G", n=5)
     others = [row | {"variant": "L"} for row in cells("T")]
-    rows = reports.comparable(mine + fewer + others, mine)
+    rows = reports.comparable(mine + fewer + others, mine, SAME)
     assert {row["variant"] for row in rows} == {"T", "L", "identity"}
+    many = [row | {"sampler": "ddim8"} for row in mine]
+    assert reports.comparable(many, mine, ("protocol", "n")) == many
+    assert reports.comparable(many, mine, SAME) == []
 
 
 def test_a_table_has_the_papers_layout() -> None:
@@ -144,13 +149,21 @@ def test_a_run_shows_earlier_variants_and_leaves_files(tmp_path: Path, capsys: p
     }
     results = str(tmp_path / "results.csv")
     for variant in ("L", "T"):
-        reports.show(cells(variant) + cells("identity"), tmp_path, results, [LAYOUT | {"each": "method"}], curves)
+        reports.show(cells(variant) + cells("identity"), tmp_path, results, [LAYOUT | {"each": "method"}], curves, SAME)
     shown = capsys.readouterr().out
     assert shown.endswith((tmp_path / "tables.txt").read_text())
     assert "Palette transfer, color (Table 1)" in shown
     assert all(name in (tmp_path / "tables.txt").read_text() for name in ("ours-L", "ours-T", "identity"))
     assert (tmp_path / "results.csv").read_text() == (tmp_path / "cells.csv").read_text()
     assert Image.open(tmp_path / "curves.png").width > 300
+
+
+def test_curves_over_the_steps_of_a_sampler() -> None:
+    names = ("ddim16", "ddim4", "super27", "one_step", "")
+    rows = [row | {"sampler": name} for name in names for row in cells("T")]
+    drawn = reports.panels(rows, "steps", ["metric"], ["solver"], ["palette_psnr"])
+    lines = {key: sorted({x for x, _, _ in points}) for key, points in drawn["palette PSNR"].items()}
+    assert lines == {("ddim",): [4.0, 16.0], ("super",): [27.0]}
 
 
 def test_curves_are_sorted_points_of_each_line() -> None:

@@ -1,0 +1,189 @@
+"""Draw photographs under conditions: many of one condition, all steps' residuals ahead, large ones in tiles."""
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from torch import Tensor
+from torch.nn import functional as F
+
+from dequant import InputError
+from dequant.diffusion import Generator
+from dequant.fidelity import Fidelity, requests
+from dequant.tiles import Tile, blend, tiles
+
+if TYPE_CHECKING:
+    from dequant.base import DiffusionBase, Residuals
+    from dequant.control import ControlEncoder
+
+BYTES_AHEAD = 2**29
+"""Of the residuals that are computed before they are used."""
+
+
+@torch.no_grad()
+def draw(
+    base: "DiffusionBase",
+    control: "ControlEncoder | None",
+    sampler: Callable[..., Tensor],
+    condition: Tensor,
+    generator: Generator = None,
+    num_images: int = 1,
+    tile: int | None = None,
+    fidelity: Fidelity | None = None,
+) -> Tensor:
+    """Draw photographs.
+
+    Args:
+        base: what denoises.
+        control: what reads the condition, or None for the base alone.
+        sampler: `diffusion.sample` with its settings bound.
+        condition: (B, 7, H, W) in [0, 1], any H and W: padded to the base's multiple and back.
+        generator: CPU generators, one for the batch or one per image drawn.
+        num_images: of each condition; they follow each other.
+        tile: side in pixels of the pieces in which larger images are denoised, so that memory grows by little more
+            than the images; their predictions are blended in every step. None for all at once.
+        fidelity: how strictly they keep the colours asked for, in every step and in the end; None for not at all.
+
+    Returns:
+        rgb (B * num_images, 3, H, W) in [0, 1].
+
+    Raises:
+        InputError: the tiles are too small.
+    """
+    height, width = condition.shape[-2:]
+    padding = (0, -width % base.multiple, 0, -height % base.multiple)
+    padded = F.pad(condition, padding, mode="replicate") if any(padding) else condition
+    rows, columns = padded.shape[-2:]
+    shape = base.latent_shape(rows, columns)
+    generators = generator if isinstance(generator, list) else [generator] * (len(padded) * num_images)
+    noise = torch.stack([torch.randn(shape, generator=one) for one in generators]).to(condition.device)
+    pieces = [] if tile is None else list(tiles(rows, columns, tile, base.multiple))
+    in_tiles = len(pieces) > 1
+    ahead = Steps(base, None if in_tiles else control, padded, num_images)
+
+    def denoise(x_t: Tensor, t: Tensor) -> Tensor:
+        return predict(base, padded, num_images, x_t, t, ahead(t, x_t), generator)
+
+    def denoise_tiles(x_t: Tensor, t: Tensor) -> Tensor:
+        def of_tile(tile: Tile, part: Tensor) -> Tensor:
+            seen = padded[..., tile.rows, tile.columns]
+            residuals = Steps(base, control, seen, num_images)(t, part)
+            return predict(base, seen, num_images, part, t, residuals, generator)
+
+        return blend(of_tile, x_t, pieces, base.downscale)
+
+    def decode(z: Tensor) -> Tensor:
+        return base.decode(z.float(), in_tiles)
+
+    asked = [] if fidelity is None else requests(condition)
+    project = None
+    if fidelity is not None:
+        project = fidelity.in_steps(asked, None if base.vae is None else decode, height, width)
+    step = denoise_tiles if in_tiles else denoise
+    z = sampler(step, noise, base.scheduler, generator, plan=ahead.plan, project=project)
+    rgb = decode(z)[..., :height, :width]
+    return rgb if fidelity is None else fidelity.finish(rgb, asked)
+
+
+def predict(
+    base: "DiffusionBase",
+    condition: Tensor,
+    num_images: int,
+    x_t: Tensor,
+    t: Tensor,
+    residuals: "Residuals | None",
+    generator: Generator,
+) -> Tensor:
+    """The base's prediction (B * num_images, C, h, w) of `num_images` per condition at one timestep."""
+    given = condition.repeat_interleave(num_images, 0)
+    return base.denoise(x_t, t.expand(len(x_t)), 2 * given[:, :3] - 1, given[:, 5:6], residuals, generator)[0]
+
+
+class Steps:
+    """The residuals of a control encoder at every step of a sampler.
+
+    The condition is read once. An encoder that does not see x_t is run on many of the planned steps at once, as many as
+    fit into `BYTES_AHEAD`, and once for all images of one condition.
+
+    Args:
+        base: tells the encoder what else the UNet is told.
+        control: the encoder, None for no residuals.
+        condition: (B, 7, H, W) in [0, 1], H and W multiples of the base's multiple.
+        num_images: of each condition.
+    """
+
+    def __init__(
+        self, base: "DiffusionBase", control: "ControlEncoder | None", condition: Tensor, num_images: int
+    ) -> None:
+        self.base, self.control, self.num_images = base, control, num_images
+        self.reads_x_t = control is not None and bool(control.config["x_channels"])
+        self.features = None if control is None else control.features(condition)
+        self.planned: list[int] = []
+        self.ready: dict[int, Residuals] = {}
+        self.at_once = 1
+
+    def plan(self, timesteps: Tensor) -> None:
+        """Say which steps are coming, in their order."""
+        self.planned, self.ready = [int(t) for t in timesteps], {}
+
+    def __call__(self, t: Tensor, x_t: Tensor) -> "Residuals | None":
+        """Residuals at timestep `t`, for `x_t` (B * num_images, C, h, w), which only some encoders read."""
+        if self.control is None or self.features is None:
+            return None
+        if self.reads_x_t:
+            features = self.features.repeat_interleave(self.num_images, 0)
+            return self.control.residuals(features, t.expand(len(x_t)), x_t, *self.base.context(len(x_t)))
+        step = int(t)
+        if step not in self.ready:
+            self._run(step, t)
+        found = self.ready[step]
+        if self.num_images == 1:
+            return found
+        down, mid = found
+        return tuple(one.repeat_interleave(self.num_images, 0) for one in down), mid.repeat_interleave(
+            self.num_images, 0
+        )
+
+    def _run(self, step: int, t: Tensor) -> None:
+        """The encoder at this step and the next ones."""
+        assert self.control is not None and self.features is not None
+        coming = self.planned[self.planned.index(step) :] if step in self.planned else [step]
+        steps, n = coming[: self.at_once], len(self.features)
+        times = torch.tensor(steps, device=t.device).repeat_interleave(n)
+        down, mid = self.control.residuals(
+            self.features.repeat(len(steps), 1, 1, 1), times, None, *self.base.context(len(times))
+        )
+        parts = zip(mid.split(n), *(one.split(n) for one in down), strict=True)
+        self.ready = {at: (tuple(rest), first) for at, (first, *rest) in zip(steps, parts, strict=True)}
+        if self.at_once == 1:
+            size = sum(one.numel() * one.element_size() for one in (*down, mid))
+            self.at_once = max(1, BYTES_AHEAD // size)
+
+
+def check_solver(solver: type[SchedulerMixin], scheduler: SchedulerMixin, chooses_timesteps: bool) -> None:
+    """Refuse solvers that scale their noise or input, ask for more than it, or cannot visit given timesteps."""
+    if not (isinstance(solver, type) and issubclass(solver, SchedulerMixin)):
+        raise InputError(f"{solver!r} is not a solver: give a class of diffusers schedulers such as DDIMScheduler.")
+    stepper: Any = solver.from_config(scheduler.config)
+    needs = {name for name, one in inspect.signature(stepper.step).parameters.items() if one.default is one.empty}
+    if needs != {"model_output", "timestep", "sample"} or getattr(stepper, "init_noise_sigma", None) != 1:
+        raise InputError(
+            f"{solver.__name__} does not sample from standard normal noise: "
+            "choose a solver such as DDIMScheduler, DDPMScheduler or DPMSolverMultistepScheduler."
+        )
+    if chooses_timesteps and "timesteps" not in inspect.signature(stepper.set_timesteps).parameters:
+        raise InputError(
+            f"{solver.__name__} spaces its steps itself: give num_inference_steps, or a solver such as DDPMScheduler."
+        )
+
+
+def check_generators(generator: Generator, n: int) -> None:
+    """Refuse generators that are not on the CPU, or not as many as there are images."""
+    generators = generator if isinstance(generator, list) else [generator]
+    if isinstance(generator, list) and len(generator) != n:
+        raise InputError(f"{len(generator)} generators do not fit {n} images: give one for all, or one for each.")
+    for one in generators:
+        if one is not None and (not isinstance(one, torch.Generator) or one.device.type != "cpu"):
+            raise InputError("A generator of noise lives on the CPU: give torch.Generator().manual_seed(SEED).")
