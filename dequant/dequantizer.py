@@ -230,7 +230,7 @@ class Dequantizer(L.LightningModule):
         if path.is_dir():
             control = ControlEncoder.from_pretrained(path, torch_dtype=torch.float32)
             self._check(control.config, str(path))
-            self.control = control.to(self.device, memory_format=self.base.memory_format)
+            self.control = control.to(self.device, memory_format=self.base.memory_format).train(self.training)
             return
         if not path.is_file():
             raise InputError(f"No weights at {path}: give a checkpoint (.ckpt) or a folder with config.json.")

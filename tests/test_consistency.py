@@ -58,6 +58,7 @@ def test_only_the_student_learns_and_the_target_follows(
     assert all(parameter.grad is None for parameter in others)
 
 
+@pytest.mark.slow
 def test_a_student_learns_to_jump_to_the_end_of_the_teachers_path(
     tiny_base: DiffusionBase, student: ControlEncoder, condition: torch.Tensor
 ) -> None:

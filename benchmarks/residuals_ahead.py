@@ -1,0 +1,129 @@
+"""How much faster sampling is when the encoder's residuals are computed before the steps.
+
+    python benchmarks/residuals_ahead.py [--base small|CONFIG] [--size 128] [--steps 27] [--num-images 1 4] [--csv FILE]
+
+The encoder has the released layout: eight convolutions over the condition at full size, and no x_t. The reference runs
+it anew in every step and for every image, as the released code does; `sampling.draw` runs its stem once, the rest once
+for all steps, and both once for all images of a condition. Both draw the same images, which is checked. A CONFIG, such
+as benchmarks/if_ii_m_assumed.json, is a network of that shape with random weights.
+
+On a CPU the time is that of one thread's work, on a GPU the clock's. Each is the best of the repeats, taken in turn.
+The last line for each number of images is the ratio of the two.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from torch import Tensor, nn
+
+from dequant import diffusion
+from dequant.base import DiffusionBase, bundled
+from dequant.control import ControlEncoder
+from dequant.convert import released_scheduler, unet_config
+from dequant.dequantizer import Dequantizer
+from dequant.measurements import read_csv, write_csv
+from dequant.pretrained import PROMPT_LENGTH, prompt_width
+from dequant.provenance import provenance
+
+RELEASED = [48, 48, 64, 64, 96, 96, 128]
+COLUMNS = ("base", "size", "steps", "num_images", "each_step_s", "ahead_s", "ratio", "largest_difference")
+ABOUT = ("command", "commit", "hardware", "torch", "date")
+
+
+def network(name: str, steps: int) -> Dequantizer:
+    """A base with an encoder of the released layout whose residuals are not zero."""
+    torch.manual_seed(0)
+    if name == "small":
+        base = DiffusionBase.from_pretrained(bundled())
+    else:
+        config = unet_config(name)
+        text = torch.randn(1, PROMPT_LENGTH, prompt_width(config))
+        base = DiffusionBase(UNet2DConditionModel.from_config(config), released_scheduler(), text_embedding=text)
+    control = ControlEncoder.from_base(base, "T", stem_widths=RELEASED, raw_condition=True)
+    for conv in (*control.zero_convs, control.zero_conv_mid):
+        nn.init.normal_(conv.weight, std=0.01)
+    timesteps = torch.linspace(999, 0, steps).long().tolist()
+    return Dequantizer(base, lambda *_: control, partial(diffusion.sample, solver=DDPMScheduler, timesteps=timesteps))
+
+
+@torch.no_grad()
+def each_step(model: Dequantizer, condition: Tensor, num_images: int) -> Tensor:
+    """Sample with an encoder that runs in every step."""
+    given = condition.repeat_interleave(num_images, 0)
+    generator = torch.Generator().manual_seed(0)
+    shape = model.base.latent_shape(*condition.shape[-2:])
+    noise = torch.stack([torch.randn(shape, generator=generator) for _ in given]).to(condition.device)
+    denoise = partial(_denoise, model, given, generator)
+    return model.base.decode(model.sampler(denoise, noise, model.base.scheduler, generator))
+
+
+def ahead(model: Dequantizer, condition: Tensor, num_images: int) -> Tensor:
+    """Sample as the package does."""
+    return model.sample(condition, torch.Generator().manual_seed(0), num_images)
+
+
+def best_times(
+    functions: list[Callable[[Dequantizer, Tensor, int], Tensor]],
+    model: Dequantizer,
+    condition: Tensor,
+    num_images: int,
+    repeats: int,
+) -> tuple[list[float], float]:
+    """Shortest time of each function in seconds, and the largest difference of their images."""
+    clock = time.process_time if condition.device.type == "cpu" else time.perf_counter
+    times: list[list[float]] = [[] for _ in functions]
+    for _ in range(repeats):
+        images = []
+        for taken, function in zip(times, functions, strict=True):
+            start = clock()
+            images.append(function(model, condition, num_images).cpu())
+            taken.append(clock() - start)
+    return [min(taken) for taken in times], (images[0] - images[1]).abs().max().item()
+
+
+def _denoise(model: Dequantizer, given: Tensor, generator: torch.Generator, x_t: Tensor, t: Tensor) -> Tensor:
+    return model.denoise(x_t, t.expand(len(x_t)), given, generator)[0]
+
+
+def main() -> None:
+    """Print the times and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", default="small")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=27)
+    parser.add_argument("--num-images", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--csv", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = network(options.base, options.steps).to(device).eval()
+    condition = torch.rand(1, 7, options.size, options.size, generator=torch.Generator().manual_seed(0)).to(device)
+    condition[:, 5] = 16 / 256
+    rows = []
+    for n in options.num_images:
+        (slow, fast), difference = best_times([each_step, ahead], model, condition, n, options.repeats)
+        setting = {"base": Path(options.base).stem, "size": options.size, "steps": options.steps, "num_images": n}
+        figures = {"each_step_s": f"{slow:.3f}", "ahead_s": f"{fast:.3f}", "ratio": f"{slow / fast:.2f}"}
+        rows.append({**setting, **figures, "largest_difference": f"{difference:.1e}", **provenance(device)})
+        print(f"{setting}: in each step {slow:.3f} s, ahead {fast:.3f} s, largest difference {difference:.1e}")
+        print(f"ratio {slow / fast:.2f}")
+    if options.csv is not None:
+        key = COLUMNS[:4]
+        new = [{name: str(value) for name, value in row.items()} for row in rows]
+        kept = [
+            row
+            for row in read_csv(options.csv, (*COLUMNS, *ABOUT))
+            if all(any(row[name] != one[name] for name in key) for one in new)
+        ]
+        write_csv(options.csv, (*COLUMNS, *ABOUT), [*kept, *new])
+
+
+if __name__ == "__main__":
+    main()
