@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from dequant import InputError
+from dequant.png import read_png
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # none that runs an outside program
@@ -106,6 +107,9 @@ def decode(data: bytes, name: str) -> Image.Image:
         raise InputError(f"'{name}' has too many pixels: at most {limit} are accepted.") from None
     except Exception:  # each format has its own exceptions for a broken header
         raise InputError(f"'{name}' is not an image: use JPEG, PNG, WebP, BMP or TIFF.") from None
+    pixels = read_png(data, Image.MAX_IMAGE_PIXELS or 0) if image.format == "PNG" else None
+    if pixels is not None:
+        return Image.fromarray(pixels)
     try:
         return upright(image)
     except Exception as error:  # likewise for a broken body

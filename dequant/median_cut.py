@@ -153,7 +153,7 @@ def _split(
 ) -> tuple[int, int]:
     """Put the brighter half of a box first in `order`: where the other half begins, and the weight before it."""
     shift = 16 - 8 * axis
-    weights, lowest, total = np.zeros(256, np.int64), 255, 0
+    weights, lowest, total = np.zeros(256, np.int64), np.int64(255), np.int64(0)
     for i in order[first:last]:
         level = colors[i] >> shift & 255
         weights[level] += counts[i]
