@@ -45,12 +45,12 @@ def felzenszwalb(rgb: Tensor, rng: np.random.Generator, max_side: int = 128) -> 
     return _segment(rgb, max_side, lambda image: segmentation.felzenszwalb(image, scale, 0.5, min_size=20))
 
 
-def slic(rgb: Tensor, rng: np.random.Generator, max_side: int = 128) -> Tensor:
-    """Compact superpixels, 30 to 300 of them (SLIC, Achanta et al., 2012).
+def slic(rgb: Tensor, rng: np.random.Generator, max_side: int = 128, crops: float = 1.0) -> Tensor:
+    """Compact superpixels, 30 to 300 of them (SLIC, Achanta et al., 2012); so many times as many for `crops`.
 
-    Arguments, result and errors as in `felzenszwalb`.
+    Other arguments, result and errors as in `felzenszwalb`.
     """
-    count = round(_log_uniform(rng, 30, 300))
+    count = round(_log_uniform(rng, 30, 300) * crops)
     return _segment(rgb, max_side, lambda image: skimage_slic(image, count, max_num_iter=5, sigma=1))
 
 
@@ -63,12 +63,12 @@ def quickshift(rgb: Tensor, rng: np.random.Generator, max_side: int = 96) -> Ten
     return _segment(rgb, max_side, lambda image: segmentation.quick_shift(0.5 * rgb2lab(image), 1.5, reach, rng))
 
 
-def watershed(rgb: Tensor, rng: np.random.Generator, max_side: int = 128) -> Tensor:
-    """Basins of the gradient of the grey photo, flooded from 30 to 300 markers.
+def watershed(rgb: Tensor, rng: np.random.Generator, max_side: int = 128, crops: float = 1.0) -> Tensor:
+    """Basins of the gradient of the grey photo, flooded from 30 to 300 markers; so many times as many for `crops`.
 
-    Arguments, result and errors as in `felzenszwalb`.
+    Other arguments, result and errors as in `felzenszwalb`.
     """
-    count = round(_log_uniform(rng, 30, 300))
+    count = round(_log_uniform(rng, 30, 300) * crops)
 
     def flood(image: NDArray[np.float32]) -> NDArray[np.int64]:
         slope = filters.sobel(image.mean(axis=2))
@@ -101,6 +101,25 @@ def components(indices: Tensor) -> Tensor:
 def random_segmentation(rgb: Tensor, rng: np.random.Generator, segmenters: Sequence[Segmenter] = SEGMENTERS) -> Tensor:
     """Segment a photo with a segmenter, all equally likely: (3, H, W) in [0, 1] -> labels (H, W)."""
     return segmenters[int(rng.integers(len(segmenters)))](rgb, rng)
+
+
+def segment_whole(rgb: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
+    """Segment a photo from which crops are taken with every segmenter, at its own size.
+
+    Args:
+        rgb: (3, H, W) in [0, 1], a crop of which is about 128 pixels wide.
+        rng: draws the granularity.
+
+    Returns:
+        labels (H, W) by the name of the segmenter, as many in each crop as in a crop that is segmented itself.
+    """
+    side, crops = max(rgb.shape[1:]), max(1.0, rgb.shape[1] * rgb.shape[2] / 128**2)
+    return {
+        "felzenszwalb": felzenszwalb(rgb, rng, side),
+        "slic": slic(rgb, rng, side, crops),
+        "quickshift": quickshift(rgb, rng, max(1, side * 3 // 4)),
+        "watershed": watershed(rgb, rng, side, crops),
+    }
 
 
 def neighbours(labels: Tensor) -> sparse.csr_array:
