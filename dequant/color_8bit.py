@@ -263,8 +263,8 @@ def _rgb8_to_hsv8(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         green - blue,
         torch.where(value == green, blue - red + 2 * chroma, red - green + 4 * chroma),
     )
-    hue = _descale(sector * per_chroma[chroma], 12)
-    return torch.where(hue < 0, hue + 180, hue), _descale(chroma * per_value[value], 12), value
+    hue = _descale(sector * _look_up(per_chroma, chroma), 12)
+    return torch.where(hue < 0, hue + 180, hue), _descale(chroma * _look_up(per_value, value), 12), value
 
 
 def _hsv8_to_rgb8(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
@@ -278,7 +278,8 @@ def _hsv8_to_rgb8(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
     rising = value * (1 - saturation.double() * (1 - fraction).double()).float()
     shades = torch.stack((value, low, falling, rising))
     by_sector = torch.tensor(((0, 2, 1, 1, 3, 0), (3, 0, 0, 2, 1, 1), (1, 1, 3, 0, 0, 2)), device=hue.device)
-    levels = shades.gather(0, by_sector[:, sector.long() % 6]).movedim(0, -3) * 255
+    choice = torch.stack([_look_up(shade, sector.long() % 6) for shade in by_sector])
+    levels = shades.gather(0, choice).movedim(0, -3) * 255
     width = levels.shape[-1]
     in_vector = torch.arange(width, device=hue.device) < width - width % VECTOR_WIDTH
     return torch.where(in_vector, levels.trunc(), levels.round()).clamp(0, 255)

@@ -86,7 +86,8 @@ def mean_color(rgb: Tensor, mask: Tensor) -> Tensor:
     _check_mask(mask, rgb)
     if not mask.any():
         raise InputError("An empty patch has no mean colour: mark at least one pixel.")
-    return rgb[:, mask].double().mul(255).round().mean(dim=1).floor().div(255).float()
+    inside = rgb.flatten(1).index_select(1, mask.flatten().nonzero()[:, 0])
+    return inside.double().mul(255).round().mean(dim=1).floor().div(255).float()
 
 
 def random_mask(

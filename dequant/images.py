@@ -81,7 +81,7 @@ def random_crop(image: Tensor | Image.Image, size: int, rng: np.random.Generator
     Returns:
         rgb (3, size, size) in [0, 1], on the grid of 8-bit values.
     """
-    photo = _large_enough(image, size)
+    photo = _to_pil(image) if isinstance(image, Tensor) else image
     return draw_crop(photo.size, size, rng).cut(photo, size)
 
 
@@ -110,12 +110,13 @@ class Crop(NamedTuple):
         rows = (top + (bottom - top) * centres) * labels.shape[0] / height
         columns = (left + (right - left) * centres) * labels.shape[1] / width
         square = labels[rows.astype(int)][:, columns.astype(int)]
-        return square[:, ::-1] if self.mirrored else square
+        return np.ascontiguousarray(square[:, ::-1]) if self.mirrored else square
 
 
 def draw_crop(photo: tuple[int, int], size: int, rng: np.random.Generator) -> Crop:
-    """The square of `random_crop` in a photo of a width and a height."""
+    """The square of `random_crop` in a photo of a width and a height, both at least `size`."""
     width, height = photo
+    _check_size(width, height, size)
     scale = min(width, height) / int(rng.integers(size, min(width, height) + 1))
     left = int(rng.integers(0, max(round(width / scale) - size, 0) + 1)) * scale
     top = int(rng.integers(0, max(round(height / scale) - size, 0) + 1)) * scale
@@ -125,7 +126,8 @@ def draw_crop(photo: tuple[int, int], size: int, rng: np.random.Generator) -> Cr
 
 def center_crop(image: Tensor | Image.Image, size: int) -> Tensor:
     """Largest centred square of rgb (3, H, W) or of a PIL image, reduced (antialiased) to (3, size, size)."""
-    photo = _large_enough(image, size)
+    photo = _to_pil(image) if isinstance(image, Tensor) else image
+    _check_size(photo.width, photo.height, size)
     short = min(photo.size)
     left, top = (photo.width - short) // 2, (photo.height - short) // 2
     box = (left, top, left + short, top + short)
@@ -186,11 +188,9 @@ def _opaque(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _large_enough(image: Tensor | Image.Image, size: int) -> Image.Image:
-    photo = _to_pil(image) if isinstance(image, Tensor) else image
-    if min(photo.size) < size:
+def _check_size(width: int, height: int, size: int) -> None:
+    if min(width, height) < size:
         raise InputError(
-            f"An image of {photo.width} x {photo.height} pixels is too small for a crop of {size}: "
+            f"An image of {width} x {height} pixels is too small for a crop of {size}: "
             f"both sides must be at least {size} pixels."
         )
-    return photo

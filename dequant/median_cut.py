@@ -32,7 +32,7 @@ def median_cut(pixels: NDArray[np.uint8], n_colors: int) -> tuple[NDArray[np.uin
     """
     packed = _pack(pixels.reshape(-1, 3))
     colors, counts, which = _histogram(packed, np.ones(1, np.int64))
-    bits, coarse, coarse_counts, in_coarse = 0, colors, counts, None
+    coarse, coarse_counts, in_coarse, bits = colors, counts, None, 0
     while len(coarse) > MAX_DISTINCT:
         bits += 1
         coarse, coarse_counts, in_coarse = _histogram(_coarser(colors, bits), counts)
@@ -114,13 +114,15 @@ def _cut(colors: NDArray[np.int32], counts: Integers, n_colors: int) -> tuple[ND
         waiting = _push(heap, waiting, total, nodes)
         waiting = _push(heap, waiting, total, nodes + 1)
         nodes, boxes = nodes + 2, boxes + 1
-    box = np.empty(len(colors), np.int32)
-    leaves = np.sort(first[:nodes][child[:nodes] == 0])  # left before right, in the tree and in `order`
-    for leaf in range(len(leaves)):
-        stop = leaves[leaf + 1] if leaf + 1 < len(leaves) else len(colors)
-        for i in range(leaves[leaf], stop):
-            box[order[i]] = leaf
-    return box, len(leaves)
+    starts = np.zeros(len(colors), np.int32)
+    for node in range(nodes):
+        if child[node] == 0:
+            starts[first[node]] = 1
+    box, number = np.empty(len(colors), np.int32), -1
+    for position in range(len(colors)):
+        number += starts[position]
+        box[order[position]] = number
+    return box, number + 1
 
 
 @_compiled
@@ -153,13 +155,13 @@ def _split(
 ) -> tuple[int, int]:
     """Put the brighter half of a box first in `order`: where the other half begins, and the weight before it."""
     shift = 16 - 8 * axis
-    weights, lowest, total = np.zeros(256, np.int64), np.int64(255), np.int64(0)
+    weights, lowest, total = np.zeros(256, np.int64), 255, 0
     for i in order[first:last]:
         level = colors[i] >> shift & 255
         weights[level] += counts[i]
         lowest = min(lowest, level)
         total += counts[i]
-    threshold, before = 256, 0
+    threshold, before = 256, np.int64(0)
     while 2 * before <= total and threshold > lowest + 1:
         threshold -= 1
         before += weights[threshold]

@@ -51,7 +51,7 @@ def slic(rgb: Tensor, rng: np.random.Generator, max_side: int = 128, crops: floa
     Other arguments, result and errors as in `felzenszwalb`.
     """
     count = round(_log_uniform(rng, 30, 300) * crops)
-    return _segment(rgb, max_side, lambda image: skimage_slic(image, count, max_num_iter=5, sigma=1))
+    return _segment(rgb, max_side, lambda image: skimage_slic(image, count, max_num_iter=3, sigma=1))
 
 
 def quickshift(rgb: Tensor, rng: np.random.Generator, max_side: int = 96) -> Tensor:
@@ -176,7 +176,7 @@ def random_patch(labels: Tensor, rng: np.random.Generator, share: float = PATCH_
         start = int(rng.choice(len(areas), p=fitting / fitting.sum()))
     else:
         start = int(np.where(areas > 0, areas, labels.numel()).argmin())
-    return torch.from_numpy(_grow(start, areas, neighbours(labels), target, rng))[labels]
+    return torch.from_numpy(_grow(start, areas, neighbours(labels), target, rng)[labels.numpy()])
 
 
 def _grow(

@@ -1,11 +1,11 @@
 """Ordinary PNG files, several times faster than Pillow reads them and to the same pixels."""
 
 import struct
-import zlib
 from typing import Any
 
 import numpy as np
 from isal import isal_zlib
+from isal.igzip_lib import IsalError
 from numba import njit
 from numpy.typing import NDArray
 
@@ -19,24 +19,8 @@ RGB_8_BIT = bytes((8, 2, 0, 0, 0))
 
 
 def read_png(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
-    """Pixels (H, W, 3) of an 8-bit RGB file in one piece; None for any other and for a damaged one."""
-    parts, header = [], b""
-    position = len(SIGNATURE) if data.startswith(SIGNATURE) else len(data)
-    kind = b""
-    while kind != b"IEND":
-        if position + 12 > len(data):
-            return None
-        length, kind = struct.unpack_from(">I4s", data, position)
-        body = data[position + 8 : position + 8 + length]
-        checksum = data[position + 8 + length : position + 12 + length]
-        is_sound = checksum == struct.pack(">I", isal_zlib.crc32(body, isal_zlib.crc32(kind)))
-        if kind not in HARMLESS or body.startswith(METADATA) or not is_sound:
-            return None
-        if kind == b"IHDR":
-            header = body
-        elif kind == b"IDAT":
-            parts.append(body)
-        position += 12 + length
+    """Pixels (H, W, 3) of an 8-bit RGB file of at most `max_pixels`; None for any other and for a damaged one."""
+    header, compressed = _parts(data)
     if len(header) != 13 or header[8:] != RGB_8_BIT:
         return None
     width, height = struct.unpack(">II", header[:8])
@@ -44,14 +28,34 @@ def read_png(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
         return None
     size = height * (1 + 3 * width)
     try:
-        stream = isal_zlib.decompressobj().decompress(b"".join(parts), size)
-    except (isal_zlib.error, zlib.error):
+        stream = isal_zlib.decompressobj().decompress(compressed, size)
+    except IsalError:
         return None
     if len(stream) != size:
         return None
     pixels = np.empty((height, 3 * width), np.uint8)
     is_valid = _unfilter(np.frombuffer(stream, np.uint8).reshape(height, 1 + 3 * width), pixels)
     return pixels.reshape(height, width, 3) if is_valid else None
+
+
+def _parts(data: bytes) -> tuple[bytes, bytes]:
+    """Header and compressed lines of a file; two times nothing where a chunk is damaged or not harmless."""
+    header, lines, kind = b"", [], b""
+    position = len(SIGNATURE) if data.startswith(SIGNATURE) else len(data)
+    while kind != b"IEND":
+        if position + 12 > len(data):
+            return b"", b""
+        length, kind = struct.unpack_from(">I4s", data, position)
+        body, end = data[position + 8 : position + 8 + length], position + 12 + length
+        is_sound = data[end - 4 : end] == struct.pack(">I", isal_zlib.crc32(body, isal_zlib.crc32(kind)))
+        if kind not in HARMLESS or body.startswith(METADATA) or not is_sound:
+            return b"", b""
+        if kind == b"IHDR":
+            header = body
+        elif kind == b"IDAT":
+            lines.append(body)
+        position = end
+    return header, b"".join(lines)
 
 
 def _compiled(function: Any) -> Any:

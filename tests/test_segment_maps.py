@@ -105,9 +105,7 @@ def test_patches_consist_of_the_segments_of_a_map() -> None:
         mask = sample["condition"][5] < 1
         cut = torch.from_numpy(draw_crop(photo.size, SIZE, np.random.default_rng(seed)).cut_labels(labels, SIZE))
         inside, outside = set(cut[mask].tolist()), set(cut[~mask].tolist())
-        if (
-            len(inside & outside) > 0
-        ):  # one in ten is of a palette: of one colour, a rectangle
+        if len(inside & outside) > 0:  # one in ten is of a palette: of one colour, a rectangle
             rows, columns = mask.any(1).sum(), mask.any(0).sum()
             assert mask.sum() == rows * columns
     assert mask.any()
