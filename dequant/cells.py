@@ -18,7 +18,7 @@ from dequant.color import check_rgb
 from dequant.palette import Quantized
 
 TOLERANCE = 5e-4
-"""Levels by which a point may leave its cell and still count as inside: float32 resolves 1.5e-5, and sums of it 1e-4."""
+"""Levels by which a point may leave its cell and still count as inside: float32 resolves 1.5e-5, its sums 1e-4."""
 SLACK = 1e-3
 """Levels added to the margin for rounding, so that no tie is left; all margins of distinct colours have room for it."""
 ROUNDS = 64
