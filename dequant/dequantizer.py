@@ -42,8 +42,8 @@ class Dequantizer(L.LightningModule):
         timestep_bias: training steps are drawn as `t = 1000 u^(1 / bias)`, u uniform: from 1 on, the more of them are
             near pure noise, where samplers take most of their steps.
         texture_weight: weight of `texture.disagreement` between the estimate of the clean image and the photo, where
-            texture is given, in proportion to the doubt in the colours (`diffusion.color_std`); for pixel bases that
-            predict the clean image.
+            texture is given, in proportion to the variance of the colours' error (`diffusion.color_std`); for pixel
+            bases that predict the clean image.
         distillation: a loss that teaches a trained encoder to take fewer steps, in place of the denoising loss.
         fidelity: how strictly drawn photographs keep the colours asked for, None for not at all.
     """
@@ -128,7 +128,7 @@ class Dequantizer(L.LightningModule):
         self.log("train/loss", value, prog_bar=True)
         if self.texture_weight:
             level, given = batch["condition"][:, 5:6], batch["condition"][:, 6:]
-            doubt = color_std(level) / QUANTIZATION_RMSE * (level < 1)
+            doubt = (color_std(level) / QUANTIZATION_RMSE) ** 2 * (level < 1)
             disagreement = texture.disagreement((output + 1) / 2, batch["target"], given * doubt)
             self.log("train/texture", disagreement)
             value = value + self.texture_weight * disagreement
