@@ -37,11 +37,13 @@ class _Planes(NamedTuple):
         palette: (K, 3) levels.
         length: |d| of each pair of colours, (K, K), 1 for a colour and itself.
         limit: how far along the normal the cell reaches, (K, K).
+        room: likewise to the six faces of the cube, (K, 6).
     """
 
     palette: Tensor
     length: Tensor
     limit: Tensor
+    room: Tensor
 
     @classmethod
     def of(cls, palette: Tensor, scale: float = 1.0, rounding: bool = False) -> "_Planes":
@@ -57,16 +59,17 @@ class _Planes(NamedTuple):
         length = length.masked_fill(same, 1)
         limit = scale * length / 2
         if rounding:
-            room = (length.square() - difference.abs().sum(2)) / (2 * length) - SLACK
-            limit = torch.minimum(limit, room.clamp(min=0))
-        return cls(palette, length, limit.masked_fill(same, torch.inf))
+            steady = (length.square() - difference.abs().sum(2)) / (2 * length) - SLACK
+            limit = torch.minimum(limit, steady.clamp(min=0))
+        room = scale * torch.cat((255 - palette, palette), dim=1)
+        return cls(palette, length, limit.masked_fill(same, torch.inf), room)
 
     def violation(self, y: Tensor, own: Tensor) -> Tensor:
         """Levels by which points (M, 3) lie beyond each plane of the cells of the colours `own`, (M, K + 6)."""
         color = self.palette[own]
         along = sum((self.palette[:, c] - color[:, c : c + 1]) * y[:, c : c + 1] for c in range(3))
         beyond = along / self.length[own] - self.limit[own]
-        return torch.cat((beyond, y + color - 255, -y - color), dim=1)
+        return torch.cat((beyond, torch.cat((y, -y), dim=1) - self.room[own]), dim=1)
 
     def plane(self, index: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
         """Normals (M, 3) and limits (M,) of one plane of each cell, numbered as in `violation`."""
@@ -75,10 +78,9 @@ class _Planes(NamedTuple):
         axis = torch.eye(3, dtype=color.dtype, device=color.device)
         faces, face = torch.cat((axis, -axis)), (index - n).clamp(min=0)
         between = (self.palette[other] - color) / self.length[own, other][:, None]
-        room = torch.cat((255 - color, color), dim=1).gather(1, face[:, None])[:, 0]
         is_face = index >= n
         normal = torch.where(is_face[:, None], faces[face], between)
-        return normal, torch.where(is_face, room, self.limit[own, other])
+        return normal, torch.where(is_face, self.room[own, face], self.limit[own, other])
 
 
 def cells_of(rgb: Tensor) -> Quantized:
@@ -127,7 +129,7 @@ def project(rgb: Tensor, cells: Quantized, scale: float = 1.0, rounding: bool = 
     flat, own = rgb.flatten(1), cells.indices.flatten()
     result = flat.clone()
     y = flat.T.float() * 255 - coarse.palette[own]
-    near = (y.square().sum(1) <= coarse.limit.amin(1)[own].square()) & ((flat >= 0) & (flat <= 1)).all(0)
+    near = (y.norm(dim=1) <= coarse.limit.amin(1)[own]) & (torch.cat((y, -y), dim=1) <= coarse.room[own]).all(1)
     for chunk in (~near).nonzero()[:, 0].split(max(1, CHUNK // (len(planes.palette) + 6))):
         outside = chunk[(coarse.violation(y[chunk], own[chunk]) > TOLERANCE).any(1)]
         if len(outside):
@@ -156,11 +158,14 @@ def settle(rgb: Tensor, cells: Quantized) -> Tensor:
     Raises:
         InputError: the shapes do not fit.
     """
-    inside = _unambiguous(project(rgb, cells))
-    rounded = _unambiguous(project(inside, cells, rounding=True))
-    own = cells.palette.T.to(rgb)[:, cells.indices]
-    rounded = torch.where(kept(rounded, cells), rounded, own)
-    return torch.where(kept(inside, cells), inside, rounded)
+    settled = _unambiguous(project(rgb, cells))
+    lost = ~kept(settled, cells)
+    if lost.any():
+        few = Quantized(cells.palette, cells.indices[lost][None])
+        rounded = _unambiguous(project(settled[:, None, lost], few, rounding=True))
+        own = cells.palette.T.to(rgb)[:, few.indices]
+        settled[:, lost] = torch.where(kept(rounded, few), rounded, own)[:, 0]
+    return settled
 
 
 def kept(rgb: Tensor, cells: Quantized, ties: bool = False) -> Tensor:
@@ -207,8 +212,7 @@ def _nearest(start: Tensor, own: Tensor, planes: _Planes) -> Tensor:
             start[todo], torch.cat((normal[:, None], normals[todo]), 1), torch.cat((limit[:, None], limits[todo]), 1)
         )
     beyond = planes.violation(y, own)
-    color = planes.palette[own]
-    reach = torch.cat((planes.limit[own], 255 - color, color), dim=1)
+    reach = torch.cat((planes.limit[own], planes.room[own]), dim=1)
     return y * torch.where(beyond > TOLERANCE / 2, reach / (reach + beyond), 1).amin(1, keepdim=True)
 
 

@@ -145,7 +145,7 @@ class Fidelity:
         return project
 
 
-MODES: dict[str, Fidelity | None] = {"off": None, "soft": Fidelity(hard=False), "exact": Fidelity()}
+MODES: dict[str, Fidelity | None] = {"off": None, "soft": Fidelity(hard=False, mean_radius=None), "exact": Fidelity()}
 """By the name that `sampler.palette` gives them."""
 
 

@@ -71,7 +71,8 @@ def test_the_mean_of_a_patch_is_within_a_ball_about_its_color(
     away = (kept[:, mask].mean(1) - color).norm() * 255
     assert away == pytest.approx(radius, abs=0.2)
     inside = rgb[:, mask] - rgb[:, mask].mean(1, keepdim=True)
-    torch.testing.assert_close(kept[:, mask] - kept[:, mask].mean(1, keepdim=True), inside, atol=0.05, rtol=0)
+    change = kept[:, mask] - kept[:, mask].mean(1, keepdim=True) - inside
+    assert change.abs().quantile(0.9) < 0.01
     assert torch.equal(Fidelity(patch_radius=500.0).project(rgb, request), rgb)
 
 
@@ -101,7 +102,8 @@ def test_spread_corrections_are_smoother_and_soft_ones_are_smoothest(rgb: torch.
     request = Request.of(condition)
     output = (rgb + torch.tensor([0.08, -0.05, 0.03])[:, None, None]).clamp(0, 1)
     plain, spread, soft = (
-        each.finish(output[None], [request])[0] for each in (Fidelity(reach=0), EXACT, Fidelity(hard=False))
+        each.finish(output[None], [request])[0]
+        for each in (Fidelity(reach=0, mean_radius=None), Fidelity(mean_radius=None), MODES["soft"])
     )
     assert roughness(soft - output) < roughness(spread - output) < roughness(plain - output)
     assert (spread - rgb).norm() < (plain - rgb).norm() < (output - rgb).norm()
@@ -135,6 +137,7 @@ def test_true_colors_are_not_blurred_into(rgb: torch.Tensor, mask: torch.Tensor)
 def test_drawn_pictures_have_the_index_map_asked_for(
     tiny_base: DiffusionBase, rgb: torch.Tensor, n_colors: int, steps: dict
 ) -> None:
+    torch.nn.init.normal_(tiny_base.unet.conv_out.weight, std=1.0)
     condition = for_palette(quantize(rgb, n_colors).rgb, n_colors, None)
     shares = {}
     for mode, chosen in MODES.items():
@@ -143,8 +146,7 @@ def test_drawn_pictures_have_the_index_map_asked_for(
         assert output.shape == (4, 3, 27, 30)
         shares[mode] = [agreement(one, condition, n_colors) for one in output]
     assert shares["exact"] == [1.0] * 4
-    assert max(shares["off"]) < 0.9
-    assert min(shares["soft"]) > max(shares["off"])
+    assert sum(shares["off"]) < sum(shares["soft"]) < 4
 
 
 def test_the_projection_acts_in_every_step_with_scheduled_strength(rgb: torch.Tensor) -> None:
