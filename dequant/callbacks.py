@@ -65,7 +65,7 @@ class EMA(Callback):
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the average."""
-        checkpoint["ema"] = {name: fsdp.gathered(value) for name, value in self.average.items()}
+        checkpoint["ema"] = {name: fsdp.gathered(value).cpu() for name, value in self.average.items()}
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take up the average."""

@@ -23,6 +23,7 @@ GOLDEN = Path(__file__).parent / "golden" / "network"
 OTHERS = json.loads((GOLDEN / "network.json").read_text())["others"]
 STEM = [48, 48, 64, 64, 96, 96, 128]
 SHAPE = (3, 16, 24)
+SLOW = pytest.mark.slow
 
 
 def normal(name: str, *shape: int) -> Tensor:
@@ -59,34 +60,49 @@ def released_state(config: dict[str, Any], condition_channels: int = 7) -> dict[
     return {name: weights(name, value) for name, value in empty.items()}
 
 
-@pytest.mark.parametrize("case", OTHERS)
-def test_against_the_released_code(
-    case: str, super27: partial, draws: list[Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Last residual, outputs with and without the encoder, loss, and the image of 27 steps."""
+@pytest.fixture(scope="module")
+def expected() -> dict[str, Tensor]:
     stored = np.load(GOLDEN / "others.npz")
-    expected = {key: torch.from_numpy(stored[key]) for key in stored.files}
+    return {key: torch.from_numpy(stored[key]) for key in stored.files}
+
+
+def network(case: str, sampler: partial) -> Dequantizer:
+    """One of the reference networks, through the released layout."""
     config = released.unet_config(OTHERS[case])
     text = normal("text", 1, 77, OTHERS[case]["encoder_dim"])
     model, control = convert.from_released(released_state(config), config, "T", text)
-    module = Dequantizer(model, lambda *_: control, super27)
+    return Dequantizer(model, lambda *_: control, sampler)
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_outputs_and_loss_of_the_released_code(
+    case: str, expected: dict[str, Tensor], super27: partial, draws: list[Tensor]
+) -> None:
+    """Last residual, outputs with and without the encoder, loss."""
+    module = network(case, super27)
     condition, t = uniform("condition", 2, 7, *SHAPE[1:]), torch.tensor([999, 37])
     x, noise, x_t = 2 * uniform("target", 2, *SHAPE) - 1, normal("noise", 2, *SHAPE), normal("x", 2, *SHAPE)
     draws += [normal("augmentation", 2, *SHAPE)] * 3
     with torch.no_grad():
-        mid = module.control(condition, t, x_t, *model.context(2))[1]
+        mid = module.control(condition, t, x_t, *module.base.context(2))[1]
         controlled = module.denoise(x_t, t, condition)[0]
-        alone = model.denoise(x_t, t, 2 * condition[:, :3] - 1, condition[:, 5:6])[0]
-        output, deviation = module.denoise(model.add_noise(x, noise, t), t, condition)
-    loss = diffusion.loss(output, x, noise, model.scheduler, deviation, t)
+        alone = module.base.denoise(x_t, t, 2 * condition[:, :3] - 1, condition[:, 5:6])[0]
+        output, deviation = module.denoise(module.base.add_noise(x, noise, t), t, condition)
+    loss = diffusion.loss(output, x, noise, module.base.scheduler, deviation, t)
     for found, name in ((mid, "control_mid"), (controlled, "out_control"), (alone, "out_nocontrol")):
         torch.testing.assert_close(found, expected[f"{case}/{name}"], atol=5e-5, rtol=0)
     torch.testing.assert_close(loss, expected[f"{case}/loss"].mean(), rtol=2e-3, atol=0)
 
+
+@pytest.mark.parametrize("case", ["shallow", pytest.param("wide", marks=SLOW), pytest.param("plain", marks=SLOW)])
+def test_image_of_the_released_code(
+    case: str, expected: dict[str, Tensor], super27: partial, draws: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = network(case, super27)
     draws += [normal(f"step {i}", 1, *SHAPE) for i in range(54)]
     initial = normal("init", 1, *SHAPE)[0]
     monkeypatch.setattr(torch, "randn", lambda *args, **kwargs: initial)
-    final = 2 * module.sample(condition[:1]) - 1
+    final = 2 * module.sample(uniform("condition", 2, 7, *SHAPE[1:])[:1]) - 1
     torch.testing.assert_close(final, expected[f"{case}/final"], atol=3e-3, rtol=0)
 
 
@@ -118,7 +134,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(params=configurations(), condition_channels=st.sampled_from([7, 8]))
 def test_any_network_returns_unchanged(params: dict[str, Any], condition_channels: int) -> None:
     config = released.unet_config(params)
