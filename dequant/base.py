@@ -113,7 +113,7 @@ class DiffusionBase(nn.Module):
     def in_precision(self, dtype: torch.dtype) -> Self:
         """Keep the UNet in `dtype`; it is still known by the fingerprint that it had before."""
         self._fingerprint = self.fingerprint
-        self.unet.to(dtype)
+        nn.Module.to(self.unet, dtype)  # diffusers' own warns about an empty list of exceptions
         return self
 
     @torch.no_grad()
@@ -221,6 +221,7 @@ class DiffusionBase(nn.Module):
         vae: str | None = None,
         text_embedding: str | None = None,
         text_encoder: str | None = None,
+        text_encoder_in_8_bit: bool = False,
         augmentation: float | None = None,
     ) -> Self:
         """Load a base that `save_pretrained` wrote, or the parts of a diffusers pipeline that make one.
@@ -233,6 +234,7 @@ class DiffusionBase(nn.Module):
             vae: folder or hub id of an autoencoder in place of the pipeline's, such as a tiny one.
             text_embedding: file with the embedding of the empty prompt, in place of the one computed once and cached.
             text_encoder: folder or hub id with text_encoder/ and tokenizer/, where `path` has none.
+            text_encoder_in_8_bit: in place of bfloat16, with bitsandbytes.
             augmentation: noise level of the coarse image, in place of the saved one.
 
         Raises:
@@ -241,7 +243,8 @@ class DiffusionBase(nn.Module):
         source = pretrained.Source(path, variant)
         options = source.options("base.json")
         unet = source.model("unet", UNet2DConditionModel)
-        options["text_embedding"] = pretrained.empty_prompt(source, unet.config, text_embedding, text_encoder)
+        text_options = (text_embedding, text_encoder, text_encoder_in_8_bit)
+        options["text_embedding"] = pretrained.empty_prompt(source, unet.config, *text_options)
         if vae is not None:
             options["vae"] = pretrained.autoencoder(pretrained.Source(vae), None)
         elif source.has("vae"):

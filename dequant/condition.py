@@ -86,15 +86,19 @@ def mean_color(rgb: Tensor, mask: Tensor) -> Tensor:
     _check_mask(mask, rgb)
     if not mask.any():
         raise InputError("An empty patch has no mean colour: mark at least one pixel.")
-    return rgb[:, mask].double().mul(255).round().mean(dim=1).floor().div(255).float()
+    inside = rgb.flatten(1).index_select(1, mask.flatten().nonzero()[:, 0])
+    return inside.double().mul(255).round().mean(dim=1).floor().div(255).float()
 
 
-def random_mask(rgb: Tensor, rng: np.random.Generator) -> Tensor:
+def random_mask(
+    rgb: Tensor, rng: np.random.Generator, segment: patches.Segmenter = patches.random_segmentation
+) -> Tensor:
     """Draw a patch to recolour: segments of the photo, or one time in ten regions of a palette of 4 to 32.
 
     Args:
         rgb: (3, H, W) in [0, 1].
         rng: source of randomness.
+        segment: makes the segments.
 
     Returns:
         mask (H, W) bool, 4-connected, neither empty nor full, about `patches.PATCH_SHARE` of it on average.
@@ -105,7 +109,7 @@ def random_mask(rgb: Tensor, rng: np.random.Generator) -> Tensor:
     if rng.random() < PALETTE_PATCH_SHARE:
         labels = patches.components(quantize(rgb, int(2 ** rng.integers(2, 6))).indices)
     else:
-        labels = patches.random_segmentation(rgb, rng)
+        labels = segment(rgb, rng)
     return patches.random_patch(labels, rng)
 
 
@@ -152,12 +156,15 @@ class RandomTraining:
         _check_probability("saturation_share", self.saturation_share)
         _check_probability("gray_share + saturation_share", self.gray_share + self.saturation_share)
 
-    def __call__(self, rgb: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
+    def __call__(
+        self, rgb: Tensor, rng: np.random.Generator, segment: patches.Segmenter = patches.random_segmentation
+    ) -> dict[str, Tensor]:
         """Draw one example.
 
         Args:
             rgb: (3, H, W) in [0, 1].
             rng: source of randomness.
+            segment: makes the segments of which patches consist.
 
         Returns:
             "condition" (7, H, W) and "target" (3, H, W), float32 in [0, 1].
@@ -166,7 +173,7 @@ class RandomTraining:
         target = self.augment(rgb, rng)
         with_texture = rng.random() >= self.texture_dropout
         if rng.random() < self.patch_share:
-            mask = random_mask(target, rng)
+            mask = random_mask(target, rng, segment)
             color, texture = mean_color(target, mask), self.texture_map(target)
             condition = for_patch(target, mask, color, texture, keep_inside=with_texture)
         else:
@@ -224,8 +231,10 @@ class RandomDegradation:
                 "would stay intact: let the two add up to at least 1."
             )
 
-    def __call__(self, rgb: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Draw one example; arguments and result as in `RandomTraining`."""
+    def __call__(
+        self, rgb: Tensor, rng: np.random.Generator, segment: patches.Segmenter | None = None
+    ) -> dict[str, Tensor]:
+        """Draw one example; arguments and result as in `RandomTraining`, but nothing is segmented."""
         _check_photo(rgb)
         degraded = self.degrade(rgb, rng)
         rmse = 2 * (degraded - rgb).square().mean().sqrt().item()
@@ -267,8 +276,10 @@ class Mixture:
                 f"The shares {list(self.shares)} do not fit {len(self.parts)} parts: give each one, none negative."
             )
 
-    def __call__(self, rgb: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Draw one example; arguments and result as in `RandomTraining`."""
+    def __call__(
+        self, rgb: Tensor, rng: np.random.Generator, segment: patches.Segmenter | None = None
+    ) -> dict[str, Tensor]:
+        """Draw one example; arguments and result as in `RandomTraining`, but nothing is segmented."""
         shares = np.asarray(self.shares, dtype=float)
         return self.parts[int(rng.choice(len(self.parts), p=shares / shares.sum()))](rgb, rng)
 

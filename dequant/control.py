@@ -170,9 +170,9 @@ class ControlEncoder(ModelMixin, ConfigMixin):
         """
         embedding = self.time_embedding(self.time_proj(t).to(features.dtype))
         if augmentation is not None:
-            embedding = embedding + augmentation.to(features.dtype)
+            embedding = embedding + augmentation.to(embedding)  # the base may be offloaded to another device
         if text is not None:
-            text = text.to(features.dtype)
+            text = text.to(embedding)
             embedding = embedding if self.add_embedding is None else embedding + self.add_embedding(text)
             text = text if self.encoder_hid_proj is None else self.encoder_hid_proj(text)
         if self.time_embed_act is not None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from dequant import InputError, released
 from dequant.base import DiffusionBase
 from dequant.control import ControlEncoder
-from dequant.pretrained import Source, prompt_width, read_embedding
+from dequant.pretrained import Source, prompt_width, read_embedding, whole_folder
 
 CONTROL = "control_model."
 
@@ -113,9 +113,11 @@ def convert_file(path: Path, base: str, variant: str, text_embedding: str | None
     if not variant and any(name.startswith(CONTROL) for name in state):
         raise InputError(f"Which texture was {path} trained on? Say so with --variant L, G or T.")
     model, control = from_released(state, config, variant, embedding)
-    model.save_pretrained(out / "base", None)
+    with whole_folder(out / "base") as folder:
+        model.save_pretrained(folder, None)
     if control is not None:
-        control.save_pretrained(out / "control")
+        with whole_folder(out / "control") as folder:
+            control.save_pretrained(folder)
 
 
 def convert_back(folder: Path, out: Path) -> None:

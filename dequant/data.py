@@ -20,6 +20,7 @@ from dequant import InputError
 from dequant.condition import for_palette, random_window
 from dequant.images import center_crop, random_crop, read_image, to_tensor, write_image
 from dequant.palette import quantize
+from dequant.segment_maps import Condition, training_sample
 from dequant.sources import Folder, Photos, Shards, Source, bundled
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
 ]  # fmt: skip
 
 Sample = dict[str, Tensor]
-Condition = Callable[[Tensor, np.random.Generator], Sample]
 TextureMap = Callable[[Tensor], Tensor]
 
 
@@ -59,19 +59,21 @@ class TrainingStream(Dataset[Sample]):
 
     def __getitem__(self, k: int) -> Sample:
         rng = np.random.default_rng([self.seed, k])
-        sample = self.condition(random_crop(self._photo(k, rng), self.size, rng), rng)
+        index, image = self._photo(k, rng)
+        sample = training_sample(image, self.photos.maps(index), self.condition, self.size, rng)
         return sample if self.window is None else random_window(sample, self.window, rng)
 
-    def _photo(self, k: int, rng: np.random.Generator) -> Image.Image:
+    def _photo(self, k: int, rng: np.random.Generator) -> tuple[int, Image.Image]:
         if self._shares is None:
             order, first = self._permutation(k // len(self)), k % len(self)
         else:
             order = np.flatnonzero(self._shares)
             first = int(np.searchsorted(np.cumsum(self._shares[order]), rng.random(), side="right"))
         for offset in range(len(order)):
-            image = self.photos.image(int(order[(first + offset) % len(order)]))
+            index = int(order[(first + offset) % len(order)])
+            image = self.photos.image(index)
             if image is not None:
-                return image
+                return index, image
         raise InputError(f"All {len(order)} training photos are damaged: replace them by sound copies.")
 
     def _permutation(self, number: int) -> np.ndarray:

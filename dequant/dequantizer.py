@@ -1,14 +1,11 @@
 """The LightningModule: a control encoder in training on a frozen base, or the base itself as a prior."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 
@@ -17,6 +14,8 @@ from dequant.base import DiffusionBase, half_precision
 from dequant.consistency import Distillation
 from dequant.control import ControlEncoder
 from dequant.diffusion import QUANTIZATION_RMSE, Generator, color_std, loss
+from dequant.fidelity import Fidelity, requests
+from dequant.pretrained import whole_folder
 from dequant.sampling import draw
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ class Dequantizer(L.LightningModule):
             texture is given, in proportion to the doubt in the colours (`diffusion.color_std`); for pixel bases that
             predict the clean image.
         distillation: a loss that teaches a trained encoder to take fewer steps, in place of the denoising loss.
+        fidelity: how strictly drawn photographs keep the colours asked for, None for not at all.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Dequantizer(L.LightningModule):
         timestep_bias: float = 1.0,
         texture_weight: float = 0.0,
         distillation: Distillation | None = None,
+        fidelity: Fidelity | None = None,
     ) -> None:
         super().__init__()
         if texture_weight and (base.scheduler.config.prediction_type != "sample" or base.vae is not None):
@@ -69,6 +70,7 @@ class Dequantizer(L.LightningModule):
         self.base.unet.requires_grad_(control is None)
         self.control = control(base, variant) if control else None
         self.sampler = sampler
+        self.fidelity = fidelity
         self.optimizer = optimizer
         self.lr_schedule = lr_schedule
         self.variant = variant
@@ -166,7 +168,11 @@ class Dequantizer(L.LightningModule):
         Raises:
             InputError: the tiles are too small.
         """
-        return draw(self.base, self.control, self.sampler, condition, generator, num_images, tile)
+        return draw(self.base, self.control, self.sampler, condition, generator, num_images, tile, self.fidelity)
+
+    def keep_colors(self, rgb: Tensor, condition: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) that were changed after they were drawn, as `fidelity` has them again."""
+        return rgb if self.fidelity is None else self.fidelity.finish(rgb, requests(condition))
 
     def configure_model(self) -> None:
         """Under Lightning's ModelParallelStrategy, split the part that learns over all processes (FSDP2).
@@ -205,6 +211,10 @@ class Dequantizer(L.LightningModule):
         kept = ("control.", "distillation.target.") if self.control is not None else ("base.unet.",)
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(kept)}
         checkpoint["identity"] = self.identity
+        names = [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+        checkpoint["optimizer_states"] = [
+            fsdp.by_name(state, names) for state in checkpoint.get("optimizer_states", [])
+        ]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another variant or base."""
@@ -237,20 +247,11 @@ class Dequantizer(L.LightningModule):
 
         The folder is replaced as a whole, or not at all.
         """
-        folder = Path(folder)
-        partial = folder.with_name(f".{folder.name}.partial")
-        try:
+        with whole_folder(Path(folder)) as partial:
             if self.control is None:
                 self.base.save_pretrained(partial)
             else:
                 half_precision(self.control).save_pretrained(partial)
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(partial, folder)
-        except SafetensorError as error:
-            raise OSError(f"The weights cannot be written to {folder}: {error}") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
     def to_pipeline(self) -> "DequantPipeline":
         """A diffusers pipeline of the present weights, shared, and of the sampler.
@@ -282,5 +283,5 @@ def adamw_8bit(
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
-        raise InputError("The 8-bit optimizer is bitsandbytes': pip install bitsandbytes.") from error
+        raise InputError("The 8-bit optimizer is bitsandbytes': pip install -e '.[8bit]'.") from error
     return AdamW8bit(parameters, lr=lr, betas=tuple(betas), weight_decay=weight_decay)

@@ -37,6 +37,7 @@ METRICS = (
     "ciede2000",
     "palette_psnr",
     "palette_ssim",
+    "index_agreement",
     "texture_correlation",
     "gradient_f1",
     "haar_distance",
@@ -121,8 +122,9 @@ def measure(case: Case, output: Tensor) -> dict[str, float]:
 
     Returns:
         `METRICS`, of which psnr, ssim and ciede2000 compare with the target and are left out where there is
-        none; palette_psnr and palette_ssim are the palette error; texture_correlation, gradient_f1 and
-        haar_distance compare with the source, the second inside the patch where there is one.
+        none; palette_psnr and palette_ssim are the palette error, index_agreement the share of pixels that keep
+        their colour; texture_correlation, gradient_f1 and haar_distance compare with the source, the second inside
+        the patch where there is one.
     """
     batch, source = output[None], case.source[None]
     values = {}
@@ -134,6 +136,7 @@ def measure(case: Case, output: Tensor) -> dict[str, float]:
     values["palette_psnr"], values["palette_ssim"] = metrics.palette_error(
         batch, case.asked[None], case.palette_colors, _psnr_and_ssim
     )
+    values["index_agreement"] = metrics.index_agreement(batch, case.asked[None], case.palette_colors)
     values["texture_correlation"] = metrics.texture_correlation(batch, source)
     values["gradient_f1"] = metrics.gradient_agreement(batch, source, case.patch)
     values["haar_distance"] = metrics.haar_distance(batch, source)

@@ -1,5 +1,7 @@
 """Modules split over processes by PyTorch's FSDP2, and whole again."""
 
+from typing import Any
+
 import torch
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
@@ -17,7 +19,8 @@ def shard(module: nn.Module, mesh: DeviceMesh) -> None:
     units = [unit for child in module.children() for unit in (child if isinstance(child, nn.ModuleList) else [child])]
     for unit in units:
         if not isinstance(unit, FSDPModule) and any(True for _ in unit.parameters()):
-            unit.to(memory_format=torch.contiguous_format)
+            for parameter in unit.parameters():
+                parameter.data = parameter.data.contiguous()
             fully_shard(unit, mesh=mesh, reshard_after_forward=True)
 
 
@@ -42,3 +45,20 @@ def split_like(value: Tensor, weight: Tensor) -> Tensor:
     if isinstance(weight, DTensor):
         return distribute_tensor(value.to(weight.device, weight.dtype), weight.device_mesh, weight.placements)
     return value.to(weight, copy=True)
+
+
+def by_name(state: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """An optimizer's state that calls its parameters by name, not by number, so that every strategy can load it.
+
+    Args:
+        state: `state_dict` of an optimizer with one group; or empty, on a process that did not gather it.
+        names: of the group's parameters.
+    """
+    if not state:
+        return state
+    (group,) = state["param_groups"]
+    named = dict(zip(group["params"], names, strict=True))
+    return {
+        "state": {named[number]: value for number, value in state["state"].items()},
+        "param_groups": [group | {"params": names}],
+    }

@@ -4,13 +4,16 @@ import io
 import os
 import uuid
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from dequant import InputError
+from dequant.png import read_png
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # none that runs an outside program
@@ -78,19 +81,53 @@ def random_crop(image: Tensor | Image.Image, size: int, rng: np.random.Generator
     Returns:
         rgb (3, size, size) in [0, 1], on the grid of 8-bit values.
     """
-    photo = _large_enough(image, size)
-    width, height = photo.size
+    photo = _to_pil(image) if isinstance(image, Tensor) else image
+    return draw_crop(photo.size, size, rng).cut(photo, size)
+
+
+class Crop(NamedTuple):
+    """A square of a photo, mirrored or not.
+
+    Attributes:
+        box: left, top, right and bottom in pixels, right and bottom excluded.
+        photo: width and height of the photo.
+        mirrored: left and right are exchanged.
+    """
+
+    box: tuple[float, float, float, float]
+    photo: tuple[int, int]
+    mirrored: bool
+
+    def cut(self, photo: Image.Image, size: int) -> Tensor:
+        """Rgb (3, size, size) in [0, 1] of the square."""
+        square = photo.resize((size, size), Image.Resampling.BICUBIC, box=self.box)
+        return to_tensor(ImageOps.mirror(square) if self.mirrored else square)
+
+    def cut_labels(self, labels: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+        """Labels (size, size) of the square from a map (h, w) of the whole photo, whatever its size."""
+        centres = (np.arange(size) + 0.5) / size
+        (left, top, right, bottom), (width, height) = self.box, self.photo
+        rows = (top + (bottom - top) * centres) * labels.shape[0] / height
+        columns = (left + (right - left) * centres) * labels.shape[1] / width
+        square = labels[rows.astype(int)][:, columns.astype(int)]
+        return np.ascontiguousarray(square[:, ::-1]) if self.mirrored else square
+
+
+def draw_crop(photo: tuple[int, int], size: int, rng: np.random.Generator) -> Crop:
+    """The square of `random_crop` in a photo of a width and a height, both at least `size`."""
+    width, height = photo
+    _check_size(width, height, size)
     scale = min(width, height) / int(rng.integers(size, min(width, height) + 1))
     left = int(rng.integers(0, max(round(width / scale) - size, 0) + 1)) * scale
     top = int(rng.integers(0, max(round(height / scale) - size, 0) + 1)) * scale
     box = (left, top, min(left + size * scale, width), min(top + size * scale, height))
-    crop = photo.resize((size, size), Image.Resampling.BICUBIC, box=box)
-    return to_tensor(ImageOps.mirror(crop) if rng.random() < 0.5 else crop)
+    return Crop(box, photo, bool(rng.random() < 0.5))
 
 
 def center_crop(image: Tensor | Image.Image, size: int) -> Tensor:
     """Largest centred square of rgb (3, H, W) or of a PIL image, reduced (antialiased) to (3, size, size)."""
-    photo = _large_enough(image, size)
+    photo = _to_pil(image) if isinstance(image, Tensor) else image
+    _check_size(photo.width, photo.height, size)
     short = min(photo.size)
     left, top = (photo.width - short) // 2, (photo.height - short) // 2
     box = (left, top, left + short, top + short)
@@ -106,6 +143,9 @@ def decode(data: bytes, name: str) -> Image.Image:
         raise InputError(f"'{name}' has too many pixels: at most {limit} are accepted.") from None
     except Exception:  # each format has its own exceptions for a broken header
         raise InputError(f"'{name}' is not an image: use JPEG, PNG, WebP, BMP or TIFF.") from None
+    pixels = read_png(data, Image.MAX_IMAGE_PIXELS or 0) if image.format == "PNG" else None
+    if pixels is not None:
+        return Image.fromarray(pixels)
     try:
         return upright(image)
     except Exception as error:  # likewise for a broken body
@@ -128,7 +168,7 @@ def short_side(data: bytes) -> int:
 
 def to_tensor(image: Image.Image) -> Tensor:
     """Rgb (3, H, W) float32 in [0, 1] of an 8-bit RGB image."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float() / 255
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div_(255)
 
 
 def _to_pil(rgb: Tensor) -> Image.Image:
@@ -148,11 +188,9 @@ def _opaque(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _large_enough(image: Tensor | Image.Image, size: int) -> Image.Image:
-    photo = _to_pil(image) if isinstance(image, Tensor) else image
-    if min(photo.size) < size:
+def _check_size(width: int, height: int, size: int) -> None:
+    if min(width, height) < size:
         raise InputError(
-            f"An image of {photo.width} x {photo.height} pixels is too small for a crop of {size}: "
+            f"An image of {width} x {height} pixels is too small for a crop of {size}: "
             f"both sides must be at least {size} pixels."
         )
-    return photo

@@ -64,7 +64,9 @@ def of_model(
         condition = torch.stack([case.condition for case in cases]).to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             output = model.sample(condition, generators).float().cpu()
-        return output if finish is None else finish(output, torch.stack([case.source for case in cases]))
+        if finish is None:
+            return output
+        return model.keep_colors(finish(output, torch.stack([case.source for case in cases])), condition.cpu())
 
     return Method(restore, settings_hash({**settings, **weights, "bf16": bf16}))
 

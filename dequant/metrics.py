@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dequant import InputError
+from dequant.cells import cells_of, kept
 from dequant.color import check_rgb, ciede2000, gray_uint8, rgb_to_lab, to_uint8
 from dequant.palette import quantize
 from dequant.texture import GRADIENT_THRESHOLD, gradient_map, thresholded_gradient_map
@@ -143,10 +144,31 @@ def palette_error(output: Tensor, asked: Tensor, n_colors: int | Sequence[int], 
         InputError: the images are not floating-point batches of one shape, or `n_colors` does not fit.
     """
     _check_pair(output, asked)
-    sizes = [n_colors] * len(output) if isinstance(n_colors, int) else list(n_colors)
-    if len(sizes) != len(output):
-        raise InputError(f"{len(sizes)} palette sizes do not fit {len(output)} images: give one, or one for each.")
+    sizes = _sizes(n_colors, len(output))
     return metric(_requantize(output, sizes), _requantize(asked, sizes))
+
+
+def index_agreement(output: Tensor, asked: Tensor, n_colors: int | Sequence[int]) -> Tensor:
+    """Share of the pixels of an 8-bit output whose nearest colour in the palette asked for is the one asked for.
+
+    Where two colours are equally near, both count (`cells.kept`).
+
+    Args:
+        output: (B, 3, H, W) in [0, 1], rounded to 8 bits.
+        asked: the quantized images given to the model, the same shape.
+        n_colors: as in `palette_error`: size of the palettes into which they are quantized, which leaves images of
+            that many colours as they are.
+
+    Returns:
+        (B,) in [0, 1].
+
+    Raises:
+        InputError: the images are not floating-point batches of one shape, or `n_colors` does not fit.
+    """
+    _check_pair(output, asked)
+    wanted = _requantize(asked, _sizes(n_colors, len(output)))
+    pairs = zip(output, wanted, strict=True)
+    return torch.stack([kept(rgb, cells_of(one), ties=True).float().mean() for rgb, one in pairs])
 
 
 def mean_ciede2000(pred: Tensor, target: Tensor) -> Tensor:
@@ -281,6 +303,13 @@ def _haar_details(rgb: Tensor) -> Iterator[Tensor]:
         bands = F.conv2d(grey, kernels, stride=2)
         grey = bands[:, :1] / 2
         yield (1 + bands[:, 1:].flatten(2).abs()).log2()
+
+
+def _sizes(n_colors: int | Sequence[int], n: int) -> list[int]:
+    sizes = [n_colors] * n if isinstance(n_colors, int) else list(n_colors)
+    if len(sizes) != n:
+        raise InputError(f"{len(sizes)} palette sizes do not fit {n} images: give one, or one for each.")
+    return sizes
 
 
 def _requantize(rgb: Tensor, sizes: list[int]) -> Tensor:

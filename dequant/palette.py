@@ -17,6 +17,7 @@ from torch import Tensor
 from dequant import InputError
 from dequant.color import check_rgb, lab_to_rgb, rgb_to_lab, to_uint8
 from dequant.matching import match, match_k_best
+from dequant.median_cut import median_cut
 from dequant.palette_files import load_palette, parse_hex
 
 __all__ = [
@@ -184,8 +185,7 @@ def _check_palette(palette: Tensor) -> None:
 
 
 def _median_cut(pixels: np.ndarray, n_colors: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    image = Image.fromarray(pixels).convert("P", palette=Image.Palette.ADAPTIVE, colors=n_colors)
-    return np.array(image.getpalette(), dtype=np.uint8).reshape(-1, 3), np.array(image)
+    return median_cut(pixels, n_colors)
 
 
 def _octree(pixels: np.ndarray, n_colors: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

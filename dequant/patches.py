@@ -11,11 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from skimage import filters, measure, segmentation
+from skimage import filters, measure
+from skimage.color import rgb2lab
+from skimage.segmentation import slic as skimage_slic
+from skimage.segmentation import watershed as skimage_watershed
 from torch import Tensor
 from torch.nn import functional as F
 
-from dequant import InputError
+from dequant import InputError, segmentation
 from dequant.color import check_rgb
 
 Segmenter = Callable[[Tensor, np.random.Generator], Tensor]
@@ -42,34 +45,34 @@ def felzenszwalb(rgb: Tensor, rng: np.random.Generator, max_side: int = 128) -> 
     return _segment(rgb, max_side, lambda image: segmentation.felzenszwalb(image, scale, 0.5, min_size=20))
 
 
-def slic(rgb: Tensor, rng: np.random.Generator, max_side: int = 256) -> Tensor:
-    """Compact superpixels, 30 to 300 of them (SLIC, Achanta et al., 2012).
+def slic(rgb: Tensor, rng: np.random.Generator, max_side: int = 128, crops: float = 1.0) -> Tensor:
+    """Compact superpixels, 30 to 300 of them (SLIC, Achanta et al., 2012); so many times as many for `crops`.
+
+    Other arguments, result and errors as in `felzenszwalb`.
+    """
+    count = round(_log_uniform(rng, 30, 300) * crops)
+    return _segment(rgb, max_side, lambda image: skimage_slic(image, count, max_num_iter=3, sigma=1))
+
+
+def quickshift(rgb: Tensor, rng: np.random.Generator, max_side: int = 96) -> Tensor:
+    """Modes of colour and place within a reach of 3 to 9 pixels (quick shift, Vedaldi and Soatto, 2008).
 
     Arguments, result and errors as in `felzenszwalb`.
     """
-    count = round(_log_uniform(rng, 30, 300))
-    return _segment(rgb, max_side, lambda image: segmentation.slic(image, count, max_num_iter=5, sigma=1))
+    reach = _log_uniform(rng, 3, 9)
+    return _segment(rgb, max_side, lambda image: segmentation.quick_shift(0.5 * rgb2lab(image), 1.5, reach, rng))
 
 
-def quickshift(rgb: Tensor, rng: np.random.Generator, max_side: int = 128) -> Tensor:
-    """Modes of colour and place within a reach of 4 to 12 pixels (quick shift, Vedaldi and Soatto, 2008).
+def watershed(rgb: Tensor, rng: np.random.Generator, max_side: int = 128, crops: float = 1.0) -> Tensor:
+    """Basins of the gradient of the grey photo, flooded from 30 to 300 markers; so many times as many for `crops`.
 
-    Arguments, result and errors as in `felzenszwalb`.
+    Other arguments, result and errors as in `felzenszwalb`.
     """
-    reach, seed = _log_uniform(rng, 4, 12), int(rng.integers(2**31))
-    return _segment(rgb, max_side, lambda image: segmentation.quickshift(image, 0.5, 2, reach, rng=seed))
-
-
-def watershed(rgb: Tensor, rng: np.random.Generator, max_side: int = 256) -> Tensor:
-    """Basins of the gradient of the grey photo, flooded from 30 to 300 markers.
-
-    Arguments, result and errors as in `felzenszwalb`.
-    """
-    count = round(_log_uniform(rng, 30, 300))
+    count = round(_log_uniform(rng, 30, 300) * crops)
 
     def flood(image: NDArray[np.float32]) -> NDArray[np.int64]:
         slope = filters.sobel(image.mean(axis=2))
-        return segmentation.watershed(slope, min(count, slope.size), compactness=0.001)
+        return skimage_watershed(slope, min(count, slope.size), compactness=0.001)
 
     return _segment(rgb, max_side, flood)
 
@@ -100,6 +103,25 @@ def random_segmentation(rgb: Tensor, rng: np.random.Generator, segmenters: Seque
     return segmenters[int(rng.integers(len(segmenters)))](rgb, rng)
 
 
+def segment_whole(rgb: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
+    """Segment a photo from which crops are taken with every segmenter, at its own size.
+
+    Args:
+        rgb: (3, H, W) in [0, 1], a crop of which is about 128 pixels wide.
+        rng: draws the granularity.
+
+    Returns:
+        labels (H, W) by the name of the segmenter, as many in each crop as in a crop that is segmented itself.
+    """
+    side, crops = max(rgb.shape[1:]), max(1.0, rgb.shape[1] * rgb.shape[2] / 128**2)
+    return {
+        "felzenszwalb": felzenszwalb(rgb, rng, side),
+        "slic": slic(rgb, rng, side, crops),
+        "quickshift": quickshift(rgb, rng, max(1, side * 3 // 4)),
+        "watershed": watershed(rgb, rng, side, crops),
+    }
+
+
 def neighbours(labels: Tensor) -> sparse.csr_array:
     """Find which segments share a pixel edge.
 
@@ -115,10 +137,10 @@ def neighbours(labels: Tensor) -> sparse.csr_array:
     _check_map(labels)
     grid = labels.numpy().astype(np.int64, copy=False)
     count = int(grid.max()) + 1
-    here = np.concatenate((grid[:-1].ravel(), grid[:, :-1].ravel()))
-    next_to = np.concatenate((grid[1:].ravel(), grid[:, 1:].ravel()))
-    border = here != next_to
-    first, second = np.divmod(np.unique(here[border] * count + next_to[border]), count)
+    below, right = grid[:-1] != grid[1:], grid[:, :-1] != grid[:, 1:]
+    here = np.concatenate((grid[:-1][below], grid[:, :-1][right]))
+    next_to = np.concatenate((grid[1:][below], grid[:, 1:][right]))
+    first, second = np.divmod(np.unique(here * count + next_to), count)
     ends = np.r_[first, second], np.r_[second, first]
     return sparse.coo_array((np.ones(len(ends[0]), dtype=bool), ends), shape=(count, count)).tocsr()
 
@@ -154,7 +176,7 @@ def random_patch(labels: Tensor, rng: np.random.Generator, share: float = PATCH_
         start = int(rng.choice(len(areas), p=fitting / fitting.sum()))
     else:
         start = int(np.where(areas > 0, areas, labels.numel()).argmin())
-    return torch.from_numpy(_grow(start, areas, neighbours(labels), target, rng))[labels]
+    return torch.from_numpy(_grow(start, areas, neighbours(labels), target, rng)[labels.numpy()])
 
 
 def _grow(
@@ -201,7 +223,7 @@ def _segment(rgb: Tensor, max_side: int, segmenter: Callable[[NDArray[np.float32
     raw = segmenter(rgb.permute(1, 2, 0).contiguous().float().numpy())
     labels = components(torch.from_numpy(np.ascontiguousarray(raw, dtype=np.int64)))
     rows, columns = (torch.arange(full) * low // full for full, low in zip(size, labels.shape, strict=True))
-    return labels[rows[:, None], columns]
+    return labels[rows][:, columns]
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:

@@ -21,6 +21,7 @@ from dequant.base import DiffusionBase
 from dequant.control import ControlEncoder
 from dequant.dequantizer import Dequantizer
 from dequant.diffusion import Generator
+from dequant.fidelity import Fidelity, named
 from dequant.sampling import check_generators, check_solver
 from dequant.texture import MAPS
 
@@ -164,6 +165,7 @@ class DequantPipeline(DiffusionPipeline):
         num_images: int = 1,
         seeds: Sequence[int] | None = None,
         tile: int | None = None,
+        palette_fidelity: str | Fidelity = "off",
         output_type: str = "pil",
         return_dict: bool = True,
         callback_on_step_end: StepEnd | None = None,
@@ -190,6 +192,10 @@ class DequantPipeline(DiffusionPipeline):
             num_images: how many images to draw of each edit; those of one edit follow each other.
             seeds: of the images of each edit, one for each, instead of `num_images` and `generator`.
             tile: side in pixels of the overlapping tiles in which larger images are denoised; None for all at once.
+            palette_fidelity: "exact" moves every pixel to where the palette's nearest colour is the one asked for, also
+                in 8 bits, and leaves the outside of a patch as it is; "soft" does so nearly, with smoother gradients;
+                "off" trusts the network. Or a `Fidelity`, whose `mean_radius` bounds how far the mean of a patch is
+                from its colour.
             output_type: "pil", "np" (B, H, W, 3) or "pt" (B, 3, H, W), both in [0, 1]; a list where sizes differ.
             return_dict: False returns a tuple.
             callback_on_step_end: called with the pipeline, the number of the step, the timestep and {"latents": x_t},
@@ -224,6 +230,7 @@ class DequantPipeline(DiffusionPipeline):
             generator if seeds is None else [torch.Generator().manual_seed(seed) for _ in asked for seed in seeds],
             num_images=len(draws),
             tile=tile,
+            palette_fidelity=palette_fidelity,
             num_inference_steps=num_inference_steps,
             timesteps=timesteps,
             solver=solver,
@@ -240,6 +247,7 @@ class DequantPipeline(DiffusionPipeline):
         *,
         num_images: int = 1,
         tile: int | None = None,
+        palette_fidelity: str | Fidelity = "off",
         num_inference_steps: int | None = None,
         timesteps: Sequence[int] | None = None,
         solver: type[SchedulerMixin] | None = None,
@@ -252,6 +260,7 @@ class DequantPipeline(DiffusionPipeline):
             generator: as all other arguments, see `__call__`.
             num_images: see `__call__`.
             tile: see `__call__`.
+            palette_fidelity: see `__call__`.
             num_inference_steps: see `__call__`.
             timesteps: see `__call__`.
             solver: see `__call__`.
@@ -261,9 +270,10 @@ class DequantPipeline(DiffusionPipeline):
             rgb (3, H, W) in [0, 1], `num_images` for each, on the device of the networks.
 
         Raises:
-            InputError: the steps, the solver or the generators are wrong.
+            InputError: the steps, the solver, the generators or the fidelity are wrong.
         """
         check_generators(generator, len(conditions) * num_images)
+        fidelity = named(palette_fidelity) if isinstance(palette_fidelity, str) else palette_fidelity
         device = self._execution_device
         steps = self._steps(num_inference_steps, timesteps, solver or type(self.scheduler))
         groups: dict[torch.Size, list[int]] = {}
@@ -277,7 +287,7 @@ class DequantPipeline(DiffusionPipeline):
                 changed = callback_on_step_end(self, i, t, {"latents": x}) if callback_on_step_end else None
                 return (changed or {}).get("latents", x)
 
-            model = self._model(partial(diffusion.sample, **steps, callback=callback))
+            model = self._model(partial(diffusion.sample, **steps, callback=callback), fidelity)
             for members in groups.values():
                 places = [i * num_images + j for i in members for j in range(num_images)]
                 generators = [generator[i] for i in places] if isinstance(generator, list) else generator
@@ -291,10 +301,11 @@ class DequantPipeline(DiffusionPipeline):
         patch_size, augmentation = self.config["patch_size"], self.config["augmentation"]
         return DiffusionBase(self.unet, self.scheduler, patch_size, self.vae, text, augmentation)
 
-    def _model(self, sampler: Callable[..., Tensor]) -> Dequantizer:
+    def _model(self, sampler: Callable[..., Tensor], fidelity: Fidelity | None) -> Dequantizer:
         """The components as they are now: a user may have exchanged one."""
-        model = Dequantizer(self._base(), lambda base, variant: self.control, sampler, variant=self._variant)
-        return model.eval()
+        return Dequantizer(
+            self._base(), lambda base, variant: self.control, sampler, variant=self._variant, fidelity=fidelity
+        ).eval()
 
     @property
     def _variant(self) -> str:

@@ -1,9 +1,12 @@
 """Parts of pretrained models: from a folder or the hub, and the embedding of the empty prompt, computed once."""
 
 import hashlib
+import importlib.util
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +18,7 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import GatedRepoError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -112,27 +116,33 @@ def prompt_width(unet_config: dict[str, Any]) -> int | None:
 
 
 def empty_prompt(
-    source: Source, unet_config: dict[str, Any], file: str | None = None, text_encoder: str | None = None
+    source: Source,
+    unet_config: dict[str, Any],
+    file: str | None = None,
+    text_encoder: str | None = None,
+    in_8_bit: bool = False,
 ) -> Tensor | None:
     """Embedding of the empty prompt, float32 (1, 77, D), or None for a UNet that attends to no prompt.
 
     It is read from `file`, else from the base's folder, else from the cache (`$XDG_CACHE_HOME/dequant`), else computed
-    with the text encoder, on the CPU in bfloat16, and cached, so that no later run loads the encoder.
+    with the text encoder, on the CPU in bfloat16 or 8 bit, and cached, so that no later run loads the encoder.
 
     Args:
         source: the base.
         unet_config: of its UNet.
         file: .npz or .safetensors with this one array.
         text_encoder: folder or hub id with text_encoder/ and tokenizer/, for a base without.
+        in_8_bit: load the encoder's layers in 8 bit (LLM.int8, arXiv:2208.07339): less memory, about 1% off.
 
     Raises:
-        InputError: there is neither a file nor an encoder, or its width is not the UNet's.
+        InputError: there is neither a file nor an encoder, its width is not the UNet's, or bitsandbytes is missing.
     """
     width = prompt_width(unet_config)
     if width is None:
         return None
     encoder = source if text_encoder is None else Source(text_encoder)
-    cached = _cache() / f"empty_prompt_{hashlib.sha256(_identity(encoder).encode()).hexdigest()[:16]}.safetensors"
+    identity = _identity(encoder) + " 8 bit" * in_8_bit
+    cached = _cache() / f"empty_prompt_{hashlib.sha256(identity.encode()).hexdigest()[:16]}.safetensors"
     saved = None if source.folder is None else source.folder / EMBEDDING
     if file is not None:
         embedding = read_embedding(file)
@@ -141,7 +151,7 @@ def empty_prompt(
     elif cached.is_file():
         embedding = read_embedding(cached)
     elif encoder.has("text_encoder"):
-        embedding = _encode_empty_prompt(encoder)
+        embedding = _encode_empty_prompt(encoder, in_8_bit)
         write_embedding(embedding, cached)
     else:
         raise InputError(
@@ -151,6 +161,22 @@ def empty_prompt(
     if embedding.ndim != 3 or embedding.shape[::2] != (1, width):
         raise InputError(f"The text embedding is {tuple(embedding.shape)}, but this base takes (1, tokens, {width}).")
     return embedding
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write in, which takes the place of `folder` when it is complete, or never."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        yield partial
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(partial, folder)
+    except SafetensorError as error:
+        raise OSError(f"The weights cannot be written to {folder}: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_embedding(path: str | Path) -> Tensor:
@@ -182,7 +208,7 @@ def write_embedding(embedding: Tensor, path: Path) -> None:
 
 
 @torch.no_grad()
-def _encode_empty_prompt(source: Source) -> Tensor:
+def _encode_empty_prompt(source: Source, in_8_bit: bool) -> Tensor:
     """Run the text encoder (T5 for IF, CLIP for Stable Diffusion), as their pipelines do.
 
     T5's tokens of the empty prompt are its end mark and padding, which it must not attend to.
@@ -200,6 +226,10 @@ def _encode_empty_prompt(source: Source) -> Tensor:
         tokens = tokenizer("", padding="max_length", max_length=PROMPT_LENGTH, return_tensors="pt").input_ids
         mask = None
     options = {"subfolder": "text_encoder", "variant": source.variant, "dtype": torch.bfloat16}
+    if in_8_bit:
+        if importlib.util.find_spec("bitsandbytes") is None:
+            raise InputError("A text encoder in 8 bit needs bitsandbytes: pip install -e '.[8bit]'.")
+        options |= {"quantization_config": transformers.BitsAndBytesConfig(load_in_8bit=True), "device_map": "cpu"}
     encoder = source.load(lambda: kind.from_pretrained(source.path, **options))
     return encoder.eval()(tokens, attention_mask=mask)[0].float()
 

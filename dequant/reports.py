@@ -32,6 +32,7 @@ METRICS = {
     "ciede2000": ("CIEDE2000", 2),
     "palette_psnr": ("palette PSNR", 2),
     "palette_ssim": ("palette SSIM", 3),
+    "index_agreement": ("index agreement", 4),
     "texture_correlation": ("gradient corr.", 3),
     "gradient_f1": ("edge F1", 3),
     "haar_distance": ("Haar distance", 3),

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from dequant import InputError
 from dequant.diffusion import Generator
+from dequant.fidelity import Fidelity, requests
 from dequant.tiles import Tile, blend, tiles
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def draw(
     generator: Generator = None,
     num_images: int = 1,
     tile: int | None = None,
+    fidelity: Fidelity | None = None,
 ) -> Tensor:
     """Draw photographs.
 
@@ -42,6 +44,7 @@ def draw(
         num_images: of each condition; they follow each other.
         tile: side in pixels of the pieces in which larger images are denoised, so that memory grows by little more
             than the images; their predictions are blended in every step. None for all at once.
+        fidelity: how strictly they keep the colours asked for, in every step and in the end; None for not at all.
 
     Returns:
         rgb (B * num_images, 3, H, W) in [0, 1].
@@ -71,8 +74,17 @@ def draw(
 
         return blend(of_tile, x_t, pieces, base.downscale)
 
-    z = sampler(denoise_tiles if in_tiles else denoise, noise, base.scheduler, generator, plan=ahead.plan)
-    return base.decode(z.float(), in_tiles)[..., :height, :width]
+    def decode(z: Tensor) -> Tensor:
+        return base.decode(z.float(), in_tiles)
+
+    asked = [] if fidelity is None else requests(condition)
+    project = None
+    if fidelity is not None:
+        project = fidelity.in_steps(asked, None if base.vae is None else decode, height, width)
+    step = denoise_tiles if in_tiles else denoise
+    z = sampler(step, noise, base.scheduler, generator, plan=ahead.plan, project=project)
+    rgb = decode(z)[..., :height, :width]
+    return rgb if fidelity is None else fidelity.finish(rgb, asked)
 
 
 def predict(

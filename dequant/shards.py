@@ -21,6 +21,8 @@ from rich.console import Console
 from rich.progress import track
 
 from dequant import InputError
+from dequant.images import decode
+from dequant.segment_maps import segment_photo
 from dequant.sources import SPLITS, splits_by_digest
 
 COLUMNS = (
@@ -118,10 +120,13 @@ def select(
     return chosen
 
 
-def pack(photos: Path, rows: Iterable[Row], out: Path, max_shard_bytes: float = MAX_SHARD_BYTES) -> None:
+def pack(
+    photos: Path, rows: Iterable[Row], out: Path, max_shard_bytes: float = MAX_SHARD_BYTES, segment: bool = False
+) -> None:
     """Write the photos of `rows` (from `select`) into `out`: shards per split, and `manifest.csv`.
 
-    Image bytes are stored unchanged. The folder appears complete or not at all.
+    Image bytes are stored unchanged, with `segment` the maps of `dequant.segment_maps` beside those of split
+    train. The folder appears complete or not at all.
 
     Raises:
         InputError: `out` is in use, a photo is missing or differs from its sha256, or webdataset is missing.
@@ -145,7 +150,8 @@ def pack(photos: Path, rows: Iterable[Row], out: Path, max_shard_bytes: float = 
             owner = {"user": "dequant", "group": "dequant", "mtime": 0}
             with webdataset.ShardWriter(pattern, maxsize=max_shard_bytes, verbose=0, **owner) as writer:
                 for row in track(members, f"packing {split}", console=Console(stderr=True), transient=True):
-                    writer.write(_sample(photos, row))
+                    sample = _sample(photos, row)
+                    writer.write(sample | _maps(photos, row) if segment and split == "train" else sample)
         _write_manifest(rows, work / "manifest.csv")
         work.chmod(0o755)
         os.replace(work, out)
@@ -174,6 +180,11 @@ def _sample(photos: Path, row: Row) -> dict[str, object]:
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
         raise InputError(f"'{path}' differs from the sha256 in the manifest: restore the original file.")
     return {"__key__": row["key"], path.suffix.lower().lstrip("."): data, "json": _record(row)}
+
+
+def _maps(photos: Path, row: Row) -> dict[str, bytes]:
+    path = photos / row["file"]
+    return {f"{name}.png": data for name, data in segment_photo(decode(path.read_bytes(), str(path))).items()}
 
 
 def _record(row: Row) -> dict[str, str]:
@@ -213,6 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--max-objects", type=int, help="number of objects at most")
     parser.add_argument("--max-eval-objects", type=int, help="number of objects at most in val, and in test")
     parser.add_argument("--whole-eval", action="store_true", help="no detail crops in val and test")
+    parser.add_argument("--segment", action="store_true", help="store segments of the training photos beside them")
     parser.add_argument("--leave-out", type=_names, default=[], help="keys to leave out, by commas")
     options = parser.parse_args(arguments)
     try:
@@ -225,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             whole_eval=options.whole_eval,
             leave_out=options.leave_out,
         )
-        pack(options.photos, rows, options.out)
+        pack(options.photos, rows, options.out, segment=options.segment)
     except InputError as error:
         sys.exit(f"error: {error}")
     total = sum(path.stat().st_size for path in options.out.iterdir())

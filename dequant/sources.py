@@ -3,8 +3,8 @@
 import hashlib
 import logging
 import tarfile
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,10 +13,12 @@ from PIL import Image
 
 from dequant import InputError
 from dequant.images import SUFFIXES, decode, short_side
+from dequant.patches import SEGMENTERS
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
+MAP_SUFFIXES = tuple(f".{segmenter.__name__}.png" for segmenter in SEGMENTERS)
 NOT_AN_IMAGE, DAMAGED, TOO_SMALL = "not an image", "truncated or damaged", "too small"
 
 
@@ -32,7 +34,10 @@ class Source(Protocol):
         """Names of the photos of `split`: train, val, test or all."""
 
     def read(self, key: str) -> bytes:
-        """The file of one photo, as stored."""
+        """The file of one photo or map, as stored."""
+
+    def maps(self, key: str) -> list[str]:
+        """Keys of the maps of segments beside a photo (`dequant.segment_maps`)."""
 
 
 def splits_by_digest(digests: Sequence[str]) -> list[str]:
@@ -93,11 +98,16 @@ class Folder:
         except OSError as error:
             raise InputError(f"'{self.root / key}' cannot be read ({error.strerror}): make it readable.") from None
 
+    def maps(self, key: str) -> list[str]:
+        """None: a folder holds photos only."""
+        return []
+
 
 class Shards:
     """WebDataset shards `train-*.tar`, `val-*.tar` and `test-*.tar` in one folder, read in any order.
 
-    The offsets of the images are read once, so a photo costs one seek. A key is a member's path in its shard.
+    The offsets of the images are read once, so a photo costs one seek. A key is a member's path in its shard. Members
+    that end in MAP_SUFFIXES, such as `a.slic.png` beside `a.jpg`, are maps of its segments.
 
     Raises:
         InputError: the folder is missing, has no shard, or has an unreadable one.
@@ -112,6 +122,7 @@ class Shards:
             names = ", ".join(f"{split}-*.tar" for split in SPLITS)
             raise InputError(f"The folder '{folder}' has no shard in it: shards are named {names}.")
         self._members: dict[str, tuple[str, Path, int, int]] = {}
+        self._maps: dict[str, dict[str, tuple[str, Path, int, int]]] = {}
         for split, path in tars:
             self._index(split, path)
 
@@ -123,9 +134,11 @@ class Shards:
             raise InputError(f"'{path}' is not a readable, uncompressed tar file: write it again.") from None
         for member in members:
             if Path(member.name).suffix.lower() in SUFFIXES:
-                if member.name in self._members:
+                is_map = member.name.endswith(MAP_SUFFIXES)
+                found = self._maps.setdefault(_stem(member.name), {}) if is_map else self._members
+                if member.name in found:
                     raise InputError(f"'{member.name}' is twice in '{self.folder}': keys must be unique.")
-                self._members[member.name] = (split, path, member.offset_data, member.size)
+                found[member.name] = (split, path, member.offset_data, member.size)
 
     def keys(self, split: str) -> list[str]:
         """Keys of `split` in the order of the shards; an unknown or empty split is an InputError."""
@@ -135,10 +148,14 @@ class Shards:
 
     def read(self, key: str) -> bytes:
         """Bytes of the member `key`."""
-        _, path, offset, size = self._members[key]
+        _, path, offset, size = self._members.get(key) or self._maps[_stem(key)][key]
         with path.open("rb") as file:
             file.seek(offset)
             return file.read(size)
+
+    def maps(self, key: str) -> list[str]:
+        """Keys of the maps of segments of the photo `key`, in the order of the shard."""
+        return list(self._maps.get(_stem(key), ()))
 
 
 class Photos:
@@ -179,6 +196,10 @@ class Photos:
         counts = self._at_setup | {DAMAGED: int(self._damaged.sum())}
         return {cause: count for cause, count in counts.items() if count}
 
+    def maps(self, index: int) -> list[Callable[[], bytes]]:
+        """Readers of the maps of segments beside a photo."""
+        return [partial(self.source.read, key) for key in self.source.maps(self.keys[index])]
+
     def image(self, index: int) -> Image.Image | None:
         """Decoded photo, or None where it is damaged; the first to meet such a photo reports it."""
         if self._damaged[index]:
@@ -189,6 +210,12 @@ class Photos:
             self._damaged[index] = 1
             log.warning("Skipped a photo: %s", error)
             return None
+
+
+def _stem(name: str) -> str:
+    """Path of a member up to the first dot of its name, which the members of one sample share."""
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + file.partition(".")[0]
 
 
 def _check_split(split: str) -> None:

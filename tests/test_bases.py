@@ -162,6 +162,17 @@ def test_precision_keeps_fingerprint_and_result(name: str, folders: Path, condit
     assert 0 < (outputs[0] - outputs[1]).abs().mean() < 0.05
 
 
+def test_encoder_moves_what_the_base_tells_it_to_its_device(folders: Path) -> None:
+    """A base whose blocks wait on the CPU tells an encoder on another device the augmentation level."""
+    base = DiffusionBase.from_pretrained(folders / "if")
+    control = ControlEncoder.from_base(base, "T", **RELEASED).to("meta")
+    context = base.context(2)
+    assert context.augmentation is not None
+    assert context.augmentation.device.type == "cpu"
+    down, mid = control(torch.rand(2, 7, 16, 16, device="meta"), torch.ones(2, device="meta"), None, *context)
+    assert {residual.device.type for residual in (*down, mid)} == {"meta"}
+
+
 def test_stem_must_reach_the_latents(folders: Path) -> None:
     with pytest.raises(InputError, match="widens too seldom"):
         ControlEncoder.from_base(DiffusionBase.from_pretrained(folders / "sd"), "T", stem_widths=[16, 32])
@@ -173,13 +184,26 @@ class TestEmptyPrompt:
         first = DiffusionBase.from_pretrained(folders / name).text_embedding
         assert first.shape == (1, 77, WIDTH)
         assert len(list(cache.iterdir())) == 1
-        monkeypatch.setattr(pretrained, "_encode_empty_prompt", lambda source: pytest.fail("computed again"))
+        monkeypatch.setattr(pretrained, "_encode_empty_prompt", lambda *_: pytest.fail("computed again"))
         assert torch.equal(DiffusionBase.from_pretrained(folders / name).text_embedding, first)
 
     def test_padding_of_t5_is_not_attended_to(self, folders: Path) -> None:
         embedding = DiffusionBase.from_pretrained(folders / "if").text_embedding[0]
         assert not torch.equal(embedding[0], embedding[1])
         assert torch.equal(embedding[1:-1], embedding[2:])
+
+    @pytest.mark.parametrize("name", ["sd", "if"])
+    def test_in_8_bit_is_close(self, name: str, folders: Path, cache: Path) -> None:
+        pytest.importorskip("bitsandbytes")
+        exact = DiffusionBase.from_pretrained(folders / name).text_embedding
+        rough = DiffusionBase.from_pretrained(folders / name, text_encoder_in_8_bit=True).text_embedding
+        assert len(list(cache.iterdir())) == 2
+        assert 0 < (rough - exact).abs().mean() < 0.05 * exact.abs().mean()
+
+    def test_8_bit_without_its_library_is_one_sentence(self, folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        with pytest.raises(InputError, match="needs bitsandbytes: pip install"):
+            DiffusionBase.from_pretrained(folders / "if", text_encoder_in_8_bit=True)
 
     @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
     def test_is_read_from_a_file(self, suffix: str, folders: Path, tmp_path: Path) -> None:
@@ -198,6 +222,18 @@ class TestEmptyPrompt:
             DiffusionBase.from_pretrained(folders / "if", text_embedding=str(tmp_path / "empty.npz"))
         with pytest.raises(InputError, match="cannot be read"):
             DiffusionBase.from_pretrained(folders / "if", text_embedding=str(tmp_path / "missing.npz"))
+
+
+def test_failed_save_leaves_the_old_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    for content in ("old", "new"):
+        with pretrained.whole_folder(folder) as partial:
+            partial.mkdir()
+            (partial / f"{content}.txt").write_text(content)
+    with pytest.raises(KeyError), pretrained.whole_folder(folder) as partial:
+        partial.mkdir()
+        raise KeyError
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["base", "base/new.txt"]
 
 
 def gated() -> Exception:
@@ -235,7 +271,7 @@ def test_damaged_folder_is_one_sentence(part: str, tmp_path: Path) -> None:
 
 def test_missing_8_bit_optimizer_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
-    with pytest.raises(InputError, match="pip install bitsandbytes"):
+    with pytest.raises(InputError, match="bitsandbytes': pip install"):
         adamw_8bit([torch.nn.Parameter(torch.ones(1))], lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
 
 

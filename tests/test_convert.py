@@ -149,6 +149,20 @@ def test_precision_of_the_file_is_kept() -> None:
     assert all(torch.equal(back[name], value) and back[name].dtype == value.dtype for name, value in half.items())
 
 
+def test_precision_of_each_tensor_is_kept(checkpoint: Path, tmp_path: Path) -> None:
+    """IF's own files are in half precision but for a few tensors."""
+    state = convert.read(checkpoint)
+    mixed = {name: value if "positional" in name else value.half() for name, value in state.items()}
+    torch.save({"model_state_dict": mixed}, tmp_path / "T.pt")
+    main(["convert", "authors", f"{tmp_path}/T.pt", "--base", str(checkpoint.parent), "-o", f"{tmp_path}/ours"])
+    main(["convert", "to-authors", f"{tmp_path}/ours", "-o", f"{tmp_path}/back.pt"])
+    back = convert.read(tmp_path / "back.pt")
+    assert back.keys() == mixed.keys()
+    for name, value in mixed.items():
+        assert back[name].dtype == value.dtype, name
+        assert torch.equal(back[name], value), name
+
+
 def test_base_in_its_own_layout(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
     """IF's pytorch_model.bin beside its config.yml: the base alone, which an encoder of the checkpoint fits."""
     state = torch.load(checkpoint, weights_only=True)["model_state_dict"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultist
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from diffusers.schedulers.scheduling_repaint import RePaintScheduler
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
+from diffusers.utils import hub_utils
+from huggingface_hub import RepoUrl
 from PIL import Image
 
 from dequant import InputError, condition, diffusion, texture
@@ -143,6 +146,22 @@ def test_save_and_load_give_identical_images(
     full = DequantPipeline.from_pretrained(tmp_path)
     assert full.dtype == torch.float32
     torch.testing.assert_close(draw(full, photo), draw(pipe, photo), atol=0.1, rtol=0)
+
+
+def test_push_to_hub(
+    pipe: DequantPipeline, photo: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is uploaded is what `from_pretrained` reads."""
+
+    def upload(folder_path: str, repo_id: str, **options: Any) -> str:
+        return str(shutil.copytree(folder_path, tmp_path / repo_id))
+
+    monkeypatch.setattr(hub_utils, "create_repo", lambda repo_id, **options: RepoUrl(f"https://hf.co/{repo_id}"))
+    monkeypatch.setattr(hub_utils, "upload_folder", upload)
+    uploaded = pipe.push_to_hub("owner/name")
+    assert uploaded == str(tmp_path / "owner" / "name")
+    assert (tmp_path / "owner" / "name" / "README.md").is_file()
+    assert torch.equal(draw(DequantPipeline.from_pretrained(uploaded), photo), draw(pipe, photo))
 
 
 def test_timesteps_survive_save_and_load(tiny_base: DiffusionBase, photo: torch.Tensor, tmp_path: Path) -> None:

@@ -1,0 +1,206 @@
+"""Pictures keep the colours asked for, in pixels and in latents, whatever the sampler."""
+
+from functools import partial
+
+import pytest
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+
+from dequant import InputError, cells, diffusion, fidelity, metrics
+from dequant.base import DiffusionBase
+from dequant.condition import for_palette, for_patch
+from dequant.control import ControlEncoder
+from dequant.dequantizer import Dequantizer
+from dequant.fidelity import MODES, Fidelity, Request
+from dequant.palette import quantize
+
+EXACT = Fidelity()
+ONE_STEP = {"solver": DDIMScheduler, "options": {"timestep_spacing": "trailing"}, "num_inference_steps": 1}
+FEW_STEPS = {"solver": DDPMScheduler, "timesteps": [999, 500, 0]}
+
+
+BLOCKS = {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2}
+
+
+@pytest.fixture
+def rgb() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, 3, 5, 6, generator=generator)
+    return torch.nn.functional.interpolate(coarse, (27, 30), mode="bilinear")[0]
+
+
+@pytest.fixture
+def mask() -> torch.Tensor:
+    inside = torch.zeros(27, 30, dtype=torch.bool)
+    inside[5:15, 8:20] = True
+    return inside
+
+
+def agreement(output: torch.Tensor, condition: torch.Tensor, n_colors: int) -> float:
+    return metrics.index_agreement(output[None], condition[None, :3], n_colors).item()
+
+
+def test_a_palette_asks_for_cells_of_all_pixels(rgb: torch.Tensor) -> None:
+    quantized = quantize(rgb, 8)
+    request = Request.of(for_palette(quantized.rgb, 8, None))
+    assert request.free.all()
+    torch.testing.assert_close(request.cells.rgb.view_as(rgb), quantized.rgb)
+    assert Request.of(for_palette(quantize(rgb, 256).rgb, 256, None)).free.all()
+
+
+def test_a_patch_asks_for_true_colors_outside_and_its_own_inside(rgb: torch.Tensor, mask: torch.Tensor) -> None:
+    color = torch.tensor([0.2, 0.4, 0.6])
+    request = Request.of(for_patch(rgb, mask, color, None))
+    assert torch.equal(request.free, mask)
+    torch.testing.assert_close(request.cells.palette, color[None])
+    output = 0.5 * torch.ones_like(rgb)
+    kept = Fidelity(patch_radius=None).finish(output[None], [request])[0]
+    assert torch.equal(kept[:, ~mask], rgb[:, ~mask])
+    torch.testing.assert_close(kept[:, mask], output[:, mask])
+
+
+@pytest.mark.parametrize("radius", [0.0, 5.0])
+def test_the_mean_of_a_patch_is_within_a_ball_about_its_color(
+    rgb: torch.Tensor, mask: torch.Tensor, radius: float
+) -> None:
+    color = torch.tensor([0.2, 0.4, 0.6])
+    request = Request.of(for_patch(rgb, mask, color, None))
+    kept = Fidelity(patch_radius=radius).project(rgb, request)
+    away = (kept[:, mask].mean(1) - color).norm() * 255
+    assert away == pytest.approx(radius, abs=0.2)
+    inside = rgb[:, mask] - rgb[:, mask].mean(1, keepdim=True)
+    torch.testing.assert_close(kept[:, mask] - kept[:, mask].mean(1, keepdim=True), inside, atol=0.05, rtol=0)
+    assert torch.equal(Fidelity(patch_radius=500.0).project(rgb, request), rgb)
+
+
+def test_means_of_a_palette_come_nearer_and_cells_are_kept(rgb: torch.Tensor) -> None:
+    condition = for_palette(quantize(rgb, 8).rgb, 8, None)
+    request = Request.of(condition)
+    output = (rgb + 0.1).clamp(0, 1)
+
+    def away(picture: torch.Tensor) -> torch.Tensor:
+        index = request.cells.indices.flatten()
+        sums = torch.zeros(3, len(request.cells.palette)).index_add_(1, index, picture.flatten(1))
+        return (sums / request.cells.counts - request.cells.palette.T).norm(dim=0).max() * 255
+
+    kept = Fidelity(mean_radius=0.1).finish(output[None], [request])[0]
+    assert request.error == pytest.approx(255 * 0.15 / 8**0.5)
+    assert away(kept) < 0.1 * request.error + 1 < away(Fidelity(mean_radius=None).finish(output[None], [request])[0])
+    assert agreement(kept, condition, 8) == 1
+
+
+def roughness(image: torch.Tensor) -> torch.Tensor:
+    """Sum of squared second differences along rows and columns."""
+    return image.diff(dim=1).diff(dim=1).square().sum() + image.diff(dim=2).diff(dim=2).square().sum()
+
+
+def test_spread_corrections_are_smoother_and_soft_ones_are_smoothest(rgb: torch.Tensor) -> None:
+    condition = for_palette(quantize(rgb, 8).rgb, 8, None)
+    request = Request.of(condition)
+    output = (rgb + torch.tensor([0.08, -0.05, 0.03])[:, None, None]).clamp(0, 1)
+    plain, spread, soft = (
+        each.finish(output[None], [request])[0] for each in (Fidelity(reach=0), EXACT, Fidelity(hard=False))
+    )
+    assert roughness(soft - output) < roughness(spread - output) < roughness(plain - output)
+    assert (spread - rgb).norm() < (plain - rgb).norm() < (output - rgb).norm()
+    assert agreement(output, condition, 8) < agreement(soft, condition, 8) < 1
+    assert agreement(plain, condition, 8) == agreement(spread, condition, 8) == 1
+
+
+def test_without_reach_it_is_the_projection(rgb: torch.Tensor) -> None:
+    request = Request.of(for_palette(quantize(rgb, 8).rgb, 8, None))
+    output = (rgb + 0.1).clamp(0, 1)
+    expected = cells.project(output, request.cells._replace(indices=request.cells.indices.view(27, 30)))
+    torch.testing.assert_close(
+        Fidelity(reach=0, mean_radius=None).project(output, request), expected, atol=1e-6, rtol=0
+    )
+    quantized = Fidelity(scale=0.0).project(output, request)
+    torch.testing.assert_close(quantized, request.asked, atol=1e-6, rtol=0)
+
+
+def test_true_colors_are_not_blurred_into(rgb: torch.Tensor, mask: torch.Tensor) -> None:
+    """Two patches of one picture have cells too; the way to them is not spread over what is given."""
+    condition = for_patch(rgb, mask, torch.tensor([0.9, 0.1, 0.1]), None)
+    condition[:3, 5:10, 8:20] = torch.tensor([0.1, 0.1, 0.9])[:, None, None]
+    output = torch.full_like(rgb, 0.5)
+    kept = EXACT.finish(output[None], [Request.of(condition)])[0]
+    assert torch.equal(kept[:, ~mask], rgb[:, ~mask])
+    assert cells.kept(kept[:, 5:15, 8:20], cells.cells_of(condition[:3, 5:15, 8:20])).all()
+
+
+@pytest.mark.parametrize("n_colors", [2, 16, 256])
+@pytest.mark.parametrize("steps", [ONE_STEP, FEW_STEPS])
+def test_drawn_pictures_have_the_index_map_asked_for(
+    tiny_base: DiffusionBase, rgb: torch.Tensor, n_colors: int, steps: dict
+) -> None:
+    condition = for_palette(quantize(rgb, n_colors).rgb, n_colors, None)
+    shares = {}
+    for mode, chosen in MODES.items():
+        model = Dequantizer(tiny_base, ControlEncoder.from_base, partial(diffusion.sample, **steps), fidelity=chosen)
+        output = model.sample(condition[None].expand(2, -1, -1, -1), torch.Generator().manual_seed(0), num_images=2)
+        assert output.shape == (4, 3, 27, 30)
+        shares[mode] = [agreement(one, condition, n_colors) for one in output]
+    assert shares["exact"] == [1.0] * 4
+    assert max(shares["off"]) < 0.9
+    assert min(shares["soft"]) > max(shares["off"])
+
+
+def test_the_projection_acts_in_every_step_with_scheduled_strength(rgb: torch.Tensor) -> None:
+    request = Request.of(for_palette(quantize(rgb, 4).rgb, 4, None))
+    x = 2 * torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) - 1
+    project = Fidelity(power=2.0).in_steps([request], None, 27, 30)
+    full = project(x, 3, 4)
+    wanted = 2 * EXACT.project((x[1, :, :27, :30] + 1) / 2, request) - 1
+    torch.testing.assert_close(full[1, :, :27, :30], wanted, atol=1e-5, rtol=0)
+    assert torch.equal(full[..., 27:, :], x[..., 27:, :])
+    torch.testing.assert_close(project(x, 1, 4), x + 0.25 * (full - x), atol=1e-5, rtol=0)
+
+
+def test_latents_are_guided_through_the_decoder(rgb: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    vae = AutoencoderKL(block_out_channels=[8, 8], norm_num_groups=4, latent_channels=4, **BLOCKS)
+    request = Request.of(for_palette(quantize(rgb[:, :24, :28], 4).rgb, 4, None))
+
+    def decode(z: torch.Tensor) -> torch.Tensor:
+        return (vae.decode(z).sample + 1) / 2
+
+    def distance(z: torch.Tensor) -> float:
+        picture = decode(z)[0]
+        return (EXACT.project(picture, request) - picture).square().sum().item()
+
+    with torch.inference_mode():
+        z = torch.randn(1, 4, 12, 14)
+        project = EXACT.in_steps([request], decode, 24, 28)
+        moved = z
+        for _ in range(8):
+            moved = project(moved, 0, 1)
+        assert distance(moved) < 0.5 * distance(z)
+
+
+def test_latents_of_pictures_inside_stay() -> None:
+    z = torch.rand(2, 3, 4, 4)
+    assert torch.equal(fidelity.toward(z, lambda latents: latents, lambda rgb: rgb), z)
+    moved = fidelity.toward(z, lambda latents: latents, lambda rgb: rgb.clamp(max=0.5))
+    torch.testing.assert_close(moved, z - 0.5 * (z - z.clamp(max=0.5)))
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (partial(fidelity.named, "perfect"), "no palette fidelity 'perfect': choose off, soft, exact"),
+        (partial(fidelity.named, "exact", {"radius": 1}), "has no radius: it has hard, reach"),
+        (partial(Fidelity, scale=2.0), "from 0 to 1"),
+        (partial(Fidelity, mean_radius=-1.0), "no number below 0"),
+        (partial(Fidelity, power=-1.0), "no number below 0"),
+    ],
+)
+def test_bad_input(call: partial, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        call()
+
+
+def test_off_has_no_fidelity_whatever_is_changed() -> None:
+    assert fidelity.named("off", {"mean_radius": 3.0}) is None
+    assert fidelity.named("exact", {"mean_radius": 3.0}) == Fidelity(mean_radius=3.0)
