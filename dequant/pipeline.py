@@ -212,6 +212,9 @@ class DequantPipeline(DiffusionPipeline):
         """
         if output_type not in OUTPUT_TYPES:
             raise InputError(f"There is no output type {output_type!r}: choose pil, np or pt.")
+        for name, value in (("k", k), ("num_images", num_images), ("tile", 0 if tile is None else tile)):
+            if not isinstance(value, int):
+                raise InputError(f"{name} is {value!r}: give a whole number.")
         draws = _draws(num_images, seeds, generator)
         photos, texture_map = inputs.photos(image), MAPS[self._variant]
         if mask is None and color is None:

@@ -554,6 +554,8 @@ def test_tiles(pipe: DequantPipeline, photo: torch.Tensor) -> None:
         (None, {"seeds": 3}, "list of integers"),
         (None, {"seeds": [1], "generator": torch.Generator()}, "neither num_images nor generator"),
         (None, {"tile": 2}, "Tiles of 2 pixels"),
+        (None, {"tile": "big"}, "tile is 'big'"),
+        (None, {"k": 1.5}, "k is 1.5"),
         (None, {"k": 2}, "without a palette"),
         (None, {"blend": 0.5}, "without a palette"),
         (None, {"palette": "#fff", "k": 0}, "0 best assignments"),
