@@ -17,6 +17,7 @@ import csv
 import hashlib
 import importlib
 import itertools
+import shlex
 import sys
 import tempfile
 import time
@@ -146,8 +147,9 @@ def main() -> None:
         figures = {f"{name}_per_s": round(speed, 2) for name, speed in speeds.items()}
         ratios = {"on_the_fly_ratio": round(fly, 2), "from_shards_ratio": round(shard, 2)}
         versions = {"numpy": np.__version__, "pillow": importlib.import_module("PIL").__version__}
-        row = setting | {"variant": options.variant} | figures | ratios | versions | provenance(torch.device("cpu"))
-        add_row(options.csv, row)
+        command = {"command": shlex.join(["python", "benchmarks/data_pipeline.py", *sys.argv[1:]])}
+        setting |= {"variant": options.variant}
+        add_row(options.csv, setting | figures | ratios | versions | provenance(torch.device("cpu")) | command)
 
 
 if __name__ == "__main__":
