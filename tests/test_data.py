@@ -28,7 +28,8 @@ from dequant.data import (
     read_image,
     write_image,
 )
-from dequant.sources import DAMAGED, NOT_AN_IMAGE, TOO_SMALL, splits_by_digest
+from dequant.images import DAMAGED, NOT_AN_IMAGE, TOO_SMALL
+from dequant.sources import splits_by_digest
 
 SIZE = 32
 

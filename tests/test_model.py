@@ -52,7 +52,7 @@ def test_one_step_moves_every_trained_tensor_and_no_frozen_one(
     before = {k: v.clone() for k, v in model.control.state_dict().items()}
     optimizer = model.configure_optimizers()
     model.log = lambda *args, **kwargs: None
-    batch = {"condition": condition, "target": torch.rand(2, 3, 32, 32)}
+    batch = {"condition": condition, "target": torch.rand(2, 3, 32, 32), "seed": [0, 1]}
     for _ in range(2):
         optimizer.zero_grad()
         model.training_step(batch, 0).backward()
@@ -67,7 +67,7 @@ def test_one_step_moves_every_trained_tensor_and_no_frozen_one(
 def test_prior_trains_the_base(tiny_base: DiffusionBase, condition: torch.Tensor) -> None:
     model = dequantizer(tiny_base, prior=True)
     model.log = lambda *args, **kwargs: None
-    model.training_step({"condition": condition, "target": torch.rand(2, 3, 32, 32)}, 0).backward()
+    model.training_step({"condition": condition, "target": torch.rand(2, 3, 32, 32), "seed": [0, 1]}, 0).backward()
     assert all(p.grad is not None for p in model.base.unet.parameters())
 
 
