@@ -352,7 +352,7 @@ def test_states_of_all_processes_make_one(shards):
 
 
 def test_wrong_streams_are_refused(shards):
-    with pytest.raises(InputError, match="6 shards cannot fill 4 lanes in each of 2 processes"):
+    with pytest.raises(InputError, match="number of shards, 6, is below that of lanes, 4 in each of 2 processes"):
         stream(shards, lanes=4, ranks=(2, 0))
     with pytest.raises(InputError, match="4 lanes cannot be shared by 3 loading processes"):
         module(shards, num_workers=3).train_dataloader()

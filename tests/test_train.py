@@ -185,7 +185,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None
             ["data=laion", "data.shards='gone/{0..7}.tar'", "data.open_shards.wait=0"],
             "None of the first shards can be read",
         ),
-        (["data=laion", "data.shards=0.tar"], "1 shards cannot fill 8 lanes in each of 1 processes"),
+        (["data=laion", "data.shards=0.tar"], "number of shards, 1, is below that of lanes, 8 in each"),
         (["data.size=4096"], "4096"),
         (["hydra.run.dir=/dev/null/run"], "/dev/null"),
     ],
