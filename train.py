@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
 from dequant import InputError
-from dequant.checkpoints import is_whole, newest_first, newest_whole
+from dequant.checkpoints import is_whole, newest_whole
 from dequant.control import bundled
 from dequant.doors import one_sentence, run
 
@@ -21,17 +21,23 @@ log = logging.getLogger(__name__)
 
 
 def checkpoint_to_resume(cfg: DictConfig) -> Path | None:
-    """The checkpoint that `ckpt_path` names; `last` and `auto` are the newest whole one of this run or of its name."""
+    """The checkpoint that `ckpt_path` names; `last` is the newest whole one of the newest run of this name.
+
+    `here` is that of the run in `run_dir`, or None where there is none yet.
+    """
     if cfg.ckpt_path is None:
         return None
-    if cfg.ckpt_path in ("last", "auto"):
-        own, others = Path(cfg.run_dir), Path(cfg.run_dir).parent.glob("*/checkpoints")
-        folders = [own / "checkpoints"] if newest_first(own / "checkpoints") else [f for f in others if newest_first(f)]
-        folders.sort(key=lambda folder: newest_first(folder)[0].stat().st_mtime, reverse=True)
-        found = newest_whole(folders[0]) if folders else None
-        if found is None and cfg.ckpt_path == "last":
-            raise InputError(f"There is no run of {cfg.name} in {own.parent} to go on with: leave out ckpt_path=last.")
-        return found
+    if cfg.ckpt_path == "here":
+        return newest_whole(Path(cfg.run_dir) / "checkpoints")
+    if cfg.ckpt_path == "last":
+        runs = Path(cfg.run_dir).parent
+        found = sorted(runs.glob("*/checkpoints/step_*.ckpt"), key=lambda path: path.stat().st_mtime)
+        newest = newest_whole(found[-1].parent) if found else None
+        if newest is None:
+            raise InputError(
+                f"There is no run of {cfg.name} in {runs} to go on with: start one without ckpt_path=last."
+            )
+        return newest
     path = Path(cfg.ckpt_path)
     if not path.exists():
         raise InputError(f"There is no checkpoint {path}: give the path of a .ckpt, or ckpt_path=last.")

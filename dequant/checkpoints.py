@@ -4,8 +4,10 @@ import io
 import logging
 import os
 import random
+import signal
 import zipfile
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import lightning as L
@@ -75,8 +77,10 @@ class LastCheckpoint(Callback):
         self._save(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Save where training was asked to stop."""
-        if isinstance(exception, SIGTERMException | KeyboardInterrupt):
+        """Save where training was asked to stop; Ctrl-C finds several processes at different places."""
+        if isinstance(exception, SIGTERMException) or (
+            isinstance(exception, KeyboardInterrupt) and trainer.world_size == 1
+        ):
             self._save(trainer)
 
     def _save(self, trainer: L.Trainer) -> None:
@@ -92,6 +96,29 @@ class LastCheckpoint(Callback):
             os.replace(link, self.folder / "last.ckpt")
             for old in newest_first(self.folder)[self.keep :]:
                 old.unlink(missing_ok=True)
+
+
+class Preemption(Callback):
+    """Ends training after the present step, in all processes, when one of them is sent SIGTERM.
+
+    Lightning's own handler exchanges messages between processes in the middle of a step, where they meet others, and
+    stops in the middle of a validation, whose weights are the average. Listed after `LastCheckpoint`, which saves.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def on_train_start(self, *_: Any) -> None:
+        """Take over the signal; the trainer gives it back at its end."""
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Stop if any process was asked to."""
+        if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
+            raise SIGTERMException
+
+    def _ask(self, signum: int, frame: FrameType | None) -> None:
+        self.asked = True
 
 
 class RandomStates(Callback):

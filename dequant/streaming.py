@@ -90,8 +90,8 @@ class ShardStream(IterableDataset[tuple[int, Place, Sample]]):
         (self.world, self.rank), self.all_lanes = ranks, lanes * ranks[0]
         if self.all_lanes > len(source.urls):
             raise InputError(
-                f"The number of shards, {len(source.urls)}, is below that of lanes, {lanes} in each of {self.world} processes: lower "
-                f"data.stream.lanes and data.num_workers, or pack more, smaller shards."
+                f"The number of shards, {len(source.urls)}, is below that of lanes, {lanes} in each of {self.world} "
+                f"processes: lower data.stream.lanes and data.num_workers, or pack more, smaller shards."
             )
         self.first, self.places = 0, dict[int, Place]()
 

@@ -107,9 +107,15 @@ def assert_same(a: object, b: object, where: str) -> None:
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
-    steps = ["trainer.max_steps=100000", "callbacks.last.every_n_steps=100000"]
-    process = subprocess.Popen(command(tmp_path, *steps), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("devices", [1, 2])
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path: Path, devices: int) -> None:
+    steps = ["trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}", "trainer.max_steps=100000"]
+    process = subprocess.Popen(
+        command(tmp_path, *steps, "callbacks.last.every_n_steps=100000"),
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     while not list(tmp_path.glob("*/*/pictures/*.png")):
         assert process.poll() is None
         time.sleep(0.01)
