@@ -193,7 +193,7 @@ class Photos:
     def skipped(self) -> dict[str, int]:
         """Number of photos skipped so far, by cause, all loading processes together."""
         counts = dict(self._at_setup) | {DAMAGED: int(self._damaged.sum())}
-        return {cause: count for cause, count in counts.items() if count}
+        return {cause: counts[cause] for cause in sorted(counts) if counts[cause]}
 
     def maps(self, index: int) -> list[Callable[[], bytes]]:
         """Readers of the maps of segments beside a photo."""
