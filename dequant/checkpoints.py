@@ -132,10 +132,11 @@ class RandomStates(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The states, as plain numbers and tensors."""
-        name, keys, *rest = np.random.get_state()
+        numpy_state: Any = np.random.get_state()
+        name, keys, *rest = numpy_state
         return {
             "python": random.getstate(),
-            "numpy": [name, np.asarray(keys).tolist(), *rest],
+            "numpy": [name, keys.tolist(), *rest],
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all(),
         }
@@ -150,7 +151,8 @@ class RandomStates(Callback):
             return
         version, numbers, gauss = self.resumed["python"]
         random.setstate((version, tuple(numbers), gauss))
-        np.random.set_state(tuple(self.resumed["numpy"]))
+        numpy_state: Any = tuple(self.resumed["numpy"])
+        np.random.set_state(numpy_state)
         torch.set_rng_state(self.resumed["torch"].cpu())
         if len(self.resumed["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all([state.cpu() for state in self.resumed["cuda"]])

@@ -28,6 +28,7 @@ class Throughput(Callback):
         self.flops = 0
         self.values: dict[str, float] = {}
         self._counter: FlopCounterMode | None = None
+        self._compiled: dict[torch.nn.Module, Any] = {}
         self._begin(0.0)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -37,10 +38,12 @@ class Throughput(Callback):
         self._counter = FlopCounterMode(display=False) if self.peak_flops else None
         self._begin(time.perf_counter())
 
-    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """The batch is there."""
         self._waited += time.perf_counter() - self._ended
         if self._counter is not None:
+            self._compiled = {part: part._compiled_call_impl for part in pl_module.modules()}
+            self._call({part: None for part in self._compiled})  # what is compiled cannot be counted
             self._counter.__enter__()
 
     def on_train_batch_end(
@@ -49,6 +52,7 @@ class Throughput(Callback):
         """The batch is done."""
         if self._counter is not None:
             self._counter.__exit__(None, None, None)
+            self._call(self._compiled)
             self.flops, self._counter = self._counter.get_total_flops(), None
         self._ended = time.perf_counter()
         self._batches += 1
@@ -67,6 +71,10 @@ class Throughput(Callback):
         now = time.perf_counter()
         self._began += now - self._paused
         self._ended = now
+
+    def _call(self, ways: dict[torch.nn.Module, Any]) -> None:
+        for part, way in ways.items():
+            part._compiled_call_impl = way
 
     def _begin(self, now: float) -> None:
         self._began = self._ended = self._paused = now

@@ -130,7 +130,7 @@ def test_throughput(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     meter.on_train_start(trainer, model)
     for step in range(4):
         now[0] += 3
-        meter.on_train_batch_start(trainer)
+        meter.on_train_batch_start(trainer, model)
         torch.ones(5, 10) @ torch.ones(10, 10)
         now[0] += 1
         meter.on_train_batch_end(trainer, model, None, {"target": torch.zeros(4, 3, 8, 8)}, step)
