@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
 from dequant import InputError
+from dequant.checkpoints import is_whole, newest_whole
 from dequant.control import bundled
 from dequant.doors import one_sentence, run
 
@@ -20,20 +21,28 @@ log = logging.getLogger(__name__)
 
 
 def checkpoint_to_resume(cfg: DictConfig) -> Path | None:
-    """The checkpoint that `ckpt_path` names; `last` is the newest of the runs of this name."""
+    """The checkpoint that `ckpt_path` names; `last` is the newest whole one of the newest run of this name.
+
+    `here` is that of the run in `run_dir`, or None where there is none yet.
+    """
     if cfg.ckpt_path is None:
         return None
+    if cfg.ckpt_path == "here":
+        return newest_whole(Path(cfg.run_dir) / "checkpoints")
     if cfg.ckpt_path == "last":
         runs = Path(cfg.run_dir).parent
-        found = sorted(runs.glob("*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
-        if not found:
+        found = sorted(runs.glob("*/checkpoints/step_*.ckpt"), key=lambda path: path.stat().st_mtime)
+        newest = newest_whole(found[-1].parent) if found else None
+        if newest is None:
             raise InputError(
                 f"There is no run of {cfg.name} in {runs} to go on with: start one without ckpt_path=last."
             )
-        return found[-1]
+        return newest
     path = Path(cfg.ckpt_path)
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"There is no checkpoint {path}: give the path of a .ckpt, or ckpt_path=last.")
+    if not is_whole(path):
+        raise InputError(f"The checkpoint {path} is damaged or cut short: give another, or ckpt_path=last.")
     return path
 
 
@@ -50,6 +59,8 @@ def train(cfg: DictConfig) -> float | None:
     model, data = instantiate(cfg.model), instantiate(cfg.data)
     if cfg.init_weights is not None:
         model.load_weights(bundled(cfg.variant.name) if cfg.init_weights == "bundled" else cfg.init_weights)
+    if cfg.compile:
+        model.compile_parts()
     trainer: L.Trainer = instantiate(
         cfg.trainer, logger=instantiate(cfg.logger), callbacks=list(instantiate(cfg.callbacks).values())
     )
@@ -57,6 +68,10 @@ def train(cfg: DictConfig) -> float | None:
         trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
     except SIGTERMException:
         sys.exit(f"stopped by SIGTERM at step {trainer.global_step}: go on with ckpt_path=last")
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        sys.exit(f"a loading process died at step {trainer.global_step} ({error}): go on with ckpt_path=last")
     weights, metrics = Path(cfg.run_dir) / "weights", trainer.callback_metrics
     if trainer.is_global_zero:
         model.save_pretrained(weights)

@@ -1,8 +1,6 @@
-"""What happens beside training: averaged weights, whole checkpoints, pictures, progress."""
+"""What happens beside training: averaged weights, pictures, progress."""
 
-import io
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +8,20 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from dequant import figures, fsdp
 from dequant.dequantizer import Dequantizer
 
 log = logging.getLogger(__name__)
+
+SHOWN = {
+    "speed/samples_per_second": ("samples/s", "{:.1f}"),
+    "speed/data_wait": ("data wait", "{:.0%}"),
+    "speed/gpu_memory_gib": ("GPU", "{:.1f} GiB"),
+    "speed/mfu": ("MFU", "{:.0%}"),
+}
+"""Metrics of `Throughput` that the progress bar shows, with their names there and formats."""
 
 
 class EMA(Callback):
@@ -86,66 +90,6 @@ class EMA(Callback):
             self.average[name].copy_(weights)
 
 
-class WholeCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there, so that it is whole or the old one is still there.
-
-    Lightning's own way writes to the system's temporary folder; from there to another disk a move is a copy, which a
-    kill or a full disk cuts short.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Save a checkpoint at a path."""
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.partial")
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_bytes(buffer.getbuffer())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-class LastCheckpoint(Callback):
-    """Keeps the newest checkpoint: every n steps, at the end, and where training is stopped by SIGTERM or Ctrl-C.
-
-    Listed after `EMA`, whose average it saves.
-
-    Args:
-        path: of the checkpoint.
-        every_n_steps: optimizer steps between two saves.
-    """
-
-    def __init__(self, path: str, every_n_steps: int) -> None:
-        self.path = path
-        self.every_n_steps = every_n_steps
-        self.saved = 0
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """What training starts from need not be saved."""
-        self.saved = trainer.global_step
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Save every n steps."""
-        if trainer.global_step % self.every_n_steps == 0:
-            self._save(trainer)
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save the end."""
-        self._save(trainer)
-
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Save where training was asked to stop."""
-        if isinstance(exception, SIGTERMException | KeyboardInterrupt):
-            self._save(trainer)
-
-    def _save(self, trainer: L.Trainer) -> None:
-        if trainer.global_step > self.saved:
-            self.saved = trainer.global_step
-            trainer.save_checkpoint(self.path, weights_only=False)
-
-
 class Pictures(Callback):
     """A labelled grid at each validation: quantized | texture | output | truth.
 
@@ -193,7 +137,7 @@ class Progress(RichProgressBar):
         shown = {"loss": f"{metrics['train/loss']:.3f}"} if "train/loss" in metrics else {}
         if "val/psnr" in metrics:
             shown["val"] = f"{metrics['val/psnr']:.2f} dB, input {metrics['val/psnr_input']:.2f} dB"
-        return shown
+        return shown | {name: form.format(metrics[key]) for key, (name, form) in SHOWN.items() if key in metrics}
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave a line in the log."""

@@ -1,122 +1,37 @@
 """From photos to batches: one endless training stream and the evaluation sets.
 
-A source (`Folder`, `Shards`) knows which photos exist and in which split; `Photos` are those of one split
-that can serve; `ImageData` turns them into conditions and targets. One seed gives one stream, whatever the
+A source (`Folder`, `Shards`, `RemoteShards`) knows which photos exist and in which split; `Photos` are those of one
+split that can serve; `ImageData` turns them into conditions and targets. One seed gives one stream, whatever the
 number of loading processes and however often the run is stopped and resumed.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.data.distributed import DistributedSampler
 
 from dequant import InputError
-from dequant.condition import for_palette, random_window
+from dequant.condition import for_palette
 from dequant.images import center_crop, random_crop, read_image, to_tensor, write_image
 from dequant.palette import quantize
-from dequant.segment_maps import Condition, training_sample
+from dequant.samples import Condition, Sample, StreamSampler, TrainingStream, batch, training_sample
 from dequant.sources import Folder, Photos, Shards, Source, bundled
+from dequant.streaming import ShardStream, StreamLoader, described, union
 
 __all__ = [
     "EvaluationSet", "Folder", "ImageData", "Photos", "Shards", "Source", "StreamSampler", "TrainingStream",
     "bundled", "center_crop", "random_crop", "read_image", "write_image",
 ]  # fmt: skip
 
-Sample = dict[str, Tensor]
+log = logging.getLogger(__name__)
+
 TextureMap = Callable[[Tensor], Tensor]
-
-
-class TrainingStream(Dataset[Sample]):
-    """Sample k of the endless stream is a function of (seed, k) alone: photo, crop, mirror, condition.
-
-    Photos come in a fresh permutation per pass; or they are drawn by `weights`, {part of a key: relative
-    weight}, where a photo weighs the product over the parts its key contains. A damaged photo is replaced by
-    the next one in line.
-    """
-
-    def __init__(
-        self,
-        photos: Photos,
-        condition: Condition,
-        size: int,
-        seed: int,
-        weights: Mapping[str, float] | None = None,
-        window: int | None = None,
-    ) -> None:
-        self.photos, self.condition, self.size, self.seed = photos, condition, size, seed
-        self.window = window
-        self._shares = _shares(photos.keys, weights) if weights else None
-        self._pass, self._order = -1, np.arange(0)
-
-    def __len__(self) -> int:
-        return len(self.photos)
-
-    def __getitem__(self, k: int) -> Sample:
-        rng = np.random.default_rng([self.seed, k])
-        index, image = self._photo(k, rng)
-        sample = training_sample(image, self.photos.maps(index), self.condition, self.size, rng)
-        return sample if self.window is None else random_window(sample, self.window, rng)
-
-    def _photo(self, k: int, rng: np.random.Generator) -> tuple[int, Image.Image]:
-        if self._shares is None:
-            order, first = self._permutation(k // len(self)), k % len(self)
-        else:
-            order = np.flatnonzero(self._shares)
-            first = int(np.searchsorted(np.cumsum(self._shares[order]), rng.random(), side="right"))
-        for offset in range(len(order)):
-            index = int(order[(first + offset) % len(order)])
-            image = self.photos.image(index)
-            if image is not None:
-                return index, image
-        raise InputError(f"All {len(order)} training photos are damaged: replace them by sound copies.")
-
-    def _permutation(self, number: int) -> np.ndarray:
-        if number != self._pass:
-            self._order = np.random.default_rng([self.seed, number]).permutation(len(self))
-            self._pass = number
-        return self._order
-
-
-def _shares(keys: Sequence[str], weights: Mapping[str, float]) -> np.ndarray:
-    """Probability (len(keys),) of drawing each photo."""
-    shares = np.ones(len(keys))
-    for part, weight in weights.items():
-        if not (np.isfinite(weight) and weight >= 0):
-            raise InputError(f"The weight of '{part}' is {weight}: it must be finite and not negative.")
-        matches = np.array([part in key for key in keys])
-        if not matches.any():
-            raise InputError(f"No training photo has '{part}' in its key; '{keys[0]}' is an example of one.")
-        shares[matches] *= weight
-    if not shares.any():
-        raise InputError("The weights leave no training photo: some photo must have a positive weight.")
-    return shares / shares.sum()
-
-
-class StreamSampler(DistributedSampler[int]):
-    """Endless indices start, start + 1, ... of a stream, every `num_replicas`-th of them on each rank.
-
-    `start` is asked anew at each iteration, in the main process, so a resumed run goes on where it stopped.
-    Being a DistributedSampler, it is left in place by a Lightning trainer that runs several processes.
-    """
-
-    def __init__(self, stream: TrainingStream, start: Callable[[], int], num_replicas: int = 1, rank: int = 0) -> None:
-        super().__init__(stream, num_replicas=num_replicas, rank=rank, shuffle=False)
-        self.start = start
-
-    def __iter__(self) -> Iterator[int]:
-        k = self.start() + self.rank
-        while True:
-            yield k
-            k += self.num_replicas
-
-    def __len__(self) -> int:
-        raise TypeError("the training stream is endless")
 
 
 class EvaluationSet(Dataset[Sample]):
@@ -172,7 +87,10 @@ class ImageData(LightningDataModule):
         num_workers: loading processes; the stream does not depend on it.
         seed: one seed, one stream.
         root: folder of photos (`Folder`); exactly one of root and shards is given.
-        shards: folder of shards (`Shards`).
+        shards: what `open_shards` opens.
+        open_shards: a source from `shards`: `Shards` of a folder, or `RemoteShards` with their settings bound.
+        stream: `ShardStream` with its settings bound, where the training photos are streamed; None takes them by
+            random access (`TrainingStream`).
         weights: sampling weights, {part of a key: relative weight}; a photo that none applies to weighs 1.
         val_n_colors: number of colours of the palettes in evaluation batches.
         texture_map: texture of the evaluation batches; None lets `condition` draw them, always the same.
@@ -194,6 +112,8 @@ class ImageData(LightningDataModule):
         seed: int,
         root: str | None = None,
         shards: str | None = None,
+        open_shards: Callable[[str], Source] = Shards,
+        stream: Callable[..., ShardStream] | None = None,
         weights: Mapping[str, float] | None = None,
         val_n_colors: int = 16,
         texture_map: TextureMap | None = None,
@@ -205,6 +125,8 @@ class ImageData(LightningDataModule):
         super().__init__()
         if (root is None) == (shards is None):
             raise InputError("Give exactly one of root (a folder of photos) and shards (a folder of shards).")
+        if stream is not None and weights:
+            raise InputError("Streamed photos cannot be weighted: leave out data.weights, or read a folder of shards.")
         val_size = size if val_size is None else val_size
         smallest = {"size": 1, "val_size": 1, "batch_size": 1, "num_workers": 0, "seed": 0, "max_val": 1}
         given = (size, val_size, batch_size, num_workers, seed, 1 if max_val is None else max_val)
@@ -215,33 +137,55 @@ class ImageData(LightningDataModule):
         if window is not None and not 1 <= window <= size:
             raise InputError(f"window is {window}: it must be from 1 to size, which is {size}.")
         self.window, self.num_workers, self.weights = window, num_workers, weights
-        self.root, self.shards = root, shards
+        self.root, self.shards, self.open_shards, self.stream = root, shards, open_shards, stream
         self.val_n_colors, self.texture_map = val_n_colors, texture_map
         self.val_size, self.eval_split, self.max_val = val_size, eval_split, max_val
         self._in_use: dict[str, Photos] = {}
+        self._streamed: StreamLoader | None = None
+        self._resumed: dict[str, Any] = {}
 
     @cached_property
     def source(self) -> Source:
         """The folder or the shards, opened on first use."""
-        return Folder(self.root) if self.root is not None else Shards(str(self.shards))
+        return Folder(self.root) if self.root is not None else self.open_shards(str(self.shards))
 
     @property
     def skipped(self) -> dict[str, dict[str, int]]:
-        """Photos skipped so far, {split: {cause: count}}, for the splits in use."""
+        """Photos skipped so far, {split: {cause: count}}, for the splits in use that are not streamed."""
         return {split: photos.skipped for split, photos in self._in_use.items()}
 
     def setup(self, stage: str) -> None:
         """Check the photos that `stage` (fit, validate or test) starts with, and report those skipped."""
         for name, split in (("fit", "train"), ("validate", "val"), ("test", self.eval_split)):
-            if stage == name:
+            if stage == name and (split != "train" or self.stream is None):
                 self._usable(split)
 
-    def train_dataloader(self) -> DataLoader[Sample]:
+    def teardown(self, stage: str) -> None:
+        """Report the counts of a stream's passes that are not over."""
+        if self._streamed is not None:
+            log.info("since the last whole pass over the shards: %s", described(self._streamed.total()))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where a stream stands, of all processes; called in each of them."""
+        if self._streamed is None:
+            return {}
+        states = [self._streamed.state_dict()]
+        if self._ranks[0] > 1:
+            states = states * self._ranks[0]
+            torch.distributed.all_gather_object(states, states[0])
+        return union(states)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let the stream go on there."""
+        self._resumed = state_dict
+
+    def train_dataloader(self) -> DataLoader[Sample] | StreamLoader:
         """Endless loader that starts at the sample where the trainer's global step stands."""
+        if self.stream is not None:
+            self._streamed = self._stream_loader(self.stream)
+            return self._streamed
         stream = TrainingStream(self._usable("train"), self.condition, self.size, self.seed, self.weights, self.window)
-        trainer = self.trainer
-        ranks = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
-        return self._loader(stream, StreamSampler(stream, self._position, *ranks))
+        return self._loader(stream, StreamSampler(stream, self._position, *self._ranks))
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Every photo of the split val once, in order."""
@@ -259,12 +203,32 @@ class ImageData(LightningDataModule):
             if image is not None:
                 yield key, to_tensor(image) if size is None else center_crop(image, size)
 
+    @property
+    def _ranks(self) -> tuple[int, int]:
+        """Number of processes, and the rank of this one."""
+        return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
+
+    def _batches_done(self) -> int:
+        """Number of batches of each process that the optimizer has seen."""
+        return 0 if self.trainer is None else self.trainer.global_step * self.trainer.accumulate_grad_batches
+
     def _position(self) -> int:
         """Number of samples that the optimizer has seen, over all processes."""
-        if self.trainer is None:
-            return 0
-        per_step = self.batch_size * self.trainer.accumulate_grad_batches * self.trainer.world_size
-        return self.trainer.global_step * per_step
+        return self._batches_done() * self.batch_size * self._ranks[0]
+
+    def _stream_loader(self, stream_of: Callable[..., ShardStream]) -> StreamLoader:
+        draw = partial(training_sample, condition=self.condition, size=self.size, window=self.window)
+        stream = stream_of(self.source, draw, self.size, self.batch_size, self.seed, ranks=self._ranks)
+        if stream.lanes % max(self.num_workers, 1):
+            raise InputError(
+                f"{stream.lanes} lanes cannot be shared by {self.num_workers} loading processes: "
+                f"data.stream.lanes must be a multiple of data.num_workers."
+            )
+        stream.source.check()
+        loader = StreamLoader(stream, self._loader(stream), self._batches_done)
+        if self._resumed:
+            loader.load_state_dict(self._resumed)
+        return loader
 
     def _usable(self, split: str) -> Photos:
         if split not in self._in_use:
@@ -275,15 +239,17 @@ class ImageData(LightningDataModule):
         photos, palette = self._usable(split), (self.val_n_colors, self.texture_map)
         return EvaluationSet(photos, self.condition, self.val_size, self.seed, self.max_val, *palette)
 
-    def _loader(self, dataset: Dataset[Sample], sampler: StreamSampler | None = None) -> DataLoader[Sample]:
+    def _loader(self, dataset: Dataset[Any], sampler: StreamSampler | None = None) -> DataLoader[Any]:
+        streamed = isinstance(dataset, ShardStream)
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
+            batch_size=None if streamed else self.batch_size,
             sampler=sampler,
+            collate_fn=None if streamed else batch,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_one_thread,
-            persistent_workers=self.num_workers > 0,
+            persistent_workers=self.num_workers > 0 and not streamed,  # each iteration starts at another place
         )
 
 

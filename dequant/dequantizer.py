@@ -21,7 +21,7 @@ from dequant.sampling import draw
 if TYPE_CHECKING:
     from dequant.pipeline import DequantPipeline
 
-Batch = dict[str, Tensor]
+Batch = dict[str, Any]
 
 
 class Dequantizer(L.LightningModule):
@@ -37,7 +37,6 @@ class Dequantizer(L.LightningModule):
         optimizer: makes the optimizer from parameters.
         lr_schedule: makes a per-step schedule from the optimizer, or None for a constant rate.
         variant: name of the texture that conditions carry; a checkpoint of another variant is refused.
-        seed: of the noise drawn in training, together with the step and the rank.
         gradient_checkpointing: recompute activations in the backward pass, which takes time and saves memory.
         timestep_bias: training steps are drawn as `t = 1000 u^(1 / bias)`, u uniform: from 1 on, the more of them are
             near pure noise, where samplers take most of their steps.
@@ -56,7 +55,6 @@ class Dequantizer(L.LightningModule):
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None = None,
         lr_schedule: Callable[[torch.optim.Optimizer], Any] | None = None,
         variant: str = "T",
-        seed: int = 0,
         gradient_checkpointing: bool = False,
         timestep_bias: float = 1.0,
         texture_weight: float = 0.0,
@@ -74,7 +72,6 @@ class Dequantizer(L.LightningModule):
         self.optimizer = optimizer
         self.lr_schedule = lr_schedule
         self.variant = variant
-        self.seed = seed
         self.timestep_bias = timestep_bias
         self.texture_weight = texture_weight
         self.distillation = distillation
@@ -98,6 +95,12 @@ class Dequantizer(L.LightningModule):
             return {"variant": "", "base": ""}
         return {"variant": self.variant, "base": self.base.fingerprint}
 
+    def compile_parts(self) -> None:
+        """Let torch.compile have the networks, in place: weights keep their names."""
+        for part in (self.base.unet, self.control):
+            if part is not None:
+                part.compile()
+
     def denoise(
         self, x_t: Tensor, t: Tensor, condition: Tensor, generator: Generator = None
     ) -> tuple[Tensor, Tensor | None]:
@@ -113,24 +116,23 @@ class Dequantizer(L.LightningModule):
             self.distillation.start(self.control)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Denoising loss at drawn timesteps, and the disagreement in texture."""
-        x = self.base.encode(batch["target"])
-        generator = torch.Generator().manual_seed(hash((self.seed, self.global_step, self.global_rank)) % 2**63)
-        noise = torch.randn(x.shape, generator=generator).to(x.device)
-        draws = torch.rand(x.shape[:1], generator=generator, dtype=torch.float64) ** (1 / self.timestep_bias)
-        t = (len(self.base.scheduler.betas) * draws).long().to(x.device)
+        """Denoising loss, and the disagreement in texture; each sample's seed fixes its timestep and noise."""
+        x, generators = self.base.encode(batch["target"]), [torch.Generator().manual_seed(n) for n in batch["seed"]]
+        noise = torch.stack([torch.randn(x.shape[1:], generator=generator) for generator in generators]).to(x.device)
+        draws = torch.cat([torch.rand(1, generator=generator, dtype=torch.float64) for generator in generators])
+        t = (len(self.base.scheduler.betas) * draws ** (1 / self.timestep_bias)).long().to(x.device)
         if self.distillation is not None and self.control is not None:
-            value = self.distillation(self.base, self.control, batch["condition"], x, noise, t, generator)
-            self.log("train/loss", value, prog_bar=True)
+            value = self.distillation(self.base, self.control, batch["condition"], x, noise, t, generators)
+            self.log("train/loss", value, prog_bar=True, sync_dist=True)
             return value
-        output, deviation = self.denoise(self.base.add_noise(x, noise, t), t, batch["condition"], generator)
+        output, deviation = self.denoise(self.base.add_noise(x, noise, t), t, batch["condition"], generators)
         value = loss(output, x, noise, self.base.scheduler, deviation, t)
-        self.log("train/loss", value, prog_bar=True)
+        self.log("train/loss", value, prog_bar=True, sync_dist=True)
         if self.texture_weight:
             level, given = batch["condition"][:, 5:6], batch["condition"][:, 6:]
             doubt = (color_std(level) / QUANTIZATION_RMSE) ** 2 * (level < 1)
             disagreement = texture.disagreement((output + 1) / 2, batch["target"], given * doubt)
-            self.log("train/texture", disagreement)
+            self.log("train/texture", disagreement, sync_dist=True)
             value = value + self.texture_weight * disagreement
         return value
 

@@ -17,6 +17,15 @@ from dequant.png import read_png
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # none that runs an outside program
+NOT_AN_IMAGE, DAMAGED, TOO_SMALL, TOO_LARGE = "not an image", "truncated or damaged", "too small", "too many pixels"
+
+
+class Header(NamedTuple):
+    """What the header of an image file says: smaller side in pixels, PIL's mode, and why it cannot serve, or None."""
+
+    side: int
+    mode: str
+    flaw: str | None
 
 
 def read_image(source: str | Path | bytes) -> Tensor:
@@ -158,12 +167,15 @@ def upright(image: Image.Image) -> Image.Image:
     return _opaque(ImageOps.exif_transpose(image))
 
 
-def short_side(data: bytes) -> int:
-    """Smaller side in pixels, from the header of an image file; 0 where it is not an image."""
+def header(data: bytes, min_side: int = 1) -> Header:
+    """Look at the bytes of an image file without decoding them; an image under `min_side` pixels is too small."""
     try:
-        return min(Image.open(io.BytesIO(data), formats=FORMATS).size)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError:
+        return Header(0, "", TOO_LARGE)
     except Exception:  # each format has its own exceptions for a broken header
-        return 0
+        return Header(0, "", NOT_AN_IMAGE)
+    return Header(min(image.size), image.mode, TOO_SMALL if min(image.size) < min_side else None)
 
 
 def to_tensor(image: Image.Image) -> Tensor:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,14 +13,13 @@ import torch
 from PIL import Image
 
 from dequant import InputError
-from dequant.images import SUFFIXES, decode, short_side
+from dequant.images import DAMAGED, NOT_AN_IMAGE, SUFFIXES, TOO_LARGE, decode, header
 from dequant.patches import SEGMENTERS
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 MAP_SUFFIXES = tuple(f".{segmenter.__name__}.png" for segmenter in SEGMENTERS)
-NOT_AN_IMAGE, DAMAGED, TOO_SMALL = "not an image", "truncated or damaged", "too small"
 
 
 def bundled() -> str:
@@ -28,7 +28,7 @@ def bundled() -> str:
 
 
 class Source(Protocol):
-    """Where photos come from. A streaming source would offer the same over a window of its shards."""
+    """Where photos come from."""
 
     def keys(self, split: str) -> list[str]:
         """Names of the photos of `split`: train, val, test or all."""
@@ -171,17 +171,16 @@ class Photos:
     def __init__(self, source: Source, split: str, min_side: int = 1) -> None:
         self.source = source
         keys = source.keys(split)
-        sides = [short_side(source.read(key)) for key in keys]
-        if not any(sides):
+        headers = [header(source.read(key), min_side) for key in keys]
+        self._at_setup = Counter(found.flaw for found in headers if found.flaw is not None)
+        if self._at_setup[NOT_AN_IMAGE] + self._at_setup[TOO_LARGE] == len(keys):
             raise InputError(f"None of the {len(keys)} files of split '{split}' is an image: replace them.")
-        self.keys = [key for key, side in zip(keys, sides, strict=True) if side >= max(min_side, 1)]
+        self.keys = [key for key, found in zip(keys, headers, strict=True) if found.flaw is None]
         if not self.keys:
             raise InputError(
                 f"No photo of split '{split}' has both sides of at least {min_side} pixels: "
-                f"the largest usable size is {max(sides)}."
+                f"the largest usable size is {max(found.side for found in headers)}."
             )
-        unreadable = sides.count(0)
-        self._at_setup = {NOT_AN_IMAGE: unreadable, TOO_SMALL: len(keys) - len(self.keys) - unreadable}
         self._damaged = torch.zeros(len(self.keys), dtype=torch.uint8).share_memory_()
         if self.skipped:
             causes = ", ".join(f"{count} {cause}" for cause, count in self.skipped.items())
@@ -193,8 +192,8 @@ class Photos:
     @property
     def skipped(self) -> dict[str, int]:
         """Number of photos skipped so far, by cause, all loading processes together."""
-        counts = self._at_setup | {DAMAGED: int(self._damaged.sum())}
-        return {cause: count for cause, count in counts.items() if count}
+        counts = dict(self._at_setup) | {DAMAGED: int(self._damaged.sum())}
+        return {cause: counts[cause] for cause in sorted(counts) if counts[cause]}
 
     def maps(self, index: int) -> list[Callable[[], bytes]]:
         """Readers of the maps of segments beside a photo."""

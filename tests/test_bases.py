@@ -78,7 +78,7 @@ def test_training_moves_every_trained_tensor_and_no_frozen_one(
     frozen = {k: v.clone() for k, v in model.base.state_dict().items()}
     before = {k: v.clone() for k, v in model.control.state_dict().items()}
     optimizer = model.configure_optimizers()
-    batch = {"condition": condition, "target": torch.rand(2, 3, 32, 32)}
+    batch = {"condition": condition, "target": torch.rand(2, 3, 32, 32), "seed": [0, 1]}
     for _ in range(3):  # the zero convolutions move first, then what is behind them, then the stem behind its zero one
         optimizer.zero_grad()
         model.training_step(batch, 0).backward()

@@ -16,6 +16,7 @@ GROUPS = {group.name: sorted(path.stem for path in group.glob("*.yaml")) for gro
 NEEDED = {
     "data=folder": ["data.root=photos"],
     "data=shards": ["data.shards=photos"],
+    "data=laion": ["data.shards='photos/{000..009}.tar'"],
     "experiment=small_prior": ["data.shards=photos"],
     "experiment=small_control": ["data.shards=photos"],
 }

@@ -28,7 +28,8 @@ from dequant.data import (
     read_image,
     write_image,
 )
-from dequant.sources import DAMAGED, NOT_AN_IMAGE, TOO_SMALL, splits_by_digest
+from dequant.images import DAMAGED, NOT_AN_IMAGE, TOO_SMALL
+from dequant.sources import splits_by_digest
 
 SIZE = 32
 
@@ -502,7 +503,8 @@ def test_no_usable_photo_is_an_error(tmp_path, folder):
 
 def test_batches_have_the_promised_form(folder):
     batch = next(iter(data(folder).train_dataloader()))
-    assert set(batch) == {"condition", "target"}
+    assert set(batch) == {"condition", "target", "seed"}
+    assert len(set(batch["seed"])) == 3 and all(0 <= seed < 2**63 for seed in batch["seed"])
     assert batch["condition"].shape == (3, 7, SIZE, SIZE) and batch["target"].shape == (3, 3, SIZE, SIZE)
     assert batch["condition"].dtype == batch["target"].dtype == torch.float32
 

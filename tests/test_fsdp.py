@@ -15,13 +15,13 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor
-from torch.utils.data import default_collate
 
 from dequant import fsdp
 from dequant.base import DiffusionBase
 from dequant.callbacks import EMA
 from dequant.control import ControlEncoder
 from dequant.dequantizer import Dequantizer
+from dequant.samples import batch
 
 ROOT = Path(__file__).parents[1]
 RANKS = 2
@@ -132,7 +132,7 @@ def train(folder: Path, *overrides: str) -> dict:
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
 
 
-def reference(steps: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Dequantizer, dict[str, torch.Tensor]]:
+def reference(steps: int) -> tuple[Dequantizer, dict[str, torch.Tensor]]:
     """The run in one process: at each step the mean gradient of what each rank would see. Also the average."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("train", [*TINY, f"trainer.max_steps={steps}"])
@@ -146,11 +146,9 @@ def reference(steps: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Dequantizer,
     for step in range(steps):
         optimizer.zero_grad()
         for rank in range(RANKS):
-            monkeypatch.setattr(Dequantizer, "global_step", step)
-            monkeypatch.setattr(Dequantizer, "global_rank", rank)
             first = step * size * RANKS + rank
-            batch = default_collate([stream[first + RANKS * i] for i in range(size)])
-            (model.training_step(batch, step) / RANKS).backward()
+            samples = batch([stream[first + RANKS * i] for i in range(size)])
+            (model.training_step(samples, step) / RANKS).backward()
         torch.nn.utils.clip_grad_norm_(model.trained.parameters(), cfg.trainer.gradient_clip_val)
         optimizer.step()
         schedule.step()
@@ -161,11 +159,11 @@ def reference(steps: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Dequantizer,
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """Two steps equal those of one process; the checkpoint is whole, and each can go on with that of the other."""
     split = ["trainer=fsdp", f"trainer.devices={RANKS}"]
     checkpoint = train(tmp_path / "fsdp", *split, "trainer.max_steps=2")
-    model, average = reference(2, monkeypatch)
+    model, average = reference(2)
     moved = 0
     for name, value in model.trained.named_parameters():
         torch.testing.assert_close(checkpoint["state_dict"][f"control.{name}"], value.detach(), atol=1e-6, rtol=1e-5)

@@ -52,7 +52,7 @@ def test_one_step_moves_every_trained_tensor_and_no_frozen_one(
     before = {k: v.clone() for k, v in model.control.state_dict().items()}
     optimizer = model.configure_optimizers()
     model.log = lambda *args, **kwargs: None
-    batch = {"condition": condition, "target": torch.rand(2, 3, 32, 32)}
+    batch = {"condition": condition, "target": torch.rand(2, 3, 32, 32), "seed": [0, 1]}
     for _ in range(2):
         optimizer.zero_grad()
         model.training_step(batch, 0).backward()
@@ -67,7 +67,7 @@ def test_one_step_moves_every_trained_tensor_and_no_frozen_one(
 def test_prior_trains_the_base(tiny_base: DiffusionBase, condition: torch.Tensor) -> None:
     model = dequantizer(tiny_base, prior=True)
     model.log = lambda *args, **kwargs: None
-    model.training_step({"condition": condition, "target": torch.rand(2, 3, 32, 32)}, 0).backward()
+    model.training_step({"condition": condition, "target": torch.rand(2, 3, 32, 32), "seed": [0, 1]}, 0).backward()
     assert all(p.grad is not None for p in model.base.unet.parameters())
 
 
@@ -142,6 +142,7 @@ def test_timesteps_lean_to_noise_by_the_bias(
     monkeypatch.setattr(tiny_base, "add_noise", lambda x, noise, t: drawn.append(t) or x)
     monkeypatch.setattr(model, "denoise", lambda x, *_: (x.requires_grad_(), None))
     batch = {"condition": condition[:1, :, :1, :1].expand(2000, -1, 1, 1), "target": torch.rand(2000, 3, 1, 1)}
+    batch["seed"] = list(range(2000))
     model.training_step(batch, 0)
     assert drawn[0].min() >= 0 and drawn[0].max() <= 999
     assert (drawn[0] >= 500).float().mean().item() == pytest.approx(0.75, abs=0.03)
@@ -150,7 +151,7 @@ def test_timesteps_lean_to_noise_by_the_bias(
 def test_texture_loss_is_added_where_texture_is_given(tiny_base: DiffusionBase, condition: torch.Tensor) -> None:
     model = dequantizer(tiny_base)
     model.log = lambda *args, **kwargs: None
-    batch = {"condition": condition.clone(), "target": torch.rand(2, 3, 32, 32)}
+    batch = {"condition": condition.clone(), "target": torch.rand(2, 3, 32, 32), "seed": [0, 1]}
     values = {}
     for given in (0.0, 1.0):
         batch["condition"][:, 6] = given

@@ -1,14 +1,20 @@
 """`python train.py` as a user runs it: short, killed, resumed, and with bad input."""
 
+import csv
+import io
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
 import pytest
 import torch
+
+from dequant.checkpoints import newest_first
+from dequant.data import Shards, bundled
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -40,40 +46,76 @@ def last_checkpoint(folder: Path) -> dict:
     return torch.load(path, weights_only=True)
 
 
+def streamed(folder: Path) -> list[str]:
+    """Options for streaming four shards of the bundled photos."""
+    photos, keys = Shards(bundled()), Shards(bundled()).keys("train")[:22]
+    for number in range(4):
+        with tarfile.open(folder / f"{number}.tar", "w") as tar:
+            for key in keys[number::4]:
+                info = tarfile.TarInfo(Path(key).name)
+                info.size = len(photos.read(key))
+                tar.addfile(info, io.BytesIO(photos.read(key)))
+    shards = f"'{folder}/{{0..3}}.tar'"
+    return ["data=laion", f"data.shards={shards}", "data.stream.lanes=2", "data.num_workers=2", "data.stream.shuffle=3"]
+
+
 @pytest.mark.slow
-def test_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
-    """SIGKILL mid-epoch, then ckpt_path=last: step, weights, average and optimizer equal those of a quiet run."""
+@pytest.mark.parametrize("source", ["bundled", "streamed"])
+def test_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, source: str) -> None:
+    """SIGKILL mid-epoch and a checkpoint cut short: all that is in the last checkpoint equals that of a quiet run."""
+    data = streamed(tmp_path) + ["data.open_shards.held_out=0.4"] if source == "streamed" else []
     (tmp_path / "quiet").mkdir()
     (tmp_path / "killed").mkdir()
-    done = train(tmp_path / "quiet", "trainer.max_steps=24")
+    steps = [*data, "trainer.max_steps=24", "callbacks.pictures.rows=1"]
+    done = train(tmp_path / "quiet", *steps)
     assert done.returncode == 0, done.stderr
 
-    steps = ["trainer.max_steps=24", "callbacks.pictures.rows=1"]
     process = subprocess.Popen(
         command(tmp_path / "killed", *steps), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    while not list((tmp_path / "killed").glob("*/*/checkpoints/last.ckpt")):
+    while len(list((tmp_path / "killed").glob("*/*/checkpoints/step_*.ckpt"))) < 2:
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    step = last_checkpoint(tmp_path / "killed")["global_step"]
-    assert 0 < step < 24
+    newest = newest_first(next((tmp_path / "killed").glob("*/*/checkpoints")))[0]
+    assert 0 < torch.load(newest, weights_only=True)["global_step"] < 24
+    newest.write_bytes(newest.read_bytes()[:9000])
 
     resumed = train(tmp_path / "killed", *steps, "ckpt_path=last")
     assert resumed.returncode == 0, resumed.stderr
+    assert f"{newest.name} is damaged or cut short: the one before is used" in resumed.stdout + resumed.stderr
     quiet, killed = last_checkpoint(tmp_path / "quiet"), last_checkpoint(tmp_path / "killed")
     assert killed["global_step"] == quiet["global_step"] == 24
-    for part in ("state_dict", "ema"):
-        assert quiet[part].keys() == killed[part].keys()
-        for name, value in quiet[part].items():
-            assert torch.equal(value, killed[part][name]), (part, name)
+    for part in ("state_dict", "ema", "optimizer_states", "lr_schedulers", "ImageData"):
+        assert_same(quiet.get(part), killed.get(part), part)
+    assert ("ImageData" in quiet) == (source == "streamed")
+
+
+def assert_same(a: object, b: object, where: str) -> None:
+    """Equal to the last bit, at any depth."""
+    assert type(a) is type(b), where
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key, value in a.items():
+            assert_same(value, b[key], f"{where}.{key}")
+    elif isinstance(a, list | tuple):
+        for index, pair in enumerate(zip(a, b, strict=True)):
+            assert_same(*pair, f"{where}.{index}")
+    else:
+        assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b, where
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
-    steps = ["trainer.max_steps=100000", "callbacks.last.every_n_steps=100000"]
-    process = subprocess.Popen(command(tmp_path, *steps), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("devices", [1, 2])
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path: Path, devices: int) -> None:
+    steps = ["trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}", "trainer.max_steps=100000"]
+    process = subprocess.Popen(
+        command(tmp_path, *steps, "callbacks.last.every_n_steps=100000"),
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     while not list(tmp_path.glob("*/*/pictures/*.png")):
         assert process.poll() is None
         time.sleep(0.01)
@@ -103,13 +145,32 @@ def test_run_leaves_weights_pictures_and_metrics(tmp_path: Path) -> None:
     assert "Traceback" not in refused.stderr
 
 
+def losses(folder: Path) -> list[float]:
+    (path,) = folder.glob("*/*/csv/version_0/metrics.csv")
+    with path.open() as file:
+        return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+
+
 @pytest.mark.slow
-def test_two_processes_leave_one_set_of_weights(tmp_path: Path) -> None:
-    done = train(tmp_path, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=4")
-    assert done.returncode == 0, done.stderr
-    (run,) = (tmp_path / "ours-T").iterdir()
+def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None:
+    steps = [
+        "trainer.accelerator=cpu",
+        "trainer.precision=32-true",
+        "trainer.max_steps=20",
+        "trainer.val_check_interval=20",
+    ]
+    runs = {"one": ["data.batch_size=4"], "two": ["data.batch_size=2", "trainer=ddp", "trainer.devices=2"]}
+    for name, options in runs.items():
+        (tmp_path / name).mkdir()
+        done = train(tmp_path / name, *options, *steps)
+        assert done.returncode == 0, done.stderr
+    one, two = (losses(tmp_path / name) for name in runs)
+    assert len(one) == len(two) == 20
+    assert two == pytest.approx(one, abs=1e-4)
+    assert max(one) - min(one) > 0.01
+    (run,) = (tmp_path / "two" / "ours-T").iterdir()
     assert (run / "weights" / "config.json").is_file()
-    assert last_checkpoint(tmp_path)["global_step"] == 4
+    assert last_checkpoint(tmp_path / "two")["global_step"] == 20
 
 
 @pytest.mark.slow
@@ -120,6 +181,12 @@ def test_two_processes_leave_one_set_of_weights(tmp_path: Path) -> None:
         (["data=folder", "data.root=no/such/folder"], "no/such/folder"),
         (["ckpt_path=last"], "There is no run of ours-T"),
         (["ckpt_path=missing.ckpt"], "There is no checkpoint missing.ckpt"),
+        ([f"ckpt_path={__file__}"], "test_train.py is damaged or cut short"),
+        (
+            ["data=laion", "data.shards='gone/{0..7}.tar'", "data.open_shards.wait=0"],
+            "None of the first shards can be read",
+        ),
+        (["data=laion", "data.shards=0.tar"], "number of shards, 1, is below that of lanes, 8 in each"),
         (["data.size=4096"], "4096"),
         (["hydra.run.dir=/dev/null/run"], "/dev/null"),
     ],
