@@ -56,7 +56,6 @@ def train(cfg: DictConfig, more_callbacks: Sequence[Callback] = ()) -> float | N
     checkpoint = checkpoint_to_resume(cfg)
     if checkpoint is not None:
         cfg.run_dir = str(checkpoint.parents[1])
-        log.info("going on with %s", checkpoint)
     folder = Path(cfg.run_dir)
     keep_config(cfg, folder / "config.yaml", same=cfg.ckpt_path == "here")
     if cfg.ckpt_path == "here" and (folder / "weights").is_dir():
@@ -69,6 +68,8 @@ def train(cfg: DictConfig, more_callbacks: Sequence[Callback] = ()) -> float | N
 
 def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callback]) -> None:
     """Train from a checkpoint or from the start, and save the weights."""
+    if checkpoint is not None:
+        log.info("going on with %s", checkpoint)
     model, data = instantiate(cfg.model), instantiate(cfg.data)
     if cfg.init_weights is not None:
         model.load_weights(bundled(cfg.variant.name) if cfg.init_weights == "bundled" else cfg.init_weights)
