@@ -9,7 +9,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-ind
 export HF_HUB_OFFLINE ?= 1
 export WANDB_MODE ?= offline
 
-.PHONY: env train test test-slow lint types check clean
+.PHONY: env train reproduce ablations test test-slow lint types check clean
 
 env: $(ENV)
 
@@ -22,6 +22,18 @@ $(ENV): pyproject.toml constraints.txt
 
 train: env
 	$(BIN)/python train.py variant=T
+
+# From shards to every table and figure: SCALE=tiny (minutes on a CPU), or SCALE=full WITH='shards=PATH photos=PATH'.
+SCALE ?= full
+WITH ?=
+reproduce: env
+	$(BIN)/python -m sweeps.reproduce $(SCALE) $(WITH)
+
+# One change at a time to the training of ours-T, BUDGET steps each.
+BUDGET ?= 600
+ablations: env
+	$(BIN)/python train.py -m search=ablations trainer.max_steps=$(BUDGET)
+	$(BIN)/python -m sweeps.summary outputs/sweep/ablations --results results/ablations.csv
 
 test: env
 	$(BIN)/python -m pytest -n 2 -m 'not slow'

@@ -1,5 +1,6 @@
 """Run protocols of the paper: `python evaluate.py eval=dequantization variant=T`, `python evaluate.py eval=all`."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -7,13 +8,13 @@ import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from dequant import InputError, evaluation, methods, reports
+from dequant import InputError, evaluation, loggers, methods, reports
 from dequant.control import bundled
-from dequant.doors import one_sentence, plain, process, run, sampler_name
+from dequant.doors import one_sentence, plain, process, resolved, run, sampler_name
 from dequant.gallery import Gallery
-from dequant.measurements import Measurements
+from dequant.measurements import Measurements, whole_file
 from dequant.provenance import provenance
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,11 @@ def entrants(cfg: DictConfig, device: torch.device) -> dict[str, methods.Method]
     return {cfg.variant.label: ours, **baselines, methods.IDENTITY: methods.identity()}
 
 
-def evaluate(cfg: DictConfig) -> None:
-    """Make and measure the pictures of one protocol with one variant, then the tables, grids and curves."""
+def evaluate(cfg: DictConfig) -> float | None:
+    """Make and measure the pictures of one protocol with one variant, then the tables, grids and curves.
+
+    Returns the optimized metric, which a search leaves in metrics.json with the others.
+    """
     (device, rank, world_size), folder = process(cfg.device), Path(cfg.run_dir)
     perceptual = instantiate(cfg.perceptual, folder=folder / "measurements", device=str(device))
     contest, data = entrants(cfg, device), instantiate(cfg.data)
@@ -42,18 +46,31 @@ def evaluate(cfg: DictConfig) -> None:
     options = {"batch_size": cfg.eval.batch_size, "rank": rank, "world_size": world_size, "keep": gallery.keep}
     rows = evaluation.run(work, contest, measurements, **options, more=perceptual.measure)
     if rows is None:
-        return
+        return None
     choices = plain(HydraConfig.get().runtime.choices)
     place = choices["data"] if choices["data"] == "bundled" else Path(data.root or data.shards).name
     about = {"protocol": cfg.eval.name, "dataset": f"{place}/{cfg.data.eval_split}", "size": cfg.eval.size or "native"}
     sampler = sampler_name(choices["sampler"], plain(HydraConfig.get().overrides.task)) + cfg.mark
     about |= {"sampler": sampler, "weights": cfg.ckpt_path or f"small_{cfg.variant.name}"}
+    about |= provenance(device)
     summary, tables = evaluation.summarize(rows, perceptual.of_cell), plain(cfg.eval.tables)
     tables += [tables[0] | {"title": reports.wording("metric", m), "metrics": [m]} for m in perceptual.metrics]
-    cells = reports.cells(summary, cfg.variant.label, about | provenance(device))
+    cells = reports.cells(summary, cfg.variant.label, about)
     reports.show(cells, folder, cfg.results, tables, plain(cfg.eval.curves), cfg.eval.same)
     gallery.save(cfg.variant.label, folder)
+    means = reports.means(cells, cfg.variant.label)
+    if cfg.optimized_metric is not None:
+        with whole_file(folder / "metrics.json") as file:
+            json.dump(means, file, indent=1)
+    if cfg.get("logger") is not None:
+        logger, shown = instantiate(cfg.logger), [str(name) for name in cfg if name != "model"]
+        logged = resolved(OmegaConf.masked_copy(cfg, shown)) | about
+        with loggers.ended([logger]):
+            x = cfg.eval.curves and cfg.eval.curves.data.x
+            logger.log_metrics(means)
+            loggers.log_evaluation(logger, logged, cells, cfg.variant.label, x, folder)
     log.info("%s, %s: %d photos; tables, CSV and pictures in %s", cfg.eval.name, cfg.variant.label, len(photos), folder)
+    return means.get(cfg.optimized_metric)
 
 
 def jobs(cfg: DictConfig) -> list[DictConfig]:
@@ -76,11 +93,10 @@ def jobs(cfg: DictConfig) -> list[DictConfig]:
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> float | None:
     """Hydra's entry."""
     with one_sentence():
-        for job in jobs(cfg):
-            evaluate(job)
+        return [evaluate(job) for job in jobs(cfg)][-1]
 
 
 if __name__ == "__main__":

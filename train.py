@@ -1,21 +1,25 @@
 """Train a variant, or the prior: `python train.py variant=T`, `python train.py -m variant=L,G,T`."""
 
+import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
 import lightning as L
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
-from dequant import InputError
+from dequant import InputError, loggers
 from dequant.checkpoints import is_whole, newest_whole
 from dequant.control import bundled
-from dequant.doors import one_sentence, run
+from dequant.doors import keep_config, one_sentence, resolved, run
+from dequant.provenance import provenance
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +50,11 @@ def checkpoint_to_resume(cfg: DictConfig) -> Path | None:
     return path
 
 
-def train(cfg: DictConfig) -> float | None:
-    """Compose, fit, save weights for release; returns the optimized metric."""
+def train(cfg: DictConfig, more_callbacks: Sequence[Callback] = ()) -> float | None:
+    """Compose, fit, save weights for release; returns the optimized metric.
+
+    With `ckpt_path=here` a run that has its weights is not repeated.
+    """
     L.seed_everything(cfg.seed, verbose=False)
     torch.set_float32_matmul_precision("high")
     if "OMP_NUM_THREADS" not in os.environ:  # a thread that waits for a data worker's core stalls all others
@@ -55,34 +62,49 @@ def train(cfg: DictConfig) -> float | None:
     checkpoint = checkpoint_to_resume(cfg)
     if checkpoint is not None:
         cfg.run_dir = str(checkpoint.parents[1])
+    folder = Path(cfg.run_dir)
+    keep_config(cfg, folder / "config.yaml", same=cfg.ckpt_path == "here")
+    if cfg.ckpt_path == "here" and (folder / "weights").is_dir():
+        log.info("%s is complete", folder)
+    else:
+        fit(cfg, checkpoint, more_callbacks)
+    metrics = folder / "metrics.json"
+    return json.loads(metrics.read_text()).get(cfg.optimized_metric) if metrics.is_file() else None
+
+
+def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callback]) -> None:
+    """Train from a checkpoint or from the start, and save the weights."""
+    if checkpoint is not None:
         log.info("going on with %s", checkpoint)
     model, data = instantiate(cfg.model), instantiate(cfg.data)
     if cfg.init_weights is not None:
         model.load_weights(bundled(cfg.variant.name) if cfg.init_weights == "bundled" else cfg.init_weights)
     if cfg.compile:
         model.compile_parts()
-    trainer: L.Trainer = instantiate(
-        cfg.trainer, logger=instantiate(cfg.logger), callbacks=list(instantiate(cfg.callbacks).values())
-    )
-    try:
-        trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
-    except SIGTERMException:
-        sys.exit(f"stopped by SIGTERM at step {trainer.global_step}: go on with ckpt_path=last")
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        sys.exit(f"a loading process died at step {trainer.global_step} ({error}): go on with ckpt_path=last")
+    callbacks = [*instantiate(cfg.callbacks).values(), *more_callbacks]
+    trainer: L.Trainer = instantiate(cfg.trainer, logger=instantiate(cfg.logger), callbacks=callbacks)
+    settings = resolved(cfg) | provenance(trainer.strategy.root_device)
     weights, metrics = Path(cfg.run_dir) / "weights", trainer.callback_metrics
-    if trainer.is_global_zero:
-        model.save_pretrained(weights)
+    with loggers.ended(trainer.loggers):
+        for logger in trainer.loggers:
+            logger.log_hyperparams(settings)
+        try:
+            trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+        except SIGTERMException:
+            sys.exit(f"stopped by SIGTERM at step {trainer.global_step}: go on with ckpt_path=last")
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            sys.exit(f"a loading process died at step {trainer.global_step} ({error}): go on with ckpt_path=last")
+        if trainer.is_global_zero:
+            model.save_pretrained(weights)
+            loggers.log_model(trainer.loggers, weights, cfg.name, ["latest", f"step_{trainer.global_step}"])
     if trainer.is_global_zero and "val/psnr" in metrics:
         log.info(
             "validation PSNR %.2f dB, of the input %.2f dB: %+.2f dB; weights in %s",
             *(metrics[f"val/{key}"].item() for key in ("psnr", "psnr_input", "gain")),
             weights,
         )
-    value = metrics.get(cfg.optimized_metric)
-    return None if value is None else value.item()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")

@@ -1,16 +1,14 @@
-"""What happens beside training: averaged weights, pictures, progress."""
+"""What happens beside training: averaged weights, progress."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
-from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
-from dequant import figures, fsdp
+from dequant import fsdp
 from dequant.dequantizer import Dequantizer
 
 log = logging.getLogger(__name__)
@@ -88,44 +86,6 @@ class EMA(Callback):
             weights = value.clone()
             value.copy_(self.average[name])
             self.average[name].copy_(weights)
-
-
-class Pictures(Callback):
-    """A labelled grid at each validation: quantized | texture | output | truth.
-
-    Args:
-        folder: where the PNGs go.
-        rows: photos shown.
-    """
-
-    def __init__(self, folder: str, rows: int = 4) -> None:
-        self.folder = Path(folder)
-        self.rows = rows
-
-    def on_validation_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: dict[str, Tensor],
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Draw the first batch."""
-        if batch_idx or trainer.sanity_checking or not trainer.is_global_zero:
-            return
-        condition = batch["condition"][: self.rows]
-        columns = {
-            "quantized": condition[:, :3],
-            "texture": condition[:, 3:5].mean(1, keepdim=True).expand(-1, 3, -1, -1),
-            "output": outputs[: self.rows],
-            "truth": batch["target"][: self.rows],
-        }
-        picture = figures.grid(columns)
-        figures.save(picture, self.folder / f"step_{trainer.global_step:06d}.png")
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image("val/grid", [picture], step=trainer.global_step)
 
 
 class Progress(RichProgressBar):

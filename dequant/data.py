@@ -35,10 +35,11 @@ TextureMap = Callable[[Tensor], Tensor]
 
 
 class EvaluationSet(Dataset[Sample]):
-    """Centred squares of the sound photos, at most `limit`, evenly spread, with one fixed condition each.
+    """Centred squares of the sound photos, at most `limit`, evenly spread, with fixed conditions.
 
-    The condition is the palette of `n_colors` colours with `texture_map` as texture; without a texture map it
-    is what `condition` draws with a generator seeded by (seed, index).
+    The conditions are palettes of each of `n_colors` colours with `texture_map` as texture, all photos with the first
+    number of colours before the next; without a texture map each photo has the one that `condition` draws with a
+    generator seeded by (seed, index).
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class EvaluationSet(Dataset[Sample]):
         size: int,
         seed: int,
         limit: int | None,
-        n_colors: int,
+        n_colors: Sequence[int],
         texture_map: TextureMap | None,
     ) -> None:
         self.photos, self.condition, self.size, self.seed = photos, condition, size, seed
@@ -60,24 +61,27 @@ class EvaluationSet(Dataset[Sample]):
             raise InputError(f"All {count} evaluation photos are damaged: replace them by sound copies.")
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.indices) * (1 if self.texture_map is None else len(self.n_colors))
 
     def __getitem__(self, index: int) -> Sample:
-        image = self.photos.image(self.indices[index])
+        palette, number = divmod(index, len(self.indices))
+        image = self.photos.image(self.indices[number])
         if image is None:
-            raise InputError(f"'{self.photos.keys[self.indices[index]]}' changed during the run: restore it.")
+            raise InputError(f"'{self.photos.keys[self.indices[number]]}' changed during the run: restore it.")
         rgb = center_crop(image, self.size)
         if self.texture_map is None:
             return self.condition(rgb, np.random.default_rng([self.seed, index]))
-        quantized = quantize(rgb, self.n_colors).rgb
-        return {"condition": for_palette(quantized, self.n_colors, self.texture_map(rgb)), "target": rgb}
+        n = self.n_colors[palette]
+        condition = for_palette(quantize(rgb, n).rgb, n, self.texture_map(rgb))
+        return {"condition": condition, "target": rgb, "n_colors": torch.tensor(n)}
 
 
 class ImageData(LightningDataModule):
     """Training stream and evaluation sets over a folder of photos or a folder of shards.
 
-    Batches are {"condition": (B, 7, size, size), "target": (B, 3, size, size)}, float32 in [0, 1]. The
-    training loader never ends: give the trainer `max_steps`, and count validations in steps.
+    Batches are {"condition": (B, 7, size, size), "target": (B, 3, size, size)}, float32 in [0, 1]; those of
+    evaluation with a texture map tell "n_colors" (B,) too. The training loader never ends: give the trainer
+    `max_steps`, and count validations in steps.
 
     Args:
         condition: turns rgb (3, size, size) and a generator into a sample.
@@ -92,7 +96,7 @@ class ImageData(LightningDataModule):
         stream: `ShardStream` with its settings bound, where the training photos are streamed; None takes them by
             random access (`TrainingStream`).
         weights: sampling weights, {part of a key: relative weight}; a photo that none applies to weighs 1.
-        val_n_colors: number of colours of the palettes in evaluation batches.
+        val_n_colors: numbers of colours of the palettes in evaluation batches; each photo appears with all.
         texture_map: texture of the evaluation batches; None lets `condition` draw them, always the same.
         val_size: side of the squares in evaluation batches; None takes `size`.
         eval_split: split of the test loader.
@@ -115,7 +119,7 @@ class ImageData(LightningDataModule):
         open_shards: Callable[[str], Source] = Shards,
         stream: Callable[..., ShardStream] | None = None,
         weights: Mapping[str, float] | None = None,
-        val_n_colors: int = 16,
+        val_n_colors: Sequence[int] = (16,),
         texture_map: TextureMap | None = None,
         val_size: int | None = None,
         eval_split: str = "test",
@@ -138,7 +142,7 @@ class ImageData(LightningDataModule):
             raise InputError(f"window is {window}: it must be from 1 to size, which is {size}.")
         self.window, self.num_workers, self.weights = window, num_workers, weights
         self.root, self.shards, self.open_shards, self.stream = root, shards, open_shards, stream
-        self.val_n_colors, self.texture_map = val_n_colors, texture_map
+        self.val_n_colors, self.texture_map = tuple(val_n_colors), texture_map
         self.val_size, self.eval_split, self.max_val = val_size, eval_split, max_val
         self._in_use: dict[str, Photos] = {}
         self._streamed: StreamLoader | None = None

@@ -136,22 +136,45 @@ class Dequantizer(L.LightningModule):
             value = value + self.texture_weight * disagreement
         return value
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the norm of the gradients, before they are clipped."""
+        gradients = [p.grad for p in self.trained.parameters() if p.grad is not None]
+        self.log("train/grad_norm", nn.utils.get_total_norm(gradients))
+
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """PSNR and SSIM of the output, and PSNR of the quantized input, against the photo; returns the output."""
+        """Log what a batch of evaluation says, over all of it and for each number of colours; returns the output.
+
+        `psnr`, `ssim` and `gradient_f1` compare the output with the photo, `psnr_input` and `ssim_input` the quantized
+        image; `gain` is their difference in PSNR. Where the batch tells "n_colors" (B,), there is the palette error
+        too, and each metric once more as `<metric>/n_<colours>`.
+        """
         generators = [torch.Generator().manual_seed(i) for i in range(len(batch["target"]))]
         output, quantized, target = (
             self.sample(batch["condition"], generators),
             batch["condition"][:, :3],
             batch["target"],
         )
+        n_colors = batch.get("n_colors")
         with torch.autocast(self.device.type, enabled=False):
-            psnr, psnr_input = metrics.psnr(output, target), metrics.psnr(quantized, target)
-            ssim = metrics.ssim(output, target)
-        values = {"psnr": psnr, "psnr_input": psnr_input, "gain": psnr - psnr_input, "ssim": ssim}
-        self.log_dict(
-            {f"val/{name}": value.mean() for name, value in values.items()}, batch_size=len(output), sync_dist=True
-        )
+            values = {
+                "psnr": metrics.psnr(output, target),
+                "psnr_input": metrics.psnr(quantized, target),
+                "ssim": metrics.ssim(output, target),
+                "ssim_input": metrics.ssim(quantized, target),
+                "gradient_f1": metrics.gradient_agreement(output, target),
+            }
+            values["gain"] = values["psnr"] - values["psnr_input"]
+            if n_colors is not None:
+                errors = metrics.palette_error(output.cpu(), quantized.cpu(), n_colors.tolist(), _psnr_and_ssim)
+                values["palette_psnr"], values["palette_ssim"] = errors.to(output.device)
+        self._log_means(values, "")
+        for n in [] if n_colors is None else n_colors.unique().tolist():
+            self._log_means({name: value[n_colors == n] for name, value in values.items()}, f"/n_{n}")
         return output
+
+    def _log_means(self, values: Mapping[str, Tensor], suffix: str) -> None:
+        for name, value in values.items():
+            self.log(f"val/{name}{suffix}", value.mean(), batch_size=len(value), sync_dist=True)
 
     def sample(
         self, condition: Tensor, generator: Generator = None, num_images: int = 1, tile: int | None = None
@@ -272,6 +295,10 @@ class Dequantizer(L.LightningModule):
                     f"{name} was trained for {key} {identity.get(key) or 'none'!r}, but the model here has {key} "
                     f"{value or 'none'!r}: choose weights and options that agree."
                 )
+
+
+def _psnr_and_ssim(pred: Tensor, target: Tensor) -> Tensor:
+    return torch.stack((metrics.psnr(pred, target), metrics.ssim(pred, target)))
 
 
 def adamw_8bit(

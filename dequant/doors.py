@@ -5,14 +5,16 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from hydra.errors import HydraException, InstantiationException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dequant import InputError
+from dequant.measurements import whole_file
 
 STEPS = "sampler.num_inference_steps"
 
@@ -45,6 +47,33 @@ def run(main: Callable[[], object]) -> None:
 def plain(config: Any) -> Any:
     """Dictionaries and lists in place of configuration nodes; other values, and interpolations, stay."""
     return OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """A whole configuration as dictionaries and lists, without interpolations."""
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+
+
+def keep_config(cfg: DictConfig, path: Path, same: bool) -> None:
+    """Write a resolved configuration, without its search, to a file.
+
+    Args:
+        cfg: the configuration.
+        path: of the file.
+        same: refuse to replace one with other options than where to go on from.
+
+    Raises:
+        InputError: `same`, and the options differ.
+    """
+    options = {name: value for name, value in resolved(cfg).items() if name not in ("search", "ckpt_path")}
+    text = OmegaConf.to_yaml(OmegaConf.create(options))
+    if same and path.is_file() and path.read_text() != text:
+        raise InputError(
+            f"'{path.parent}' holds a run with other options (see its {path.name}): give those, or another folder, "
+            "as search.name=NAME does for a search."
+        )
+    with whole_file(path) as file:
+        file.write(text)
 
 
 def sampler_name(choice: str, overrides: Iterable[str]) -> str:

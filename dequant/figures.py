@@ -23,7 +23,7 @@ def grid(columns: Mapping[str, Tensor], rows: list[str] | None = None, min_width
         rows: B labels for the left margin.
         min_width: small pictures are enlarged by a whole factor to at least this width.
     """
-    tiles = {label: _to_uint8(rgb) for label, rgb in columns.items()}
+    tiles = {label: to_uint8(rgb) for label, rgb in columns.items()}
     count, height, width = next(iter(tiles.values())).shape[:3]
     scale = -(-min_width // width)
     height, width = height * scale, width * scale
@@ -115,7 +115,8 @@ def save(picture: Image.Image, path: Path) -> None:
     os.replace(partial, path)
 
 
-def _to_uint8(rgb: Tensor) -> np.ndarray:
+def to_uint8(rgb: Tensor) -> np.ndarray:
+    """Pictures (B, 3, H, W) in [0, 1], clamped, as bytes (B, H, W, 3)."""
     return (rgb.detach().float().cpu().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 

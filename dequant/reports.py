@@ -71,6 +71,15 @@ def cells(summary: Iterable[Mapping[str, Any]], variant: str, about: Mapping[str
     return rows
 
 
+def means(cells: Iterable[Row], variant: str) -> dict[str, float]:
+    """Mean of each metric over all cells of a variant, by `<protocol>/<metric>`: one number to compare settings by."""
+    values: dict[str, list[float]] = {}
+    for cell in cells:
+        if cell["variant"] == variant:
+            values.setdefault(f"{cell['protocol']}/{cell['metric']}", []).append(float(cell["mean"]))
+    return {name: sum(found) / len(found) for name, found in values.items()}
+
+
 def merge(path: Path, rows: Iterable[Row]) -> list[Row]:
     """Put rows into a results file, each in place of the one of the same `CELL`, and return all its rows.
 

@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[1]
 LESS = {
     "train.py": ["trainer.max_steps=2", "trainer.val_check_interval=2", "data.batch_size=2", "data.max_val=2"],
     "evaluate.py": ["eval.max_photos=2", "eval.size=32", "eval.baselines=null"],
-    "-m": [],
+    "sweeps.study": ["search.trials=2"],
 }
+LESS["sweeps.study"] += LESS["train.py"]
 
 
 def readme_commands(start: str) -> list[str]:
@@ -27,10 +28,14 @@ def readme_commands(start: str) -> list[str]:
 
 def run(line: str, folder: Path) -> None:
     _, script, *arguments = shlex.split(line)
-    path = script if script == "-m" else str(ROOT / script)
+    path, name = (script, arguments[0]) if script == "-m" else (str(ROOT / script), script)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, path, *arguments, *LESS[script]], capture_output=True, text=True, cwd=folder, env=environment
+        [sys.executable, path, *arguments, *LESS.get(name, [])],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
     )
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
@@ -68,10 +73,18 @@ def test_evaluate_commands(line: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", readme_commands("-m"))
+@pytest.mark.parametrize("line", readme_commands("-m dequant"))
 def test_command_line(line: str, folder: Path) -> None:
     run(line, folder)
     assert list(folder.rglob("quantized.png"))
+
+
+@pytest.mark.slow
+def test_search_commands(folder: Path) -> None:
+    """In README's order, since one of them sums up what another found."""
+    for line in readme_commands("-m sweeps"):
+        run(line, folder)
+        assert list(folder.glob("outputs/sweep/*/ranking.csv"))
 
 
 def test_every_command_of_readme_exists() -> None:

@@ -519,10 +519,12 @@ def test_evaluation_batches_are_every_photo_and_always_the_same(folder):
 
 
 def test_evaluation_palette_and_texture(folder):
-    module = data(folder, texture_map=lambda rgb: rgb[:2], val_n_colors=8)
-    batch = next(iter(module.val_dataloader()))
+    module = data(folder, texture_map=lambda rgb: rgb[:2], val_n_colors=[8, 2])
+    batch, *others = module.val_dataloader()
+    assert torch.cat([batch["n_colors"], *(other["n_colors"] for other in others)]).tolist() == [8] * 4 + [2] * 4
     given_rgb, texture, level, indicator = batch["condition"].split([3, 2, 1, 1], dim=1)
     assert (level == 8 / 256).all() and (indicator == 1).all()
+    assert all(len(image.flatten(1).T.unique(dim=0)) <= 2 for image in others[-1]["condition"][:, :3])
     assert torch.equal(texture, batch["target"][:, :2])
     for image in given_rgb:
         assert len(image.flatten(1).T.unique(dim=0)) <= 8

@@ -1,0 +1,151 @@
+"""Search with Optuna, with pruning: `python -m sweeps.study search=lr_by_variant search.trials=20`.
+
+Each trial is a run of train.py in a folder of its own. The study is a database: the same command goes on with a killed
+search, and started several times at once (or by Slurm's srun) its processes share the trials.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+import lightning as L
+import optuna
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig, OmegaConf
+from optuna.trial import Trial, TrialState
+
+from dequant import InputError
+from dequant.doors import one_sentence, plain, run
+from sweeps.summary import summarize
+from train import train
+
+log = logging.getLogger(__name__)
+
+PRUNED_AT = "pruned_at"
+
+
+class Prune(Callback):
+    """Reports each validation to a trial, and ends the training where the study's pruner gives it up.
+
+    Args:
+        trial: the trial.
+        metric: what is optimized.
+    """
+
+    def __init__(self, trial: Trial, metric: str) -> None:
+        self.trial = trial
+        self.metric = metric
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Report, and stop or not."""
+        if self.metric not in trainer.callback_metrics:
+            known = ", ".join(name for name in trainer.callback_metrics if name.startswith("val/"))
+            raise InputError(f"There is no {self.metric!r} to optimize: choose optimized_metric among {known}.")
+        self.trial.report(trainer.callback_metrics[self.metric].item(), trainer.global_step)
+        if trainer.global_step < trainer.max_steps and self.trial.should_prune():
+            self.trial.set_user_attr(PRUNED_AT, trainer.global_step)
+            log.info("trial %d is given up at step %d", self.trial.number, trainer.global_step)
+            trainer.should_stop = True
+
+
+def open_study(cfg: DictConfig, folder: Path) -> optuna.Study:
+    """The study of a search, made if it does not exist.
+
+    Raises:
+        InputError: the search draws nothing, or the storage is of no use.
+    """
+    if not cfg.get("search") or not cfg.search.space:
+        raise InputError("There is nothing to draw: choose search=NAME with a search.space, such as lr_by_variant.")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.create_study(
+            study_name=cfg.search.name,
+            storage=cfg.search.study or f"sqlite:///{folder}/study.db",
+            pruner=instantiate(cfg.search.pruner),
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except optuna.exceptions.StorageInternalError as error:
+        raise InputError(f"The study cannot be kept ({error}): give another folder or search.study=URL.") from error
+
+
+def next_trial(study: optuna.Study, search: DictConfig, folder: Path) -> tuple[Trial, FileLock] | None:
+    """A trial that was left unfinished, or a new one, and the lock on its folder; None where no more are wanted.
+
+    A trial whose lock is held belongs to a living process. The sampler's seed is that of the search plus the number of
+    the trial, so that processes beside or after one another do not draw the same.
+    """
+    with FileLock(folder / "asking.lock"):
+        for left in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            lock = FileLock(folder / str(left.number) / "trial.lock")
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            return Trial(study, left._trial_id), lock
+        number = len(study.get_trials(deepcopy=False))
+        if number >= search.trials:
+            return None
+        study.sampler = instantiate(search.sampler, seed=search.sampler.seed + number)
+        trial = study.ask(instantiate(search.space))
+        (folder / str(trial.number)).mkdir(exist_ok=True)
+        lock = FileLock(folder / str(trial.number) / "trial.lock")
+        lock.acquire()
+        return trial, lock
+
+
+def run_trial(study: optuna.Study, trial: Trial, given: Sequence[str], folder: Path) -> None:
+    """Train with what a trial drew, in its folder, and tell the study."""
+    drawn = [f"{name}={value}" for name, value in trial.params.items()]
+    own = folder / str(trial.number)
+    log.info("trial %d: %s", trial.number, " ".join(drawn))
+    (own / ".hydra").mkdir(exist_ok=True)
+    OmegaConf.save(OmegaConf.create([*given, *drawn]), own / ".hydra" / "overrides.yaml")
+    try:
+        cfg = hydra.compose("train", [*given, *drawn, f"run_dir={own}", "ckpt_path=here"])
+        value = train(cfg, [Prune(trial, cfg.optimized_metric)])
+    except InputError:
+        study.tell(trial, state=TrialState.FAIL)
+        raise
+    if PRUNED_AT in trial.user_attrs:
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, value, skip_if_finished=True)
+
+
+def search(cfg: DictConfig, folder: Path, given: Sequence[str]) -> None:
+    """Run trials until the study has as many as wanted, then rank them.
+
+    Args:
+        cfg: train.py's configuration with a search.
+        folder: of the search; trials are in its sub-folders.
+        given: options of every trial.
+
+    Raises:
+        InputError: from `open_study` and from the trials.
+    """
+    study = open_study(cfg, folder)
+    old = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+    log.info("%s: %d of %d trials are done", folder, old, cfg.search.trials)
+    while (found := next_trial(study, cfg.search, folder)) is not None:
+        trial, lock = found
+        with lock:
+            run_trial(study, trial, given, folder)
+    summarize(folder, cfg.optimized_metric)
+    log.info("table and plots in %s", folder)
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="train")
+def main(cfg: DictConfig) -> None:
+    """Hydra's entry."""
+    given = [option for option in plain(HydraConfig.get().overrides.task) if not option.startswith("search.trials=")]
+    with one_sentence():
+        search(cfg, Path(HydraConfig.get().runtime.output_dir), given)
+
+
+if __name__ == "__main__":
+    run(main)
