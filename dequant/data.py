@@ -6,7 +6,7 @@ number of loading processes and however often the run is stopped and resumed.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 

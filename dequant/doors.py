@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import torch
 from hydra.errors import HydraException, InstantiationException
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -113,6 +114,8 @@ def _cause(error: BaseException | None) -> str | None:
             return str(error)
         if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
             return " ".join(str(error).split("Config search path")[0].split())
+        if isinstance(error, MisconfigurationException):  # Lightning's word for a device that is not there
+            return f"{error} Choose another trainer, such as trainer=default."
         if isinstance(error, OSError):
             return f"{error.strerror or error}: {error.filename}." if error.filename else f"{error}."
         error = error.__cause__ or error.__context__

@@ -152,7 +152,7 @@ def _split(
     first: int,
     last: int,
     axis: int,
-) -> tuple[int, int]:
+) -> tuple[Any, Any]:
     """Put the brighter half of a box first in `order`: where the other half begins, and the weight before it."""
     shift = 16 - 8 * axis
     weights, lowest, total = np.zeros(256, np.int64), 255, 0
@@ -161,11 +161,12 @@ def _split(
         weights[level] += counts[i]
         lowest = min(lowest, level)
         total += counts[i]
-    threshold, before = 256, np.int64(0)
+    threshold, before = 256, 0
     while 2 * before <= total and threshold > lowest + 1:
         threshold -= 1
         before += weights[threshold]
-    left, right = first, 0
+    left: Any = first
+    right: Any = 0
     for position in range(first, last):
         i = order[position]
         is_left = np.int64((colors[i] >> shift & 255) >= threshold)

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from isal import isal_zlib
-from isal.igzip_lib import IsalError
 from numba import njit
 from numpy.typing import NDArray
 
@@ -29,7 +28,7 @@ def read_png(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
     size = height * (1 + 3 * width)
     try:
         stream = isal_zlib.decompressobj().decompress(compressed, size)
-    except IsalError:
+    except isal_zlib.error:  # type: ignore[misc]  # a class, which its stub does not say
         return None
     if len(stream) != size:
         return None

@@ -56,7 +56,8 @@ class Throughput(Callback):
             self.flops, self._counter = self._counter.get_total_flops(), None
         self._ended = time.perf_counter()
         self._batches += 1
-        if self._batches >= trainer.log_every_n_steps * trainer.accumulate_grad_batches:
+        every: int = vars(trainer)["log_every_n_steps"]  # set by Lightning, but not declared
+        if self._batches >= every * trainer.accumulate_grad_batches:
             self._measure(trainer, len(batch["target"]))
             self._begin(self._ended)
         if self.values:

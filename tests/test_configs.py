@@ -4,8 +4,10 @@ from pathlib import Path
 
 import lightning as L
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -43,6 +45,10 @@ def test_train(option: str, tmp_path: Path) -> None:
     assert isinstance(instantiate(cfg.model), Dequantizer)
     instantiate(cfg.data)
     logger, callbacks = instantiate(cfg.logger), list(instantiate(cfg.callbacks).values())
+    if option == "trainer=gpu" and not torch.cuda.is_available():
+        with pytest.raises(InstantiationException, match="No supported gpu backend"):
+            instantiate(cfg.trainer)
+        return
     assert isinstance(instantiate(cfg.trainer, logger=logger, callbacks=callbacks), L.Trainer)
 
 

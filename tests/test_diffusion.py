@@ -171,7 +171,7 @@ def test_every_sampler_of_the_configuration_gives_a_known_image_back(
     name: str, prediction_type: str, variance_type: str
 ) -> None:
     with initialize_config_dir(str(CONF / "sampler"), version_base="1.3"):
-        sampler = instantiate(compose(name))
+        sampler = instantiate(compose(name)).call
     options = {"beta_schedule": "linear", "clip_sample": False}
     scheduler = DDPMScheduler(prediction_type=prediction_type, variance_type=variance_type, **options)
     generator = torch.Generator().manual_seed(0)

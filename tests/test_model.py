@@ -159,7 +159,7 @@ def test_texture_loss_is_added_where_texture_is_given(tiny_base: DiffusionBase, 
             model.texture_weight = weight
             values[given, weight] = model.training_step(batch, 0).item()
     assert values[0.0, 0.0] == values[0.0, 0.5]
-    assert values[1.0, 0.5] > values[1.0, 0.0] + 0.1
+    assert values[1.0, 0.5] > values[1.0, 0.0] + 0.01
 
 
 def test_texture_loss_needs_an_estimate_of_pixels(tiny_base: DiffusionBase) -> None:

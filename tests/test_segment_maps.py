@@ -145,7 +145,7 @@ def test_shards_with_segments_serve_training(tmp_path: Path) -> None:
     for key in plain.keys("all"):
         assert segmented.read(key) == plain.read(key)
         assert plain.maps(key) == []
-        names = [f"{key.removesuffix('.jpg')}.{segmenter.__name__}.png" for segmenter in patches.SEGMENTERS]
+        names = sorted(f"{key.removesuffix('.jpg')}.{segmenter.__name__}.png" for segmenter in patches.SEGMENTERS)
         assert segmented.maps(key) == (names if key in plain.keys("train") else [])
     training = RandomTraining(luminance_map)
     streams = [TrainingStream(Photos(source, "train", 16), training, 16, seed=1) for source in (plain, segmented)]
