@@ -54,8 +54,8 @@ class Fidelity:
     """How strictly the colours asked for are kept.
 
     Attributes:
-        hard: end with the projection itself, and in the finished picture move pixels so that they stay in their cells
-            when rounded to 8 bits. Otherwise a picture only comes near, with smoother gradients.
+        share: of the way to what is asked for that pixels go. All of it (1), and the finished picture's pixels are moved
+            so that they stay in their cells when rounded to 8 bits; part of it, and gradients stay smoother.
         reach: what a pixel is moved by, its neighbours at this distance are moved by too, as whatever made it wrong
             made them wrong: before the projection, `ROUNDS` times, pixels are moved by the blurred way to their cells.
         scale: 1 for the cells; less for cells shrunk about their colours, down to 0 for the quantized image.
@@ -70,7 +70,7 @@ class Fidelity:
         InputError: a number is out of its range.
     """
 
-    hard: bool = True
+    share: float = 1.0
     reach: int = 8
     scale: float = 1.0
     mean_radius: float | None = 1.0
@@ -79,8 +79,8 @@ class Fidelity:
 
     def __post_init__(self) -> None:
         """Refuse impossible settings with an `InputError`."""
-        if not 0 <= self.scale <= 1:
-            raise InputError(f"Cells of scale {self.scale} are not possible: give a number from 0 to 1.")
+        if not 0 <= self.scale <= 1 or not 0 <= self.share <= 1:
+            raise InputError(f"Scale {self.scale} and share {self.share} are not possible: give numbers from 0 to 1.")
         if min(self.reach, self.power, self.mean_radius or 0, self.patch_radius or 0) < 0:
             raise InputError(f"{self} is not possible: give no number below 0.")
 
@@ -101,14 +101,14 @@ class Fidelity:
             for _ in range(ROUNDS):
                 pixels = cells.project(_with_means(pixels, wanted, radius), wanted, self.scale)
         picture = request.asked.clone()
-        picture[:, free] = (cells.project(pixels, wanted, self.scale) if self.hard else pixels.clamp(0, 1))[:, 0]
-        return picture
+        picture[:, free] = cells.project(pixels, wanted, self.scale)[:, 0]
+        return rgb.float().lerp(picture, self.share)
 
     def finish(self, rgb: Tensor, requests: Sequence[Request]) -> Tensor:
         """The finished pictures, (B, 3, H, W) -> (B, 3, H, W) in [0, 1], B a multiple of the requests'."""
         pictures = [self.project(*pair) for pair in _pairs(rgb, requests)]
         for picture, request in zip(pictures, [one for _, one in _pairs(rgb, requests)], strict=True):
-            if self.hard:
+            if self.share == 1:
                 picture[:, request.free] = cells.settle(picture[:, None, request.free], request.cells)[:, 0]
         return torch.stack(pictures)
 
@@ -145,7 +145,7 @@ class Fidelity:
         return project
 
 
-MODES: dict[str, Fidelity | None] = {"off": None, "soft": Fidelity(hard=False, mean_radius=None), "exact": Fidelity()}
+MODES: dict[str, Fidelity | None] = {"off": None, "soft": Fidelity(share=0.5), "exact": Fidelity()}
 """By the name that `sampler.palette` gives them."""
 
 

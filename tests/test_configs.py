@@ -21,6 +21,7 @@ NEEDED = {
     "data=laion": ["data.shards='photos/{000..009}.tar'"],
     "experiment=small_prior": ["data.shards=photos"],
     "experiment=small_control": ["data.shards=photos"],
+    "experiment=small_texture": ["data.shards=photos"],
 }
 TINY_BASE = ["base=small_init", "base.unet.block_out_channels=[8,16]", "base.unet.norm_num_groups=4"]
 

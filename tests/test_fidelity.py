@@ -97,7 +97,7 @@ def roughness(image: torch.Tensor) -> torch.Tensor:
     return image.diff(dim=1).diff(dim=1).square().sum() + image.diff(dim=2).diff(dim=2).square().sum()
 
 
-def test_spread_corrections_are_smoother_and_soft_ones_are_smoothest(rgb: torch.Tensor) -> None:
+def test_spread_corrections_are_smoother_and_soft_ones_go_half_of_the_way(rgb: torch.Tensor) -> None:
     condition = for_palette(quantize(rgb, 8).rgb, 8, None)
     request = Request.of(condition)
     output = (rgb + torch.tensor([0.08, -0.05, 0.03])[:, None, None]).clamp(0, 1)
@@ -105,7 +105,9 @@ def test_spread_corrections_are_smoother_and_soft_ones_are_smoothest(rgb: torch.
         each.finish(output[None], [request])[0]
         for each in (Fidelity(reach=0, mean_radius=None), Fidelity(mean_radius=None), MODES["soft"])
     )
-    assert roughness(soft - output) < roughness(spread - output) < roughness(plain - output)
+    assert roughness(soft - output) < roughness(plain - output) and roughness(spread - output) < roughness(
+        plain - output
+    )
     assert (spread - rgb).norm() < (plain - rgb).norm() < (output - rgb).norm()
     assert agreement(output, condition, 8) < agreement(soft, condition, 8) < 1
     assert agreement(plain, condition, 8) == agreement(spread, condition, 8) == 1
@@ -192,7 +194,7 @@ def test_latents_of_pictures_inside_stay() -> None:
     ("call", "sentence"),
     [
         (partial(fidelity.named, "perfect"), "no palette fidelity 'perfect': choose off, soft, exact"),
-        (partial(fidelity.named, "exact", {"radius": 1}), "has no radius: it has hard, reach"),
+        (partial(fidelity.named, "exact", {"radius": 1}), "has no radius: it has share, reach"),
         (partial(Fidelity, scale=2.0), "from 0 to 1"),
         (partial(Fidelity, mean_radius=-1.0), "no number below 0"),
         (partial(Fidelity, power=-1.0), "no number below 0"),
