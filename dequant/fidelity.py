@@ -54,8 +54,8 @@ class Fidelity:
     """How strictly the colours asked for are kept.
 
     Attributes:
-        share: of the way to what is asked for that pixels go. All of it (1), and the finished picture's pixels are moved
-            so that they stay in their cells when rounded to 8 bits; part of it, and gradients stay smoother.
+        share: of the way to what is asked for that pixels go. With all of it, 1, the finished picture's pixels are also
+            moved so that they stay in their cells when rounded to 8 bits; with part of it gradients stay smoother.
         reach: what a pixel is moved by, its neighbours at this distance are moved by too, as whatever made it wrong
             made them wrong: before the projection, `ROUNDS` times, pixels are moved by the blurred way to their cells.
         scale: 1 for the cells; less for cells shrunk about their colours, down to 0 for the quantized image.
@@ -145,7 +145,7 @@ class Fidelity:
         return project
 
 
-MODES: dict[str, Fidelity | None] = {"off": None, "soft": Fidelity(share=0.5), "exact": Fidelity()}
+MODES: dict[str, Fidelity | None] = {"off": None, "soft": Fidelity(share=0.5, mean_radius=None), "exact": Fidelity()}
 """By the name that `sampler.palette` gives them."""
 
 
