@@ -21,7 +21,7 @@ from dequant.control import ControlEncoder
 from tests.test_configs import GROUPS, load
 
 ROOT = Path(__file__).parents[1]
-PROTOCOLS = [name for name in GROUPS.get("eval", []) if name != "all"]
+PROTOCOLS = [name for name in GROUPS.get("eval", []) if name not in ("all", "steps")]
 
 
 @pytest.fixture(scope="module")
