@@ -254,6 +254,7 @@ class Dequantizer(L.LightningModule):
         path = Path(path)
         if path.is_dir():
             control = ControlEncoder.from_pretrained(path, torch_dtype=torch.float32)
+            control.register_to_config(_name_or_path="")  # what is trained from it says nothing of where it lay
             self._check(control.config, str(path))
             self.control = control.to(self.device, memory_format=self.base.memory_format).train(self.training)
             return

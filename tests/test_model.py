@@ -166,3 +166,11 @@ def test_texture_loss_needs_an_estimate_of_pixels(tiny_base: DiffusionBase) -> N
     tiny_base.scheduler.register_to_config(prediction_type="epsilon")
     with pytest.raises(InputError, match="texture_weight"):
         Dequantizer(tiny_base, ControlEncoder.from_base, ONE_STEP, texture_weight=0.5)
+
+
+def test_released_weights_do_not_say_where_their_start_lay(tiny_base: DiffusionBase, tmp_path: Path) -> None:
+    dequantizer(tiny_base).save_pretrained(tmp_path / "first")
+    model = dequantizer(tiny_base)
+    model.load_weights(tmp_path / "first")
+    model.save_pretrained(tmp_path / "second")
+    assert str(tmp_path) not in (tmp_path / "second" / "config.json").read_text()
