@@ -6,7 +6,7 @@ indicator. Texture is 0 wherever its indicator is 0.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -255,33 +255,6 @@ class RandomDegradation:
             noise = torch.from_numpy(rng.standard_normal(tuple(rgb.shape), dtype=np.float32)).to(rgb)
             degraded = degraded + rng.uniform(0, self.max_sigma) * noise
         return degraded.clamp(0, 1)
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Draw each training example in one of several ways.
-
-    Attributes:
-        parts: the ways, such as `RandomDegradation` and `RandomTraining`.
-        shares: how often each is taken, relative to the others.
-    """
-
-    parts: Sequence[Callable[[Tensor, np.random.Generator], dict[str, Tensor]]]
-    shares: Sequence[float]
-
-    def __post_init__(self) -> None:
-        """Refuse impossible settings with an `InputError`."""
-        if len(self.parts) != len(self.shares) or min(self.shares, default=0) < 0 or not sum(self.shares) > 0:
-            raise InputError(
-                f"The shares {list(self.shares)} do not fit {len(self.parts)} parts: give each one, none negative."
-            )
-
-    def __call__(
-        self, rgb: Tensor, rng: np.random.Generator, segment: patches.Segmenter | None = None
-    ) -> dict[str, Tensor]:
-        """Draw one example; arguments and result as in `RandomTraining`, but nothing is segmented."""
-        shares = np.asarray(self.shares, dtype=float)
-        return self.parts[int(rng.choice(len(self.parts), p=shares / shares.sum()))](rgb, rng)
 
 
 def random_window(sample: dict[str, Tensor], size: int, rng: np.random.Generator) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
 """Conditions: the authors' own arrays, what every training example satisfies, and the frequencies of the draws."""
 
-from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -19,8 +18,6 @@ from dequant.palette import quantize
 
 GOLDEN = Path(__file__).parent / "golden"
 MAPS = {"L": texture.luminance_map, "G": texture.gradient_map, "T": texture.thresholded_gradient_map}
-
-Part = Callable[[Tensor, np.random.Generator], dict[str, Tensor]]
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -298,19 +295,3 @@ def test_windows_reach_every_corner_and_may_be_the_whole() -> None:
     assert corners == {0, 1, 2, 3, 8, 9, 10, 11}
     square = {name: values[:, :, :6] for name, values in whole.items()}
     assert all(torch.equal(condition.random_window(square, 6, rng)[name], square[name]) for name in square)
-
-
-def test_a_mixture_takes_its_parts_by_their_shares() -> None:
-    def part(level: float) -> Part:
-        return lambda rgb, rng: {"target": rgb * level}
-
-    mixture = condition.Mixture([part(0.0), part(1.0)], [1, 3])
-    rng, rgb = np.random.default_rng(0), torch.ones(3, 1, 1)
-    taken = torch.stack([mixture(rgb, rng)["target"] for _ in range(400)]).mean().item()
-    assert taken == pytest.approx(0.75, abs=0.07)
-
-
-@pytest.mark.parametrize("shares", [[1], [1, -1], [0, 0], [1, 1, 1]])
-def test_refuses_shares_that_do_not_fit(shares: list[float]) -> None:
-    with pytest.raises(InputError, match="do not fit 2 parts"):
-        condition.Mixture([RandomDegradation(), RandomDegradation()], shares)
