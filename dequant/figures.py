@@ -110,7 +110,7 @@ def curves(
 def save(picture: Image.Image, path: Path) -> None:
     """Write a PNG whole or not at all, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     picture.save(partial, format="PNG")
     os.replace(partial, path)
 
