@@ -18,12 +18,18 @@ def provenance(device: torch.device) -> dict[str, str]:
         device: the one that computes.
     """
     return {
-        "command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(["python", _script(), *sys.argv[1:]]),
         "commit": commit(),
         "hardware": hardware(device),
         "torch": torch.__version__,
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def _script() -> str:
+    """The program as it is called from the working folder, or its name where it lies elsewhere."""
+    path = Path(sys.argv[0]).resolve()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
 
 
 def commit() -> str:
