@@ -307,3 +307,10 @@ def test_killed_multirun_goes_on_where_it_was(tmp_path: Path) -> None:
     run(tmp_path, *options)
     assert (folder / "0" / "metrics.json").stat().st_mtime_ns == before
     assert (folder / "1" / "weights").is_dir() and (folder / "parallel.png").is_file()
+
+
+def test_the_search_for_ablations_runs_all_of_them() -> None:
+    params = OmegaConf.load(ROOT / "sweeps" / "search" / "ablations.yaml").hydra.sweeper.params
+    assert sorted(params["+ablation"].split(",")) == sorted(
+        path.stem for path in (ROOT / "sweeps" / "ablation").glob("*.yaml")
+    )
