@@ -113,6 +113,16 @@ def random_mask(
     return patches.random_patch(labels, rng)
 
 
+def random_n_colors(rng: np.random.Generator, smallest: int = 4, largest: int = 128) -> int:
+    """Draw the size of a palette, a power of two.
+
+    The probability falls linearly over the powers, from the smallest to the largest, which is a third as likely.
+    """
+    exponents = np.arange(smallest.bit_length() - 1, largest.bit_length())
+    weights = np.linspace(3, 1, len(exponents))
+    return int(2 ** rng.choice(exponents, p=weights / weights.sum()))
+
+
 @dataclass(frozen=True)
 class RandomTraining:
     """Draw a training example from a photo: dequantization or patch recolouring, with or without texture.
@@ -129,8 +139,7 @@ class RandomTraining:
         saturation_share: share of photos whose saturation is changed.
         saturation: range of the factor by which it is changed.
         min_colors: size of the smallest palette, a power of two.
-        max_colors: size of the largest, a power of two. The probability falls linearly over the powers of
-            two, from the smallest palette to the largest, which is a third as likely.
+        max_colors: size of the largest, a power of two; in between as `random_n_colors` draws them.
     """
 
     texture_map: Callable[[Tensor], Tensor]
@@ -177,7 +186,7 @@ class RandomTraining:
             color, texture = mean_color(target, mask), self.texture_map(target)
             condition = for_patch(target, mask, color, texture, keep_inside=with_texture)
         else:
-            n_colors = self.random_n_colors(rng)
+            n_colors = random_n_colors(rng, self.min_colors, self.max_colors)
             texture_or_none = self.texture_map(target) if with_texture else None
             condition = for_palette(quantize(target, n_colors).rgb, n_colors, texture_or_none)
         return {"condition": condition, "target": target}
@@ -191,12 +200,6 @@ class RandomTraining:
             return gray_uint8(rgb).to(rgb).div(255).repeat(3, 1, 1)
         return shift_hsv(rgb, 0, rng.uniform(*self.saturation), 1)
 
-    def random_n_colors(self, rng: np.random.Generator) -> int:
-        """Draw the size of a palette, a power of two."""
-        exponents = np.arange(self.min_colors.bit_length() - 1, self.max_colors.bit_length())
-        weights = np.linspace(3, 1, len(exponents))
-        return int(2 ** rng.choice(exponents, p=weights / weights.sum()))
-
 
 @dataclass(frozen=True)
 class RandomDegradation:
@@ -207,14 +210,16 @@ class RandomDegradation:
     quantized image just as far from its photo, N / 256 where the error is `QUANTIZATION_RMSE / sqrt(N)`.
 
     Attributes:
-        resize_share: share of photos reduced and enlarged again (bicubic, antialiased).
+        palette_share: share of photos quantized to a palette, drawn as in `RandomTraining`; the level tells its size.
+        resize_share: share of the others reduced and enlarged again (bicubic, antialiased).
         scale: range of the factor by which they are reduced.
-        noise_share: share of photos with Gaussian noise. No photo stays intact: the two shares add up to at
-            least 1, and what exceeds 1 is the share of photos with both.
+        noise_share: share of the others with Gaussian noise. No photo stays intact: the two shares add up to at
+            least 1, and what exceeds 1 is the share with both.
         max_sigma: largest standard deviation of the noise, where photos range from 0 to 1.
         level_jitter: range of the log-uniform factor by which the error is misjudged.
     """
 
+    palette_share: float = 0.0
     resize_share: float = 0.75
     scale: tuple[float, float] = (1.33, 4.0)
     noise_share: float = 0.5
@@ -223,6 +228,7 @@ class RandomDegradation:
 
     def __post_init__(self) -> None:
         """Refuse impossible settings with an `InputError`."""
+        _check_probability("palette_share", self.palette_share)
         _check_probability("resize_share", self.resize_share)
         _check_probability("noise_share", self.noise_share)
         if self.resize_share + self.noise_share < 1:
@@ -236,11 +242,15 @@ class RandomDegradation:
     ) -> dict[str, Tensor]:
         """Draw one example; arguments and result as in `RandomTraining`, but nothing is segmented."""
         _check_photo(rgb)
+        if self.palette_share and rng.random() < self.palette_share:
+            n_colors = random_n_colors(rng)
+            condition = for_palette(quantize(rgb, n_colors).rgb, n_colors, None)
+            return {"condition": condition, "target": rgb}
         degraded = self.degrade(rgb, rng)
         rmse = 2 * (degraded - rgb).square().mean().sqrt().item()
         misjudged = rmse * math.exp(rng.uniform(*np.log(self.level_jitter)))
-        n_colors = (QUANTIZATION_RMSE / max(misjudged, 1e-6)) ** 2
-        level = rgb.new_full(rgb.shape[1:], min(max(n_colors, 1), MAX_COLORS) / MAX_COLORS)
+        equivalent = (QUANTIZATION_RMSE / max(misjudged, 1e-6)) ** 2
+        level = rgb.new_full(rgb.shape[1:], min(max(equivalent, 1), MAX_COLORS) / MAX_COLORS)
         return {"condition": _stack(degraded, None, level, torch.zeros_like(level)), "target": rgb}
 
     def degrade(self, rgb: Tensor, rng: np.random.Generator) -> Tensor:

@@ -45,6 +45,7 @@ class Dequantizer(L.LightningModule):
             bases that predict the clean image.
         distillation: a loss that teaches a trained encoder to take fewer steps, in place of the denoising loss.
         fidelity: how strictly drawn photographs keep the colours asked for, None for not at all.
+        orientations: over how many predictions are averaged, as in `sampling.draw`.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Dequantizer(L.LightningModule):
         texture_weight: float = 0.0,
         distillation: Distillation | None = None,
         fidelity: Fidelity | None = None,
+        orientations: int = 1,
     ) -> None:
         super().__init__()
         if texture_weight and (base.scheduler.config.prediction_type != "sample" or base.vae is not None):
@@ -69,6 +71,7 @@ class Dequantizer(L.LightningModule):
         self.control = control(base, variant) if control else None
         self.sampler = sampler
         self.fidelity = fidelity
+        self.orientations = orientations
         self.optimizer = optimizer
         self.lr_schedule = lr_schedule
         self.variant = variant
@@ -193,7 +196,8 @@ class Dequantizer(L.LightningModule):
         Raises:
             InputError: the tiles are too small.
         """
-        return draw(self.base, self.control, self.sampler, condition, generator, num_images, tile, self.fidelity)
+        networks = (self.base, self.control, self.sampler)
+        return draw(*networks, condition, generator, num_images, tile, self.fidelity, self.orientations)
 
     def keep_colors(self, rgb: Tensor, condition: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) that were changed after they were drawn, as `fidelity` has them again."""

@@ -166,6 +166,7 @@ class DequantPipeline(DiffusionPipeline):
         seeds: Sequence[int] | None = None,
         tile: int | None = None,
         palette_fidelity: str | Fidelity = "off",
+        orientations: int = 1,
         output_type: str = "pil",
         return_dict: bool = True,
         callback_on_step_end: StepEnd | None = None,
@@ -196,6 +197,8 @@ class DequantPipeline(DiffusionPipeline):
                 in 8 bits, and leaves the outside of a patch as it is; "soft" goes half of the way to the palette's
                 cells, with smoother gradients; "off" trusts the network. Or a `Fidelity`, whose `mean_radius` bounds
                 how far the mean of a patch is from its colour.
+            orientations: over how many the network's predictions are averaged, which takes as many times as long and
+                is nearer to the photo: 1, 2 (mirrored) or 8 (turned too).
             output_type: "pil", "np" (B, H, W, 3) or "pt" (B, 3, H, W), both in [0, 1]; a list where sizes differ.
             return_dict: False returns a tuple.
             callback_on_step_end: called with the pipeline, the number of the step, the timestep and {"latents": x_t},
@@ -231,6 +234,7 @@ class DequantPipeline(DiffusionPipeline):
             num_images=len(draws),
             tile=tile,
             palette_fidelity=palette_fidelity,
+            orientations=orientations,
             num_inference_steps=num_inference_steps,
             timesteps=timesteps,
             solver=solver,
@@ -248,6 +252,7 @@ class DequantPipeline(DiffusionPipeline):
         num_images: int = 1,
         tile: int | None = None,
         palette_fidelity: str | Fidelity = "off",
+        orientations: int = 1,
         num_inference_steps: int | None = None,
         timesteps: Sequence[int] | None = None,
         solver: type[SchedulerMixin] | None = None,
@@ -261,6 +266,7 @@ class DequantPipeline(DiffusionPipeline):
             num_images: see `__call__`.
             tile: see `__call__`.
             palette_fidelity: see `__call__`.
+            orientations: see `__call__`.
             num_inference_steps: see `__call__`.
             timesteps: see `__call__`.
             solver: see `__call__`.
@@ -287,7 +293,7 @@ class DequantPipeline(DiffusionPipeline):
                 changed = callback_on_step_end(self, i, t, {"latents": x}) if callback_on_step_end else None
                 return (changed or {}).get("latents", x)
 
-            model = self._model(partial(diffusion.sample, **steps, callback=callback), fidelity)
+            model = self._model(partial(diffusion.sample, **steps, callback=callback), fidelity, orientations)
             for members in groups.values():
                 places = [i * num_images + j for i in members for j in range(num_images)]
                 generators = [generator[i] for i in places] if isinstance(generator, list) else generator
@@ -301,11 +307,11 @@ class DequantPipeline(DiffusionPipeline):
         patch_size, augmentation = self.config["patch_size"], self.config["augmentation"]
         return DiffusionBase(self.unet, self.scheduler, patch_size, self.vae, text, augmentation)
 
-    def _model(self, sampler: Callable[..., Tensor], fidelity: Fidelity | None) -> Dequantizer:
+    def _model(self, sampler: Callable[..., Tensor], fidelity: Fidelity | None, orientations: int) -> Dequantizer:
         """The components as they are now: a user may have exchanged one."""
-        return Dequantizer(
-            self._base(), lambda base, variant: self.control, sampler, variant=self._variant, fidelity=fidelity
-        ).eval()
+        made = Dequantizer(self._base(), lambda *_: self.control, sampler, variant=self._variant, fidelity=fidelity)
+        made.orientations = orientations
+        return made.eval()
 
     @property
     def _variant(self) -> str:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from dequant import InputError
 from dequant.diffusion import Generator
 from dequant.fidelity import Fidelity, requests
+from dequant.orientations import Orientation
 from dequant.tiles import Tile, blend, tiles
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def draw(
     num_images: int = 1,
     tile: int | None = None,
     fidelity: Fidelity | None = None,
+    orientations: int = 1,
 ) -> Tensor:
     """Draw photographs.
 
@@ -45,12 +47,13 @@ def draw(
         tile: side in pixels of the pieces in which larger images are denoised, so that memory grows by little more
             than the images; their predictions are blended in every step. None for all at once.
         fidelity: how strictly they keep the colours asked for, in every step and in the end; None for not at all.
+        orientations: over how many the predictions of each step are averaged: 1, 2 (mirrored) or 8 (turned too).
 
     Returns:
         rgb (B * num_images, 3, H, W) in [0, 1].
 
     Raises:
-        InputError: the tiles are too small.
+        InputError: the tiles are too small, or there are no such orientations.
     """
     height, width = condition.shape[-2:]
     padding = (0, -width % base.multiple, 0, -height % base.multiple)
@@ -61,18 +64,31 @@ def draw(
     noise = torch.stack([torch.randn(shape, generator=one) for one in generators]).to(condition.device)
     pieces = [] if tile is None else list(tiles(rows, columns, tile, base.multiple))
     in_tiles = len(pieces) > 1
-    ahead = Steps(base, None if in_tiles else control, padded, num_images)
+    views = Orientation.first(orientations)
+    variant = "" if control is None else str(control.config["variant"])
+
+    def seen_from(condition: Tensor) -> list[Steps]:
+        return [Steps(base, control, view.condition(condition, variant), num_images) for view in views]
+
+    def of_views(steps: list[Steps], x_t: Tensor, t: Tensor) -> Tensor:
+        pairs = zip(views, steps, strict=True)
+        predicted = [view.back(one.predict(view.turn(x_t), t, generator)) for view, one in pairs]
+        return predicted[0] if len(views) == 1 else torch.stack(predicted).mean(0)
+
+    whole = [] if in_tiles else seen_from(padded)
 
     def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-        return predict(base, padded, num_images, x_t, t, ahead(t, x_t), generator)
+        return of_views(whole, x_t, t)
 
     def denoise_tiles(x_t: Tensor, t: Tensor) -> Tensor:
         def of_tile(tile: Tile, part: Tensor) -> Tensor:
-            seen = padded[..., tile.rows, tile.columns]
-            residuals = Steps(base, control, seen, num_images)(t, part)
-            return predict(base, seen, num_images, part, t, residuals, generator)
+            return of_views(seen_from(padded[..., tile.rows, tile.columns]), part, t)
 
         return blend(of_tile, x_t, pieces, base.downscale)
+
+    def plan(timesteps: Tensor) -> None:
+        for one in whole:
+            one.plan(timesteps)
 
     def decode(z: Tensor) -> Tensor:
         return base.decode(z.float(), in_tiles)
@@ -82,27 +98,13 @@ def draw(
     if fidelity is not None:
         project = fidelity.in_steps(asked, None if base.vae is None else decode, height, width)
     step = denoise_tiles if in_tiles else denoise
-    z = sampler(step, noise, base.scheduler, generator, plan=ahead.plan, project=project)
+    z = sampler(step, noise, base.scheduler, generator, plan=plan, project=project)
     rgb = decode(z)[..., :height, :width]
     return rgb if fidelity is None else fidelity.finish(rgb, asked)
 
 
-def predict(
-    base: "DiffusionBase",
-    condition: Tensor,
-    num_images: int,
-    x_t: Tensor,
-    t: Tensor,
-    residuals: "Residuals | None",
-    generator: Generator,
-) -> Tensor:
-    """The base's prediction (B * num_images, C, h, w) of `num_images` per condition at one timestep."""
-    given = condition.repeat_interleave(num_images, 0)
-    return base.denoise(x_t, t.expand(len(x_t)), 2 * given[:, :3] - 1, given[:, 5:6], residuals, generator)[0]
-
-
 class Steps:
-    """The residuals of a control encoder at every step of a sampler.
+    """The predictions under one condition at every step of a sampler, and the residuals of a control encoder for them.
 
     The condition is read once. An encoder that does not see x_t is run on many of the planned steps at once, as many as
     fit into `BYTES_AHEAD`, and once for all images of one condition.
@@ -117,7 +119,7 @@ class Steps:
     def __init__(
         self, base: "DiffusionBase", control: "ControlEncoder | None", condition: Tensor, num_images: int
     ) -> None:
-        self.base, self.control, self.num_images = base, control, num_images
+        self.base, self.control, self.num_images, self.condition = base, control, num_images, condition
         self.reads_x_t = control is not None and bool(control.config["x_channels"])
         self.features = None if control is None else control.features(condition)
         self.planned: list[int] = []
@@ -128,7 +130,13 @@ class Steps:
         """Say which steps are coming, in their order."""
         self.planned, self.ready = [int(t) for t in timesteps], {}
 
-    def __call__(self, t: Tensor, x_t: Tensor) -> "Residuals | None":
+    def predict(self, x_t: Tensor, t: Tensor, generator: Generator) -> Tensor:
+        """The base's prediction (B * num_images, C, h, w) of `num_images` per condition at one timestep."""
+        given = self.condition.repeat_interleave(self.num_images, 0)
+        color, level = 2 * given[:, :3] - 1, given[:, 5:6]
+        return self.base.denoise(x_t, t.expand(len(x_t)), color, level, self.residuals(t, x_t), generator)[0]
+
+    def residuals(self, t: Tensor, x_t: Tensor) -> "Residuals | None":
         """Residuals at timestep `t`, for `x_t` (B * num_images, C, h, w), which only some encoders read."""
         if self.control is None or self.features is None:
             return None

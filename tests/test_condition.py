@@ -13,7 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from dequant import InputError, condition, diffusion, texture
-from dequant.condition import RandomDegradation, RandomTraining
+from dequant.condition import RandomDegradation, RandomTraining, random_n_colors
 from dequant.palette import quantize
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -180,9 +180,8 @@ def test_saturation_changes_and_hue_does_not() -> None:
 
 @pytest.mark.parametrize(("smallest", "largest"), [(4, 128), (1, 128), (16, 16), (2, 256)])
 def test_few_colors_are_drawn_three_times_as_often_as_many(smallest: int, largest: int) -> None:
-    draw = RandomTraining(texture.gradient_map, min_colors=smallest, max_colors=largest)
     rng, n = np.random.default_rng(0), 8000
-    counts = np.bincount([draw.random_n_colors(rng).bit_length() - 1 for _ in range(n)], minlength=9)
+    counts = np.bincount([random_n_colors(rng, smallest, largest).bit_length() - 1 for _ in range(n)], minlength=9)
     sizes = range(smallest.bit_length() - 1, largest.bit_length())
     expected = np.zeros(9)
     expected[sizes.start : sizes.stop] = np.linspace(3, 1, len(sizes)) / np.linspace(3, 1, len(sizes)).sum()
@@ -209,6 +208,16 @@ def test_refuses_impossible_training(settings_: dict[str, float]) -> None:
 def test_refuses_impossible_degradation(settings_: dict[str, float]) -> None:
     with pytest.raises(InputError):
         RandomDegradation(**settings_)
+
+
+def test_a_degradation_may_be_a_palette() -> None:
+    rgb, rng = photo()[:, 40:72, 40:72], np.random.default_rng(0)
+    draw = RandomDegradation(palette_share=0.5)
+    levels = [draw(rgb, rng)["condition"] for _ in range(200)]
+    palettes = [one for one in levels if (sizes := 256 * one[5].unique()).numel() == 1 and sizes.item() % 4 == 0]
+    assert len(palettes) == pytest.approx(100, abs=25)
+    n_colors = int(256 * palettes[0][5, 0, 0])
+    assert torch.equal(palettes[0], condition.for_palette(quantize(rgb, n_colors).rgb, n_colors, None))
 
 
 def test_settings_are_frozen() -> None:

@@ -22,6 +22,7 @@ FLOORS = {
         "cells",
         "color_transfer",
         "tiles",
+        "orientations",
         "fsdp",
     },
     1: {
