@@ -78,7 +78,7 @@ def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callb
         log.info("going on with %s", checkpoint)
     model, data = instantiate(cfg.model), instantiate(cfg.data)
     if cfg.init_weights is not None:
-        model.load_weights(bundled(cfg.variant.name) if cfg.init_weights == "bundled" else cfg.init_weights)
+        model.load_weights(bundled(cfg.variant.name) if cfg.init_weights == "bundled" else cfg.init_weights, cfg.rebase)
     if cfg.compile:
         model.compile_parts()
     callbacks = [*instantiate(cfg.callbacks).values(), *more_callbacks]

@@ -249,8 +249,12 @@ class Dequantizer(L.LightningModule):
         """Refuse a checkpoint of another variant or base."""
         self._check(checkpoint.get("identity", {}), "the checkpoint")
 
-    def load_weights(self, path: str | Path) -> None:
+    def load_weights(self, path: str | Path, rebase: bool = False) -> None:
         """Load trained weights: a training checkpoint (its averaged weights) or a released folder.
+
+        Args:
+            path: of either.
+            rebase: accept an encoder of another base of the same layout, to be trained for this one.
 
         Raises:
             InputError: there are none, or they belong to another variant or base.
@@ -259,6 +263,9 @@ class Dequantizer(L.LightningModule):
         if path.is_dir():
             control = ControlEncoder.from_pretrained(path, torch_dtype=torch.float32)
             control.register_to_config(_name_or_path="")  # what is trained from it says nothing of where it lay
+            if rebase and self.control is not None:
+                _check_layout(control.state_dict(), self.control, str(path))
+                control.register_to_config(base=self.base.fingerprint)
             self._check(control.config, str(path))
             self.control = control.to(self.device, memory_format=self.base.memory_format).train(self.training)
             return
@@ -269,6 +276,9 @@ class Dequantizer(L.LightningModule):
             identity, weights = checkpoint["identity"], checkpoint["ema"]
         except Exception as error:
             raise InputError(f"{path} is not a checkpoint of train.py.") from error
+        if rebase and self.control is not None:
+            _check_layout(weights, self.control, str(path))
+            identity = {**identity, "base": self.base.fingerprint}
         self._check(identity, str(path))
         self.trained.load_state_dict(weights)
 
@@ -300,6 +310,11 @@ class Dequantizer(L.LightningModule):
                     f"{name} was trained for {key} {identity.get(key) or 'none'!r}, but the model here has {key} "
                     f"{value or 'none'!r}: choose weights and options that agree."
                 )
+
+
+def _check_layout(weights: Mapping[str, Tensor], control: ControlEncoder, name: str) -> None:
+    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in control.state_dict().items()}:
+        raise InputError(f"The encoder at {name} was made for a base of another layout: start with a fresh one.")
 
 
 def _psnr_and_ssim(pred: Tensor, target: Tensor) -> Tensor:

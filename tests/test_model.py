@@ -8,7 +8,7 @@ import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
 from dequant import InputError, diffusion
-from dequant.base import DiffusionBase
+from dequant.base import DiffusionBase, new_unet
 from dequant.control import ControlEncoder
 from dequant.dequantizer import Dequantizer
 
@@ -116,6 +116,20 @@ def test_weights_of_another_variant_or_base_are_refused(tiny_base: DiffusionBase
     torch.nn.init.normal_(tiny_base.unet.conv_in.weight)
     with pytest.raises(InputError, match="base"):
         dequantizer(tiny_base, variant="L").load_weights(tmp_path / "L")
+
+
+def test_training_may_start_from_an_encoder_of_another_base(tiny_base: DiffusionBase, tmp_path: Path) -> None:
+    first = dequantizer(tiny_base)
+    first.save_pretrained(tmp_path / "first")
+    torch.nn.init.normal_(tiny_base.unet.conv_in.weight)
+    model = dequantizer(tiny_base)
+    model.load_weights(tmp_path / "first", rebase=True)
+    assert model.identity["base"] == model.control.config["base"] == tiny_base.fingerprint
+    for name, value in model.control.state_dict().items():
+        assert torch.equal(value, first.control.state_dict()[name].half().float()), name
+    wider = new_unet(patch_size=2, block_out_channels=[8, 24], layers_per_block=1, norm_num_groups=4)
+    with pytest.raises(InputError, match="another layout"):
+        dequantizer(DiffusionBase(wider, tiny_base.scheduler, patch_size=2)).load_weights(tmp_path / "first", True)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a checkpoint"])
