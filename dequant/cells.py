@@ -128,8 +128,10 @@ def project(rgb: Tensor, cells: Quantized, scale: float = 1.0, rounding: bool = 
     coarse = _Planes(*(part.float() for part in planes))
     flat, own = rgb.flatten(1), cells.indices.flatten()
     result = flat.clone()
-    y = flat.T.float() * 255 - coarse.palette[own]
-    near = (y.norm(dim=1) <= coarse.limit.amin(1)[own]) & (torch.cat((y, -y), dim=1) <= coarse.room[own]).all(1)
+    away = flat.float() * 255 - coarse.palette.T[:, own]
+    near = away.square().sum(0) <= coarse.limit.amin(1).square()[own]
+    near &= (torch.cat((away, -away)) <= coarse.room.T[:, own]).all(0)
+    y = away.T
     for chunk in (~near).nonzero()[:, 0].split(max(1, CHUNK // (len(planes.palette) + 6))):
         outside = chunk[(coarse.violation(y[chunk], own[chunk]) > TOLERANCE).any(1)]
         if len(outside):
