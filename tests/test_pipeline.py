@@ -522,6 +522,12 @@ def test_fewer_assignments_than_asked_for(pipe: DequantPipeline, photo: torch.Te
     assert len(pipe(photo, 2, palette=["#000000", "#ffffff"], k=5).images) == 2
 
 
+def test_orientations(pipe: DequantPipeline, photo: torch.Tensor) -> None:
+    assert torch.equal(draw(pipe, photo, orientations=1), draw(pipe, photo))
+    assert draw(pipe, photo, orientations=8).shape == photo[None].shape
+    assert not torch.equal(draw(pipe, photo, orientations=2), draw(pipe, photo))
+
+
 def test_tiles(pipe: DequantPipeline, photo: torch.Tensor) -> None:
     whole = draw(pipe, photo)
     assert torch.equal(draw(pipe, photo, tile=64), whole)
@@ -599,6 +605,7 @@ def test_tiles(pipe: DequantPipeline, photo: torch.Tensor) -> None:
         (None, {"solver": RePaintScheduler}, "RePaintScheduler"),
         (None, {"generator": [torch.Generator()] * 2}, "2 generators do not fit 1 images"),
         (None, {"generator": 7}, "manual_seed"),
+        (None, {"orientations": 3}, "3 orientations"),
     ],
 )
 def test_bad_input_is_one_sentence(
