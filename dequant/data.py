@@ -128,7 +128,9 @@ class ImageData(LightningDataModule):
     ) -> None:
         super().__init__()
         if (root is None) == (shards is None):
-            raise InputError("Give exactly one of root (a folder of photos) and shards (a folder of shards).")
+            raise InputError(
+                "Say where the photos are: exactly one of root (a folder of photos) and shards (a folder of shards)."
+            )
         if stream is not None and weights:
             raise InputError("Streamed photos cannot be weighted: leave out data.weights, or read a folder of shards.")
         val_size = size if val_size is None else val_size

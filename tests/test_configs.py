@@ -20,6 +20,7 @@ NEEDED = {
     "data=shards": ["data.shards=photos"],
     "data=laion": ["data.shards='photos/{000..009}.tar'"],
     "experiment=small_prior": ["data.shards=photos"],
+    "experiment=small_prior_palettes": ["data.shards=photos"],
     "experiment=small_control": ["data.shards=photos"],
     "experiment=small_texture": ["data.shards=photos"],
 }
@@ -51,6 +52,13 @@ def test_train(option: str, tmp_path: Path) -> None:
             instantiate(cfg.trainer)
         return
     assert isinstance(instantiate(cfg.trainer, logger=logger, callbacks=callbacks), L.Trainer)
+
+
+@pytest.mark.parametrize("option", NEEDED)
+def test_photos_that_are_not_named_are_asked_for(option: str, tmp_path: Path) -> None:
+    cfg = load("train", tmp_path, *([] if "prior" in option else TINY_BASE), option)
+    with pytest.raises(InstantiationException, match="Say where the photos are"):
+        instantiate(cfg.data)
 
 
 @pytest.mark.parametrize("option", options("eval", "variant", "sampler", "data"))
