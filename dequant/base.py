@@ -304,6 +304,7 @@ def half_precision(module: ModelMixin) -> ModelMixin:
 
 def _copy(module: ModelMixin, dtype: torch.dtype | None) -> ModelMixin:
     module = copy.deepcopy(module).cpu()
+    module.register_to_config(_name_or_path="")  # a copy says nothing of where its original lay
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.data = tensor.data.to(dtype or tensor.dtype)
     return module
