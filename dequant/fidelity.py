@@ -1,4 +1,4 @@
-"""How strictly a picture keeps the colours asked for: palette-exact sampling, `sampler.palette=exact|soft|off`.
+"""How strictly a picture keeps the colours asked for: palette-exact sampling, `sampler.palette=strict|exact|soft|off`.
 
 A condition says in which set each pixel of the photo lies: in the Voronoi cell of its palette colour
 (`dequant.cells`), or, outside a patch, at its true colour. Of a colour it also says roughly the mean over its pixels.
@@ -145,8 +145,13 @@ class Fidelity:
         return project
 
 
-MODES: dict[str, Fidelity | None] = {"off": None, "soft": Fidelity(share=0.5, mean_radius=None), "exact": Fidelity()}
-"""By the name that `sampler.palette` gives them."""
+MODES: dict[str, Fidelity | None] = {
+    "off": None,
+    "soft": Fidelity(share=0.5, mean_radius=None),
+    "exact": Fidelity(),
+    "strict": Fidelity(scale=0.9, reach=2, mean_radius=0.25),
+}
+"""By the name that `sampler.palette` gives them: `exact` is nearest to photos, `strict` to an edited palette."""
 
 
 def requests(condition: Tensor) -> list[Request]:

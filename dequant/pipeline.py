@@ -194,9 +194,10 @@ class DequantPipeline(DiffusionPipeline):
             seeds: of the images of each edit, one for each, instead of `num_images` and `generator`.
             tile: side in pixels of the overlapping tiles in which larger images are denoised; None for all at once.
             palette_fidelity: "exact" moves every pixel to where the palette's nearest colour is the one asked for, also
-                in 8 bits, and leaves the outside of a patch as it is; "soft" goes half of the way to the palette's
-                cells, with smoother gradients; "off" trusts the network. Or a `Fidelity`, whose `mean_radius` bounds
-                how far the mean of a patch is from its colour.
+                in 8 bits, and leaves the outside of a patch as it is; "strict" keeps closer to the colours
+                themselves too, for an edited palette that the texture contradicts; "soft" goes half of the way to
+                the palette's cells, with smoother gradients; "off" trusts the network. Or a `Fidelity`, whose
+                `patch_radius` bounds how far the mean of a patch is from its colour.
             orientations: over how many the network's predictions are averaged, which takes as many times as long and
                 is nearer to the photo: 1, 2 (mirrored) or 8 (turned too).
             output_type: "pil", "np" (B, H, W, 3) or "pt" (B, 3, H, W), both in [0, 1]; a list where sizes differ.

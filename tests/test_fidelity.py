@@ -92,6 +92,13 @@ def test_means_of_a_palette_come_nearer_and_cells_are_kept(rgb: torch.Tensor) ->
     assert agreement(kept, condition, 8) == 1
 
 
+def test_strict_pictures_are_nearer_to_the_colors_asked_for(rgb: torch.Tensor) -> None:
+    request = Request.of(for_palette(quantize(rgb, 8).rgb, 8, None))
+    output = (rgb + torch.tensor([0.08, -0.05, 0.03])[:, None, None]).clamp(0, 1)[None]
+    far = {mode: (chosen.finish(output, [request]) - request.asked).norm() for mode, chosen in MODES.items() if chosen}
+    assert far["strict"] < far["exact"] < far["soft"]
+
+
 def roughness(image: torch.Tensor) -> torch.Tensor:
     """Sum of squared second differences along rows and columns."""
     return image.diff(dim=1).diff(dim=1).square().sum() + image.diff(dim=2).diff(dim=2).square().sum()
@@ -147,7 +154,7 @@ def test_drawn_pictures_have_the_index_map_asked_for(
         output = model.sample(condition[None].expand(2, -1, -1, -1), torch.Generator().manual_seed(0), num_images=2)
         assert output.shape == (4, 3, 27, 30)
         shares[mode] = [agreement(one, condition, n_colors) for one in output]
-    assert shares["exact"] == [1.0] * 4
+    assert shares["exact"] == shares["strict"] == [1.0] * 4
     assert sum(shares["off"]) < sum(shares["soft"]) < 4
 
 
