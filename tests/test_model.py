@@ -108,6 +108,13 @@ def test_save_and_load_are_inverse(tiny_base: DiffusionBase, condition: torch.Te
         assert torch.equal(value, model.control.state_dict()[name].half().float()), name
 
 
+def test_saved_bases_do_not_tell_where_they_lay(tiny_base: DiffusionBase, tmp_path: Path) -> None:
+    tiny_base.save_pretrained(tmp_path / "base")
+    DiffusionBase.from_pretrained(tmp_path / "base").save_pretrained(tmp_path / "again")
+    for config in (tmp_path / "again").rglob("*.json"):
+        assert str(tmp_path) not in config.read_text(), config.name
+
+
 def test_weights_of_another_variant_or_base_are_refused(tiny_base: DiffusionBase, tmp_path: Path) -> None:
     model = dequantizer(tiny_base, variant="L")
     model.save_pretrained(tmp_path / "L")
