@@ -203,7 +203,7 @@ class RandomTraining:
 
 @dataclass(frozen=True)
 class RandomDegradation:
-    """Draw a training example for a small base: a photo made blurred, noisy or both, and the photo itself.
+    """Draw a training example for a small base: a photo made blurred, noisy, both, or quantized, and the photo.
 
     This stands in for the billions of images seen by the paper's frozen super-resolution base, DeepFloyd IF
     stage II (section 3). There is no texture. The colour level tells the size of the error: it is that of a
