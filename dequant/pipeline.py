@@ -310,9 +310,14 @@ class DequantPipeline(DiffusionPipeline):
 
     def _model(self, sampler: Callable[..., Tensor], fidelity: Fidelity | None, orientations: int) -> Dequantizer:
         """The components as they are now: a user may have exchanged one."""
-        made = Dequantizer(self._base(), lambda *_: self.control, sampler, variant=self._variant, fidelity=fidelity)
-        made.orientations = orientations
-        return made.eval()
+        return Dequantizer(
+            self._base(),
+            lambda *_: self.control,
+            sampler,
+            variant=self._variant,
+            fidelity=fidelity,
+            orientations=orientations,
+        ).eval()
 
     @property
     def _variant(self) -> str:

@@ -68,7 +68,8 @@ def draw(
     variant = "" if control is None else str(control.config["variant"])
 
     def seen_from(condition: Tensor) -> list[Steps]:
-        return [Steps(base, control, view.condition(condition, variant), num_images) for view in views]
+        limit = BYTES_AHEAD // len(views)
+        return [Steps(base, control, view.condition(condition, variant), num_images, limit) for view in views]
 
     def of_views(steps: list[Steps], x_t: Tensor, t: Tensor) -> Tensor:
         pairs = zip(views, steps, strict=True)
@@ -107,19 +108,21 @@ class Steps:
     """The predictions under one condition at every step of a sampler, and the residuals of a control encoder for them.
 
     The condition is read once. An encoder that does not see x_t is run on many of the planned steps at once, as many as
-    fit into `BYTES_AHEAD`, and once for all images of one condition.
+    fit into the limit, and once for all images of one condition.
 
     Args:
         base: tells the encoder what else the UNet is told.
         control: the encoder, None for no residuals.
         condition: (B, 7, H, W) in [0, 1], H and W multiples of the base's multiple.
         num_images: of each condition.
+        limit: bytes of the residuals that are computed before they are used.
     """
 
     def __init__(
-        self, base: "DiffusionBase", control: "ControlEncoder | None", condition: Tensor, num_images: int
+        self, base: "DiffusionBase", control: "ControlEncoder | None", condition: Tensor, num_images: int, limit: int
     ) -> None:
-        self.base, self.control, self.num_images, self.condition = base, control, num_images, condition
+        self.base, self.control, self.num_images = base, control, num_images
+        self.condition, self.limit = condition, limit
         self.reads_x_t = control is not None and bool(control.config["x_channels"])
         self.features = None if control is None else control.features(condition)
         self.planned: list[int] = []
@@ -167,7 +170,7 @@ class Steps:
         self.ready = {at: (tuple(rest), first) for at, (first, *rest) in zip(steps, parts, strict=True)}
         if self.at_once == 1:
             size = sum(one.numel() * one.element_size() for one in (*down, mid))
-            self.at_once = max(1, BYTES_AHEAD // size)
+            self.at_once = max(1, self.limit // size)
 
 
 def check_solver(solver: type[SchedulerMixin], scheduler: SchedulerMixin, chooses_timesteps: bool) -> None:
