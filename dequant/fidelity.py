@@ -73,7 +73,7 @@ class Fidelity:
     share: float = 1.0
     reach: int = 8
     scale: float = 1.0
-    mean_radius: float | None = 1.0
+    mean_radius: float | None = None
     patch_radius: float | None = 2.0
     power: float = 0.0
 
@@ -147,7 +147,7 @@ class Fidelity:
 
 MODES: dict[str, Fidelity | None] = {
     "off": None,
-    "soft": Fidelity(share=0.5, mean_radius=None),
+    "soft": Fidelity(share=0.5),
     "exact": Fidelity(),
     "strict": Fidelity(scale=0.9, reach=2, mean_radius=0.25),
 }

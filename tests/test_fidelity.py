@@ -88,7 +88,7 @@ def test_means_of_a_palette_come_nearer_and_cells_are_kept(rgb: torch.Tensor) ->
 
     kept = Fidelity(mean_radius=0.1).finish(output[None], [request])[0]
     assert request.error == pytest.approx(255 * 0.15 / 8**0.5)
-    assert away(kept) < 0.1 * request.error + 1 < away(Fidelity(mean_radius=None).finish(output[None], [request])[0])
+    assert away(kept) < 0.1 * request.error + 1 < away(Fidelity().finish(output[None], [request])[0])
     assert agreement(kept, condition, 8) == 1
 
 
@@ -110,7 +110,7 @@ def test_spread_corrections_are_smoother_and_soft_ones_go_half_of_the_way(rgb: t
     output = (rgb + torch.tensor([0.08, -0.05, 0.03])[:, None, None]).clamp(0, 1)
     plain, spread, soft = (
         each.finish(output[None], [request])[0]
-        for each in (Fidelity(reach=0, mean_radius=None), Fidelity(mean_radius=None), MODES["soft"])
+        for each in (Fidelity(reach=0), Fidelity(), MODES["soft"])
     )
     assert roughness(soft - output) < roughness(plain - output) and roughness(spread - output) < roughness(
         plain - output
@@ -124,9 +124,7 @@ def test_without_reach_it_is_the_projection(rgb: torch.Tensor) -> None:
     request = Request.of(for_palette(quantize(rgb, 8).rgb, 8, None))
     output = (rgb + 0.1).clamp(0, 1)
     expected = cells.project(output, request.cells._replace(indices=request.cells.indices.view(27, 30)))
-    torch.testing.assert_close(
-        Fidelity(reach=0, mean_radius=None).project(output, request), expected, atol=1e-6, rtol=0
-    )
+    torch.testing.assert_close(Fidelity(reach=0).project(output, request), expected, atol=1e-6, rtol=0)
     quantized = Fidelity(scale=0.0).project(output, request)
     torch.testing.assert_close(quantized, request.asked, atol=1e-6, rtol=0)
 
