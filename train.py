@@ -77,6 +77,8 @@ def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callb
     if checkpoint is not None:
         log.info("going on with %s", checkpoint)
     model, data = instantiate(cfg.model), instantiate(cfg.data)
+    if cfg.rebase and cfg.init_weights is None:
+        raise InputError("rebase=true needs an encoder to start from: give init_weights as well.")
     if cfg.init_weights is not None:
         model.load_weights(bundled(cfg.variant.name) if cfg.init_weights == "bundled" else cfg.init_weights, cfg.rebase)
     if cfg.compile:
