@@ -15,6 +15,7 @@ from dequant.control import bundled
 from dequant.doors import one_sentence, plain, process, resolved, run, sampler_name
 from dequant.gallery import Gallery
 from dequant.measurements import Measurements, whole_file
+from dequant.protocols import LABELS
 from dequant.provenance import provenance
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def evaluate(cfg: DictConfig) -> float | None:
         logged = resolved(OmegaConf.masked_copy(cfg, shown)) | about
         with loggers.ended([logger]):
             x = cfg.eval.curves and cfg.eval.curves.data.x
+            x = x if x in LABELS else None
             logger.log_metrics(means)
             loggers.log_evaluation(logger, logged, cells, cfg.variant.label, x, folder)
     log.info("%s, %s: %d photos; tables, CSV and pictures in %s", cfg.eval.name, cfg.variant.label, len(photos), folder)

@@ -55,6 +55,8 @@ def train(cfg: DictConfig, more_callbacks: Sequence[Callback] = ()) -> float | N
 
     With `ckpt_path=here` a run that has its weights is not repeated.
     """
+    if not 0 <= cfg.seed < 2**32:
+        raise InputError(f"seed is {cfg.seed}: it must be from 0 to {2**32 - 1}.")
     L.seed_everything(cfg.seed, verbose=False)
     torch.set_float32_matmul_precision("high")
     if "OMP_NUM_THREADS" not in os.environ:  # a thread that waits for a data worker's core stalls all others

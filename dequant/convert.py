@@ -124,7 +124,7 @@ def convert_back(folder: Path, out: Path) -> None:
     """Write a checkpoint that the released code loads, from a folder that `convert_file` wrote.
 
     Raises:
-        InputError: there is no base in it, or an encoder that the released code cannot express.
+        InputError: there is no base in it, weights are missing, or the released code cannot express its encoder.
     """
     parts = {part: folder / part for part in ("base/unet", "control") if (folder / part / "config.json").is_file()}
     if "base/unet" not in parts:
@@ -137,11 +137,17 @@ def convert_back(folder: Path, out: Path) -> None:
         part: {name: value for file in sorted(path.glob("*.safetensors")) for name, value in load_file(file).items()}
         for part, path in parts.items()
     }
+    for part, state in states.items():
+        if not state:
+            raise InputError(f"{folder / part} has no *.safetensors file: copy the folder whole.")
     state = to_released(states["base/unet"], configs["base/unet"], states.get("control"))
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
-    torch.save({"epoch": 0, "model_state_dict": state, "optimizer_state_dict": {}}, partial)
-    os.replace(partial, out)
+    try:
+        torch.save({"epoch": 0, "model_state_dict": state, "optimizer_state_dict": {}}, partial)
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def released_scheduler() -> DDPMScheduler:

@@ -13,7 +13,7 @@ from dequant import InputError, fsdp, metrics, texture
 from dequant.base import DiffusionBase, half_precision
 from dequant.consistency import Distillation
 from dequant.control import ControlEncoder
-from dequant.diffusion import QUANTIZATION_RMSE, Generator, color_std, loss
+from dequant.diffusion import QUANTIZATION_RMSE, Generator, check_steps, color_std, loss
 from dequant.fidelity import Fidelity, requests
 from dequant.pretrained import whole_folder
 from dequant.sampling import draw
@@ -64,6 +64,11 @@ class Dequantizer(L.LightningModule):
         orientations: int = 1,
     ) -> None:
         super().__init__()
+        settings = getattr(sampler, "keywords", {})
+        settings = getattr(settings.get("sampler"), "keywords", settings)
+        if "solver" in settings:
+            given = (settings.get("num_inference_steps"), settings.get("timesteps"))
+            check_steps(*given, len(base.scheduler.alphas_cumprod))
         if texture_weight and (base.scheduler.config.prediction_type != "sample" or base.vae is not None):
             raise InputError("texture_weight needs a pixel base that predicts the clean image: set it to 0.")
         self.base = base.requires_grad_(False)

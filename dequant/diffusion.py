@@ -15,6 +15,8 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
+from dequant import InputError
+
 if TYPE_CHECKING:
     from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
@@ -205,6 +207,9 @@ def sample(
 
     Returns:
         (B, C, H, W) on [-1, 1].
+
+    Raises:
+        InputError: the steps are impossible, or none or both of `timesteps` and `num_inference_steps` are given.
     """
     settings = {**(options or {}), **({} if project is None else {"prediction_type": "sample"})}
     stepper: Any = solver.from_config(scheduler.config, **settings)
@@ -212,10 +217,14 @@ def sample(
     learns_variance = vars(stepper).get("variance_type", "").startswith("learned")
     n = noise.shape[1]
     channels = (2 if learns_variance else 1) * n
-    if timesteps is not None:
-        stepper.set_timesteps(timesteps=list(timesteps), device=noise.device)
-    else:
-        stepper.set_timesteps(num_inference_steps, device=noise.device)
+    check_steps(num_inference_steps, timesteps, len(scheduler.alphas_cumprod))
+    try:
+        if timesteps is not None:
+            stepper.set_timesteps(timesteps=list(timesteps), device=noise.device)
+        else:
+            stepper.set_timesteps(num_inference_steps, device=noise.device)
+    except ValueError as error:
+        raise InputError(f"{solver.__name__} cannot take these steps: {error}") from error
     if plan is not None:
         plan(stepper.timesteps)
     draws = {"generator": generator} if "generator" in inspect.signature(stepper.step).parameters else {}
@@ -229,6 +238,20 @@ def sample(
         if callback is not None:
             x = callback(i, t, x)
     return x
+
+
+def check_steps(num_inference_steps: int | None, timesteps: Sequence[int] | None, most: int) -> None:
+    """Refuse steps that are not among `most`, and those given twice or not at all, with an `InputError`."""
+    if timesteps is not None and num_inference_steps is not None:
+        raise InputError("Steps are given twice: give num_inference_steps or timesteps.")
+    if timesteps is not None:
+        descending = all(later < earlier for earlier, later in zip(timesteps, timesteps[1:], strict=False))
+        if not timesteps or not descending or timesteps[0] >= most or timesteps[-1] < 0:
+            raise InputError(f"The timesteps {timesteps} are not possible: give descending ones from {most - 1} to 0.")
+    elif num_inference_steps is None:
+        raise InputError("There is no number of steps: give num_inference_steps or timesteps.")
+    elif not 1 <= num_inference_steps <= most:
+        raise InputError(f"{num_inference_steps} steps are not possible: ask for 1 to {most}.")
 
 
 def mean_of_samples(

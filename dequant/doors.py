@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dequant import InputError
 from dequant.measurements import whole_file
 
-STEPS = "sampler.num_inference_steps"
+SAMPLER = "sampler."
 
 
 @contextmanager
@@ -78,14 +78,21 @@ def keep_config(cfg: DictConfig, path: Path, same: bool) -> None:
 
 
 def sampler_name(choice: str, overrides: Iterable[str]) -> str:
-    """What a sampler is called in results: its configuration with the number of steps of this run, such as unipc4.
+    """What a sampler is called in results: its configuration with what this run changes, such as unipc4 or super27_x8.
 
     Args:
         choice: name of the configuration, such as unipc8.
         overrides: the options given on the command line.
     """
-    steps = [value for key, _, value in (one.partition("=") for one in overrides) if key == STEPS]
-    return choice.rstrip("0123456789") + steps[-1] if steps else choice
+    given = {key.lstrip("+"): value for key, _, value in (one.partition("=") for one in overrides)}
+    name = choice
+    if f"{SAMPLER}num_inference_steps" in given:
+        solver = choice.partition("_x")[0]
+        name = solver.rstrip("0123456789") + given[f"{SAMPLER}num_inference_steps"] + choice.removeprefix(solver)
+    if f"{SAMPLER}orientations" in given:
+        name = f"{name.removesuffix('_x8')}_x{given[f'{SAMPLER}orientations']}"
+    changes = [key.rpartition(".")[2] + "=" + given[key] for key in given if key.startswith(f"{SAMPLER}fidelity.")]
+    return "+".join((name, *changes))
 
 
 def process(device: str | None) -> tuple[torch.device, int, int]:

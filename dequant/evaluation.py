@@ -100,7 +100,7 @@ def choose(photos: Iterable[tuple[str, Tensor]], limit: int | None = None) -> li
         The photos, ordered by digest.
 
     Raises:
-        InputError: the limit is below 1.
+        InputError: the limit is below 1, or there is no photo.
     """
     if limit is not None and limit < 1:
         raise InputError(f"An evaluation of {limit} photos is not possible: ask for at least 1, or null for all.")
@@ -110,6 +110,8 @@ def choose(photos: Iterable[tuple[str, Tensor]], limit: int | None = None) -> li
         found.setdefault(photo.digest, photo)
         if limit is not None and len(found) > limit:
             del found[max(found)]
+    if not found:
+        raise InputError("None of the photos to evaluate can be read: replace them by sound copies.")
     return [found[digest] for digest in sorted(found)]
 
 

@@ -65,7 +65,7 @@ def _stored_id(path: Path, fresh: str) -> str:
 
 @contextmanager
 def ended(loggers: Sequence[Logger]) -> Iterator[None]:
-    """End the run of Weights & Biases on leaving, so that the next one of this process is another; tell how to sync."""
+    """Write out what is logged on leaving, and end the run of Weights & Biases, so that the next one is another."""
     try:
         yield
     finally:
@@ -75,6 +75,8 @@ def ended(loggers: Sequence[Logger]) -> Iterator[None]:
                 run.finish()
                 if run.settings.mode == "offline":
                     log.info("logged offline: upload with `wandb sync %s`", Path(run.dir).parent)
+            else:
+                logger.finalize("success")
 
 
 def log_model(loggers: Iterable[Logger], weights: Path, name: str, aliases: Sequence[str]) -> None:

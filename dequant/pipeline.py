@@ -337,21 +337,11 @@ class DequantPipeline(DiffusionPipeline):
         self, num_inference_steps: int | None, timesteps: Sequence[int] | None, solver: type[SchedulerMixin]
     ) -> dict[str, Any]:
         """Settings of `diffusion.sample`: those of the call, or else those of the pipeline."""
-        if num_inference_steps is not None and timesteps is not None:
-            raise InputError("Steps are given twice: give num_inference_steps or timesteps.")
         if num_inference_steps is None and timesteps is None:
             num_inference_steps, timesteps = self.config["num_inference_steps"], self.config["timesteps"]
+        timesteps = None if timesteps is None else [int(t) for t in timesteps]
+        diffusion.check_steps(num_inference_steps, timesteps, self.scheduler.config.num_train_timesteps)
         check_solver(solver, self.scheduler, timesteps is not None)
-        last = self.scheduler.config.num_train_timesteps - 1
-        if timesteps is not None:
-            timesteps = [int(t) for t in timesteps]
-            descending = all(later < earlier for earlier, later in zip(timesteps, timesteps[1:], strict=False))
-            if not timesteps or not descending or timesteps[0] > last or timesteps[-1] < 0:
-                raise InputError(f"The timesteps {timesteps} are not possible: give descending ones from {last} to 0.")
-        elif num_inference_steps is None:
-            raise InputError("This pipeline has no number of steps of its own: give num_inference_steps or timesteps.")
-        elif not 1 <= num_inference_steps <= last + 1:
-            raise InputError(f"{num_inference_steps} steps are not possible: ask for 1 to {last + 1}.")
         return {"solver": solver, "num_inference_steps": num_inference_steps, "timesteps": timesteps}
 
 

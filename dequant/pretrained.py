@@ -190,8 +190,8 @@ def read_embedding(path: str | Path) -> Tensor:
         if path.suffix == ".safetensors":
             arrays = list(load_file(path).values())
         else:
-            loaded = np.load(path)
-            arrays = [torch.from_numpy(loaded[key]) for key in loaded.files]
+            with np.load(path) as loaded:
+                arrays = [torch.from_numpy(loaded[key]) for key in loaded.files]
     except Exception as error:
         raise InputError(f"{path} cannot be read: give a .npz or .safetensors file with one array.") from error
     if len(arrays) != 1:

@@ -44,7 +44,7 @@ class RemoteShards:
         retries: so many times a shard that cannot be read is opened again.
         wait: seconds before the first of these, doubled before each further one.
         held_out: share of the photos kept from training, half of them for val and half for test.
-        most: so many photos at most in each of val and test.
+        most: so many photos at most in each of val and test; None for all, which are kept in memory.
         least: {column of the record: least value}; photos below, or without the column, are skipped.
 
     Raises:
@@ -52,7 +52,7 @@ class RemoteShards:
     """
 
     def __init__(
-        self, shards: str, *, retries: int, wait: float, held_out: float, most: int, least: Mapping[str, float]
+        self, shards: str, *, retries: int, wait: float, held_out: float, most: int | None, least: Mapping[str, float]
     ) -> None:
         try:
             from webdataset.shardlists import expand_urls
@@ -60,7 +60,11 @@ class RemoteShards:
             raise InputError("Streaming shards needs the package webdataset: pip install webdataset.") from None
         if not 0 <= held_out < 1:
             raise InputError(f"held_out is {held_out}: it is a share of the photos, at least 0 and below 1.")
-        for name, value, smallest in (("retries", retries, 0), ("wait", wait, 0), ("most", most, 1)):
+        for name, value, smallest in (
+            ("retries", retries, 0),
+            ("wait", wait, 0),
+            ("most", 1 if most is None else most, 1),
+        ):
             if value < smallest:
                 raise InputError(f"{name} is {value}: it must be at least {smallest}.")
         self.urls: list[str] = expand_urls(shards)

@@ -18,7 +18,7 @@ from dequant.paper import published
 from dequant.protocols import LABELS, TEXTURES
 
 CELL = ("protocol", "paper_item", "variant", *LABELS, "metric", "sampler", "dataset", "size")
-"""What tells the rows of a results file apart."""
+"""What tells the rows of a table apart."""
 COLUMNS = (
     *CELL[:-3],
     *("mean", "stderr", "n", "paper", "sampler", "weights", "dataset", "size"),
@@ -44,7 +44,7 @@ METRICS = {
 }
 """Name in tables and number of decimals; others have their own name and 4 decimals."""
 HEADINGS = {"n_colors": "palette", "strength": "HSV shift"}
-_STEPS = re.compile(r"(?<=\D)(?=\d+$)")
+_STEPS = re.compile(r"(?<=[a-z])(?<!_x)(?=\d+$)")
 WIDTH = 160
 """Characters in a line where the output is no terminal."""
 VARIANTS = ("T", "G", "L", "L_post")
@@ -80,15 +80,14 @@ def means(cells: Iterable[Row], variant: str) -> dict[str, float]:
     return {name: sum(found) / len(found) for name, found in values.items()}
 
 
-def merge(path: Path, rows: Iterable[Row]) -> list[Row]:
-    """Put rows into a results file, each in place of the one of the same `CELL`, and return all its rows.
+def merge(path: Path, rows: Iterable[Row], key: Sequence[str] = (*CELL, "weights")) -> list[Row]:
+    """Put rows into a results file, each in place of the one with the same values of `key`, and return all its rows.
 
     Raises:
         InputError: there is another file at this path.
     """
-    merged = {_cell(row): row for row in read_csv(path, COLUMNS)}
-    merged |= {_cell(row): row for row in rows}
-    ordered = sorted(merged.values(), key=lambda row: [order(name, row[name]) for name in CELL])
+    merged = {tuple(row[name] for name in key): row for row in (*read_csv(path, COLUMNS), *rows)}
+    ordered = sorted(merged.values(), key=lambda row: [order(name, row[name]) for name in key])
     write_csv(path, COLUMNS, ordered)
     return ordered
 
@@ -183,7 +182,7 @@ def show(
     """
     if results is not None:
         merge(Path(results), cells)
-    text, rows = io.StringIO(), comparable(merge(folder / "cells.csv", cells), cells, same)
+    text, rows = io.StringIO(), comparable(merge(folder / "cells.csv", cells, CELL), cells, same)
     for console in (Console(width=None if sys.stdout.isatty() else WIDTH), Console(file=text, width=WIDTH)):
         for layout in tables:
             console.print(*_tables(rows, **layout))
@@ -191,7 +190,8 @@ def show(
         file.write(text.getvalue())
     if curves is not None:
         drawn = panels(rows, **curves["data"])
-        figures.save(figures.curves(drawn, **curves["look"]), folder / "curves.png")
+        if drawn:
+            figures.save(figures.curves(drawn, **curves["look"]), folder / "curves.png")
 
 
 def _tables(rows: Sequence[Row], title: str, each: str | None = None, **layout: Any) -> Iterator[Table]:
@@ -203,10 +203,6 @@ def _tables(rows: Sequence[Row], title: str, each: str | None = None, **layout: 
         parts = [title, *map(wording, names, values)]
         items = dict.fromkeys(row["paper_item"] for row in chosen)
         yield table(chosen, f"{', '.join(parts)} ({', '.join(items)})", **layout)
-
-
-def _cell(row: Row) -> tuple[str, ...]:
-    return tuple(row[name] for name in CELL)
 
 
 def _values(rows: Sequence[Row], names: Sequence[str]) -> list[tuple[str, ...]]:

@@ -58,6 +58,9 @@ def read_manifest(photos: Path, groups: Collection[str] = ()) -> list[Row]:
         if missing:
             raise InputError(f"'{path}' lacks the columns {', '.join(missing)}: add them.")
         rows: list[Row] = list(reader)
+    for number, row in enumerate(rows, start=2):
+        if not row["file"] or not row["blob"] or not (row["bytes"] or "").isdigit():
+            raise InputError(f"'{path}', line {number}: give file, blob (digest of the original) and bytes (a number).")
     if groups:
         rows = [row for row in rows if any(f"{row['group']}_".startswith(f"{name}_") for name in groups)]
     if not rows:
@@ -134,7 +137,7 @@ def pack(
     try:
         import webdataset
     except ImportError:
-        raise InputError("Packing needs the package webdataset: pip install 'dequant[wds]'.") from None
+        raise InputError("Packing needs the package webdataset: pip install webdataset.") from None
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"'{out}' exists and is not an empty folder: remove it or choose another.")
@@ -240,6 +243,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pack(options.photos, rows, options.out, segment=options.segment)
     except InputError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error.strerror}: {error.filename}.")
     total = sum(path.stat().st_size for path in options.out.iterdir())
     counts = ", ".join(f"{sum(row['split'] == split for row in rows)} {split}" for split in SPLITS)
     Console(stderr=True).print(f"{counts} photos, {total / 1e6:.2f} MB in {options.out}")

@@ -210,6 +210,8 @@ def test_bad_files_are_one_sentence(tmp_path: Path, folder: Path, capsys: pytest
     control.register_to_config(raw_condition=False)
     DiffusionBase.from_pretrained(folder / "base").save_pretrained(tmp_path / "trained" / "base")
     control.save_pretrained(tmp_path / "trained" / "control")
+    (tmp_path / "cut" / "base" / "unet").mkdir(parents=True)
+    (tmp_path / "cut" / "base" / "unet" / "config.json").write_text("{}")
     for arguments, sentence in (
         (["authors", f"{tmp_path}/T.pt", "--base", f"{folder}/base"], "no checkpoint of tensors"),
         (["authors", f"{tmp_path}/missing.pt", "--base", f"{folder}/base"], "missing.pt"),
@@ -217,6 +219,7 @@ def test_bad_files_are_one_sentence(tmp_path: Path, folder: Path, capsys: pytest
         (["authors", f"{tmp_path}/T.pt", "--base", "./no/such/base"], "no folder"),
         (["to-authors", str(tmp_path)], "base/unet"),
         (["to-authors", f"{tmp_path}/trained"], "not of the released layout"),
+        (["to-authors", f"{tmp_path}/cut"], "base/unet has no *.safetensors file"),
     ):
         with pytest.raises(SystemExit) as exit_:
             main(["convert", *arguments, "-o", str(tmp_path / "out")])

@@ -158,6 +158,11 @@ def test_pictures_are_kept_before_they_count_as_done(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.csv"))
 
 
+def test_no_photos_are_one_sentence() -> None:
+    with pytest.raises(InputError, match="None of the photos"):
+        evaluation.choose([])
+
+
 def test_batches_need_a_size(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Batches of 0"):
         run(tmp_path, Counting(), batch_size=0)

@@ -109,8 +109,7 @@ def test_spread_corrections_are_smoother_and_soft_ones_go_half_of_the_way(rgb: t
     request = Request.of(condition)
     output = (rgb + torch.tensor([0.08, -0.05, 0.03])[:, None, None]).clamp(0, 1)
     plain, spread, soft = (
-        each.finish(output[None], [request])[0]
-        for each in (Fidelity(reach=0), Fidelity(), MODES["soft"])
+        each.finish(output[None], [request])[0] for each in (Fidelity(reach=0), Fidelity(), MODES["soft"])
     )
     assert roughness(soft - output) < roughness(plain - output) and roughness(spread - output) < roughness(
         plain - output

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
@@ -129,6 +130,13 @@ def test_evaluation_joins_the_group(tmp_path: Path) -> None:
 def _mean(cells: list[dict[str, str]], metric: str) -> float:
     values = [float(cell["mean"]) for cell in cells if (cell["variant"], cell["metric"]) == ("G", metric)]
     return sum(values) / len(values)
+
+
+def test_csv_has_the_metrics_once_it_is_ended(tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path)
+    with loggers.ended([logger]):
+        logger.log_metrics({"eval/psnr": 30.0})
+    assert "eval/psnr" in (Path(logger.log_dir) / "metrics.csv").read_text()
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 from dequant import InputError, evaluation, figures, protocols, reports
+from dequant.doors import sampler_name
 from dequant.evaluation import Work
 from dequant.gallery import Gallery
 from dequant.paper import TABLES, published
@@ -106,6 +107,8 @@ def test_merging_replaces_the_same_cells_and_keeps_others(tmp_path: Path) -> Non
     assert {row["mean"] for row in merged if row["variant"] == "T"} == {"30"}
     assert {row["mean"] for row in merged if row["variant"] == "identity"} == {"20"}
     assert reports.merge(path, []) == merged
+    others = [row | {"weights": "mine"} for row in cells("T", mean=25.0)]
+    assert len(reports.merge(path, others)) == 3 * 12
     assert [path.name for path in path.parent.iterdir()] == ["table.csv"]
 
 
@@ -159,11 +162,32 @@ def test_a_run_shows_earlier_variants_and_leaves_files(tmp_path: Path, capsys: p
 
 
 def test_curves_over_the_steps_of_a_sampler() -> None:
-    names = ("ddim16", "ddim4", "super27", "one_step", "")
+    names = ("ddim16", "ddim4", "super27", "one_step", "one_step_x8", "")
     rows = [row | {"sampler": name} for name in names for row in cells("T")]
     drawn = reports.panels(rows, "steps", ["metric"], ["solver"], ["palette_psnr"])
     lines = {key: sorted({x for x, _, _ in points}) for key, points in drawn["palette PSNR"].items()}
     assert lines == {("ddim",): [4.0, 16.0], ("super",): [27.0]}
+
+
+@pytest.mark.parametrize(
+    ("choice", "overrides", "name"),
+    [
+        ("one_step", ["variant=T", "sampler.palette=exact"], "one_step"),
+        ("unipc8", ["sampler.num_inference_steps=4"], "unipc4"),
+        ("one_step_x8", ["sampler.num_inference_steps=4"], "one_step4_x8"),
+        ("ddim8", ["sampler.orientations=2"], "ddim8_x2"),
+        ("one_step_x8", ["sampler.orientations=2"], "one_step_x2"),
+        ("one_step", ["+sampler.fidelity.reach=2", "+sampler.fidelity.scale=0.9"], "one_step+reach=2+scale=0.9"),
+    ],
+)
+def test_samplers_are_called_after_what_differs(choice: str, overrides: list[str], name: str) -> None:
+    assert sampler_name(choice, overrides) == name
+
+
+def test_samplers_without_steps_leave_no_curves(tmp_path: Path) -> None:
+    curves = {"data": {"x": "steps", "panel": ["metric"], "line": ["solver"], "metrics": ["palette_psnr"]}}
+    reports.show(cells("T"), tmp_path, None, [], {**curves, "look": {"x_label": "steps"}}, SAME)
+    assert not (tmp_path / "curves.png").exists()
 
 
 def test_curves_are_sorted_points_of_each_line() -> None:

@@ -155,6 +155,9 @@ def test_manifest_errors(photos, tmp_path):
     (tmp_path / "manifest.csv").write_text("file,group,blob\n")
     with pytest.raises(InputError, match="lacks the columns licence, attribution"):
         read_manifest(tmp_path)
+    (tmp_path / "manifest.csv").write_text(f"{','.join(COLUMNS)}\na.jpg,A,CC0,Ann,r,p,abc,whole,,00\n")
+    with pytest.raises(InputError, match=r"line 2: give file, blob"):
+        read_manifest(tmp_path)
     rows = read_manifest(photos)
     with pytest.raises(InputError, match="Two photos have the key 'scene/hill_0'"):
         select([*rows, rows[0]])

@@ -188,6 +188,7 @@ def test_splits_follow_the_url_and_are_disjoint_and_complete(shards):
     assert all(len(part) > 3 for part in parts.values())
     assert opened.read(parts["val"][0]) == photo(int(parts["val"][0]))
     assert source(shards, held_out=0.5, most=2).keys("val") == parts["val"][:2]
+    assert source(shards, held_out=0.5, most=None).keys("val") == parts["val"]
     raw = remote.Raw("other key", b"", {"url": f"http://x/{int(parts['val'][0])}"})
     assert opened.split(raw) == "val"
 
