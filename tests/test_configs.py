@@ -23,7 +23,6 @@ NEEDED = {
     "experiment=small_prior_palettes": ["data.shards=photos"],
     "experiment=small_control": ["data.shards=photos"],
     "experiment=small_texture": ["data.shards=photos"],
-    "experiment=small_whole": ["data.shards=photos"],
 }
 TINY_BASE = ["base=small_init", "base.unet.block_out_channels=[8,16]", "base.unet.norm_num_groups=4"]
 
