@@ -232,7 +232,7 @@ def test_plan_is_the_documented_commands_and_knows_what_is_done(tmp_path: Path) 
 
 def test_plan_of_the_paper_has_costs_in_gpu_hours() -> None:
     steps, _ = reproduce.plan("full", ["shards=S", "photos=P", "base=sd15"])
-    assert steps[0].cost == f"{749200 / reproduce.TFLOPS / 3600:.1f} h"
+    assert steps[0].cost == f"{902200 / reproduce.TFLOPS / 3600:.1f} h"
     assert "base=sd15" in steps[3].command and "'eval.protocols=[dequantization]'" in steps[3].command
 
 
