@@ -51,7 +51,7 @@ def evaluate(cfg: DictConfig) -> float | None:
     choices = plain(HydraConfig.get().runtime.choices)
     place = choices["data"] if choices["data"] == "bundled" else Path(data.root or data.shards).name
     about = {"protocol": cfg.eval.name, "dataset": f"{place}/{cfg.data.eval_split}", "size": cfg.eval.size or "native"}
-    sampler = sampler_name(choices["sampler"], plain(HydraConfig.get().overrides.task)) + cfg.mark
+    sampler = sampler_name(choices["sampler"], plain(HydraConfig.get().overrides.task), cfg.mark)
     about |= {"sampler": sampler, "weights": cfg.ckpt_path or f"small_{cfg.variant.name}"}
     about |= provenance(device)
     summary, tables = evaluation.summarize(rows, perceptual.of_cell), plain(cfg.eval.tables)

@@ -77,12 +77,13 @@ def keep_config(cfg: DictConfig, path: Path, same: bool) -> None:
         file.write(text)
 
 
-def sampler_name(choice: str, overrides: Iterable[str]) -> str:
+def sampler_name(choice: str, overrides: Iterable[str], mark: str) -> str:
     """What a sampler is called in results: its configuration with what this run changes, such as unipc4 or super27_x8.
 
     Args:
         choice: name of the configuration, such as unipc8.
         overrides: the options given on the command line.
+        mark: of the palette fidelity, such as +exact.
     """
     given = {key.lstrip("+"): value for key, _, value in (one.partition("=") for one in overrides)}
     name = choice
@@ -92,7 +93,7 @@ def sampler_name(choice: str, overrides: Iterable[str]) -> str:
     if f"{SAMPLER}orientations" in given:
         name = f"{name.removesuffix('_x8')}_x{given[f'{SAMPLER}orientations']}"
     changes = [key.rpartition(".")[2] + "=" + given[key] for key in given if key.startswith(f"{SAMPLER}fidelity.")]
-    return "+".join((name, *changes))
+    return "+".join((name + mark, *changes))
 
 
 def process(device: str | None) -> tuple[torch.device, int, int]:

@@ -172,16 +172,16 @@ def test_curves_over_the_steps_of_a_sampler() -> None:
 @pytest.mark.parametrize(
     ("choice", "overrides", "name"),
     [
-        ("one_step", ["variant=T", "sampler.palette=exact"], "one_step"),
-        ("unipc8", ["sampler.num_inference_steps=4"], "unipc4"),
-        ("one_step_x8", ["sampler.num_inference_steps=4"], "one_step4_x8"),
-        ("ddim8", ["sampler.orientations=2"], "ddim8_x2"),
-        ("one_step_x8", ["sampler.orientations=2"], "one_step_x2"),
-        ("one_step", ["+sampler.fidelity.reach=2", "+sampler.fidelity.scale=0.9"], "one_step+reach=2+scale=0.9"),
+        ("one_step", ["variant=T", "sampler.palette=exact"], "one_step+exact"),
+        ("unipc8", ["sampler.num_inference_steps=4"], "unipc4+exact"),
+        ("one_step_x8", ["sampler.num_inference_steps=4"], "one_step4_x8+exact"),
+        ("ddim8", ["sampler.orientations=2"], "ddim8_x2+exact"),
+        ("one_step_x8", ["sampler.orientations=2"], "one_step_x2+exact"),
+        ("one_step", ["+sampler.fidelity.reach=2", "+sampler.fidelity.scale=0.9"], "one_step+exact+reach=2+scale=0.9"),
     ],
 )
 def test_samplers_are_called_after_what_differs(choice: str, overrides: list[str], name: str) -> None:
-    assert sampler_name(choice, overrides) == name
+    assert sampler_name(choice, overrides, "+exact") == name
 
 
 def test_samplers_without_steps_leave_no_curves(tmp_path: Path) -> None:
