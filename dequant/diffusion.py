@@ -243,7 +243,7 @@ def sample(
 def check_steps(num_inference_steps: int | None, timesteps: Sequence[int] | None, most: int) -> None:
     """Refuse steps that are not among `most`, and those given twice or not at all, with an `InputError`."""
     if timesteps is not None and num_inference_steps is not None:
-        raise InputError("Steps are given twice: give num_inference_steps or timesteps.")
+        raise InputError("Steps are given twice: give num_inference_steps or timesteps, and null for the other.")
     if timesteps is not None:
         descending = all(later < earlier for earlier, later in zip(timesteps, timesteps[1:], strict=False))
         if not timesteps or not descending or timesteps[0] >= most or timesteps[-1] < 0:
