@@ -67,8 +67,7 @@ def evaluate(cfg: DictConfig) -> float | None:
         logger, shown = instantiate(cfg.logger), [str(name) for name in cfg if name != "model"]
         logged = resolved(OmegaConf.masked_copy(cfg, shown)) | about
         with loggers.ended([logger]):
-            x = cfg.eval.curves and cfg.eval.curves.data.x
-            x = x if x in LABELS else None
+            x = cfg.eval.curves.data.x if cfg.eval.curves and cfg.eval.curves.data.x in LABELS else None
             logger.log_metrics(means)
             loggers.log_evaluation(logger, logged, cells, cfg.variant.label, x, folder)
     log.info("%s, %s: %d photos; tables, CSV and pictures in %s", cfg.eval.name, cfg.variant.label, len(photos), folder)

@@ -17,8 +17,6 @@ from omegaconf.errors import OmegaConfBaseException
 from dequant import InputError
 from dequant.measurements import whole_file
 
-SAMPLER = "sampler."
-
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
@@ -85,14 +83,15 @@ def sampler_name(choice: str, overrides: Iterable[str], mark: str) -> str:
         overrides: the options given on the command line.
         mark: of the palette fidelity, such as +exact.
     """
-    given = {key.lstrip("+"): value for key, _, value in (one.partition("=") for one in overrides)}
+    pairs = (one.lstrip("+").partition("=") for one in overrides)
+    given = {key.removeprefix("sampler."): value for key, _, value in pairs if key.startswith("sampler.")}
     name = choice
-    if f"{SAMPLER}num_inference_steps" in given:
+    if "num_inference_steps" in given:
         solver = choice.partition("_x")[0]
-        name = solver.rstrip("0123456789") + given[f"{SAMPLER}num_inference_steps"] + choice.removeprefix(solver)
-    if f"{SAMPLER}orientations" in given:
-        name = f"{name.removesuffix('_x8')}_x{given[f'{SAMPLER}orientations']}"
-    changes = [key.rpartition(".")[2] + "=" + given[key] for key in given if key.startswith(f"{SAMPLER}fidelity.")]
+        name = solver.rstrip("0123456789") + given["num_inference_steps"] + choice.removeprefix(solver)
+    if "orientations" in given:
+        name = f"{name.removesuffix('_x8')}_x{given['orientations']}"
+    changes = [f"{key.removeprefix('fidelity.')}={given[key]}" for key in given if key.startswith("fidelity.")]
     return "+".join((name + mark, *changes))
 
 

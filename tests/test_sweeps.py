@@ -50,10 +50,12 @@ def test_searches_try_options_that_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_ablations_can_be_trained(name: str) -> None:
+def test_ablations_can_be_trained_and_kept(name: str, tmp_path: Path) -> None:
     cfg = composed("train", "search=ablations", f"+ablation={name}")
     model = instantiate(cfg.model)
     assert model.configure_optimizers()
+    model.save_pretrained(tmp_path / "weights")
+    assert list((tmp_path / "weights").rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize("path", AGENTS, ids=lambda path: path.stem)
