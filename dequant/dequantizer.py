@@ -44,7 +44,7 @@ class Dequantizer(L.LightningModule):
             texture is given, in proportion to the variance of the colours' error (`diffusion.color_std`); for pixel
             bases that predict the clean image.
         distillation: a loss that teaches a trained encoder to take fewer steps, in place of the denoising loss.
-        fidelity: how strictly drawn photographs keep the colours asked for, None for not at all.
+        fidelity: how strictly drawn photographs keep the colours and the texture asked for, None for not at all.
         orientations: over how many predictions are averaged, as in `sampling.draw`.
     """
 
@@ -206,7 +206,7 @@ class Dequantizer(L.LightningModule):
 
     def keep_colors(self, rgb: Tensor, condition: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) that were changed after they were drawn, as `fidelity` has them again."""
-        return rgb if self.fidelity is None else self.fidelity.finish(rgb, requests(condition))
+        return rgb if self.fidelity is None else self.fidelity.finish(rgb, requests(condition, self.variant))
 
     def configure_model(self) -> None:
         """Under Lightning's ModelParallelStrategy, split the part that learns over all processes (FSDP2).

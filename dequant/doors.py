@@ -81,7 +81,7 @@ def sampler_name(choice: str, overrides: Iterable[str], mark: str) -> str:
     Args:
         choice: name of the configuration, such as unipc8.
         overrides: the options given on the command line.
-        mark: of the palette fidelity, such as +exact.
+        mark: of the fidelity to palette and texture, such as +exact+texture.
     """
     pairs = (one.lstrip("+").partition("=") for one in overrides)
     given = {key.removeprefix("sampler."): value for key, _, value in pairs if key.startswith("sampler.")}

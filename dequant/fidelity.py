@@ -1,10 +1,11 @@
-"""How strictly a picture keeps the colours asked for: palette-exact sampling, `sampler.palette=strict|exact|soft|off`.
+"""How strictly a picture keeps the colours and the texture asked for: `sampler.palette=strict|exact|soft|off` and
+`sampler.texture=exact|off`.
 
 A condition says in which set each pixel of the photo lies: in the Voronoi cell of its palette colour
 (`dequant.cells`), or, outside a patch, at its true colour. Of a colour it also says roughly the mean over its pixels.
-The clean image predicted in each step is projected onto these sets, and so is the picture in the end. They are convex,
-so this brings an estimate nearer to every photo that lies in them; and what an ideal denoiser predicts, a mean of such
-photos, lies in them.
+Its texture bounds the luminance or the gradients (`dequant.bounds`). The clean image predicted in each step is
+projected onto these sets, and so is the picture in the end. They are convex, so this brings an estimate nearer to every
+photo that lies in them; and what an ideal denoiser predicts, a mean of such photos, lies in them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dequant import InputError, cells
+from dequant import InputError, bounds, cells
 from dequant.diffusion import Projection, color_std
 from dequant.palette import Quantized
 
@@ -24,38 +25,46 @@ ROUNDS = 6
 
 
 class Request(NamedTuple):
-    """The colours that a condition asks for.
+    """The colours and the texture that a condition asks for.
 
     Attributes:
         asked: the quantized or patched image, (3, H, W) in [0, 1].
         free: the pixels whose true colour is not given, (H, W) bool.
         cells: the colours of these n pixels and which pixel has which, as an index map (1, n).
         error: root mean square error to be expected of a palette of this size, in levels.
+        variant: what the texture is, L, G or T.
+        texture: (2, H, W) in [0, 1].
+        textured: where it is given, (H, W) bool.
     """
 
     asked: Tensor
     free: Tensor
     cells: Quantized
     error: float
+    variant: str
+    texture: Tensor
+    textured: Tensor
 
     @classmethod
-    def of(cls, condition: Tensor) -> Self:
+    def of(cls, condition: Tensor, variant: str) -> Self:
         """What a condition (7, H, W) asks for: a level of 1 everywhere is a palette of 256, not a true image."""
         asked, level = condition[:3].float(), condition[5]
         free = level < 1
         if not free.any():
             free = ~free
         error = 127.5 * color_std(level[free].amin()).item()
-        return cls(asked, free, cells.cells_of(asked[:, None, free]), error)
+        wanted = cells.cells_of(asked[:, None, free])
+        return cls(asked, free, wanted, error, variant, condition[3:5], condition[6] > 0)
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How strictly the colours asked for are kept.
+    """How strictly the colours and the texture asked for are kept.
 
     Attributes:
-        share: of the way to what is asked for that pixels go. With all of it, 1, the finished picture's pixels are also
-            moved so that they stay in their cells when rounded to 8 bits; with part of it gradients stay smoother.
+        share: of the way to the colours asked for that pixels go. With all of it, 1, the finished picture's pixels are
+            also moved so that they stay in their cells when rounded to 8 bits; with part of it gradients stay smoother;
+            with 0 colours do not count.
         reach: what a pixel is moved by, its neighbours at this distance are moved by too, as whatever made it wrong
             made them wrong: before the projection, `ROUNDS` times, pixels are moved by the blurred way to their cells.
         scale: 1 for the cells; less for cells shrunk about their colours, down to 0 for the quantized image.
@@ -65,6 +74,8 @@ class Fidelity:
         patch_radius: levels by which the mean over the pixels of a patch may differ from its colour, which is that
             mean rounded down; None for any.
         power: the strength in step i of n is `((i + 1) / n) ** power`; 0 for full strength always.
+        texture: whether pixels go to the nearest picture with the texture given (`bounds.nearest`), before they go to
+            their colours, which have the last word.
 
     Raises:
         InputError: a number is out of its range.
@@ -76,6 +87,7 @@ class Fidelity:
     mean_radius: float | None = None
     patch_radius: float | None = 2.0
     power: float = 0.0
+    texture: bool = False
 
     def __post_init__(self) -> None:
         """Refuse impossible settings with an `InputError`."""
@@ -87,6 +99,10 @@ class Fidelity:
     def project(self, rgb: Tensor, request: Request) -> Tensor:
         """The picture moved to what is asked for, (3, H, W) -> (3, H, W) in [0, 1]."""
         wanted, free = request.cells, request.free
+        if self.texture and request.textured.any():
+            rgb = bounds.nearest(rgb, request.variant, request.texture, request.textured, free)
+        if not self.share:
+            return rgb.float()
         pixels = rgb.float()[:, None, free]
         for _ in range(ROUNDS if self.reach else 0):
             way = torch.zeros_like(request.asked)
@@ -153,29 +169,37 @@ MODES: dict[str, Fidelity | None] = {
 }
 """By the name that `sampler.palette` gives them: `exact` is nearest to photos, `strict` to an edited palette."""
 
-
-def requests(condition: Tensor) -> list[Request]:
-    """What each of some conditions (B, 7, H, W) asks for."""
-    return [Request.of(one) for one in condition]
+TEXTURES = {"off": False, "exact": True}
+"""By the name that `sampler.texture` gives them."""
 
 
-def named(mode: str, changes: Mapping[str, Any] | None = None) -> Fidelity | None:
-    """One of `MODES`.
+def requests(condition: Tensor, variant: str) -> list[Request]:
+    """What each of some conditions (B, 7, H, W) with the texture of a variant asks for."""
+    return [Request.of(one, variant) for one in condition]
+
+
+def named(palette: str | Fidelity, texture: str = "off", changes: Mapping[str, Any] | None = None) -> Fidelity | None:
+    """One of `MODES`, with the texture given or without.
 
     Args:
-        mode: its name.
+        palette: name of the mode, or a mode.
+        texture: one of `TEXTURES`.
         changes: attributes of `Fidelity` that differ from the mode's.
 
     Raises:
-        InputError: there is no such mode or attribute, or its value is out of its range.
+        InputError: there is no such mode, texture or attribute, or its value is out of its range.
     """
-    if mode not in MODES:
-        raise InputError(f"There is no palette fidelity {mode!r}: choose {', '.join(MODES)}.")
+    if isinstance(palette, str) and palette not in MODES:
+        raise InputError(f"There is no palette fidelity {palette!r}: choose {', '.join(MODES)}.")
+    if texture not in TEXTURES:
+        raise InputError(f"There is no texture fidelity {texture!r}: choose {', '.join(TEXTURES)}.")
     unknown = set(changes or {}) - {field.name for field in fields(Fidelity)}
     if unknown:
         names = ", ".join(field.name for field in fields(Fidelity))
         raise InputError(f"Palette fidelity has no {', '.join(sorted(unknown))}: it has {names}.")
-    fidelity = MODES[mode]
+    fidelity = MODES[palette] if isinstance(palette, str) else palette
+    if TEXTURES[texture]:
+        fidelity = replace(fidelity or Fidelity(share=0), texture=True)
     return None if fidelity is None else replace(fidelity, **(changes or {}))
 
 

@@ -166,6 +166,7 @@ class DequantPipeline(DiffusionPipeline):
         seeds: Sequence[int] | None = None,
         tile: int | None = None,
         palette_fidelity: str | Fidelity = "off",
+        texture_fidelity: str = "off",
         orientations: int = 1,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -198,6 +199,9 @@ class DequantPipeline(DiffusionPipeline):
                 themselves too, for an edited palette that the texture contradicts; "soft" goes half of the way to
                 the palette's cells, with smoother gradients; "off" trusts the network. Or a `Fidelity`, whose
                 `patch_radius` bounds how far the mean of a patch is from its colour.
+            texture_fidelity: "exact" moves the image to the nearest one with the texture of the photo, that is its
+                luminance (variant L), gradients (G) or thresholded gradients (T), before pixels go to their colours;
+                "off" trusts the network.
             orientations: over how many the network's predictions are averaged, which takes as many times as long and
                 is nearer to the photo: 1, 2 (mirrored) or 8 (turned too).
             output_type: "pil", "np" (B, H, W, 3) or "pt" (B, 3, H, W), both in [0, 1]; a list where sizes differ.
@@ -235,6 +239,7 @@ class DequantPipeline(DiffusionPipeline):
             num_images=len(draws),
             tile=tile,
             palette_fidelity=palette_fidelity,
+            texture_fidelity=texture_fidelity,
             orientations=orientations,
             num_inference_steps=num_inference_steps,
             timesteps=timesteps,
@@ -253,6 +258,7 @@ class DequantPipeline(DiffusionPipeline):
         num_images: int = 1,
         tile: int | None = None,
         palette_fidelity: str | Fidelity = "off",
+        texture_fidelity: str = "off",
         orientations: int = 1,
         num_inference_steps: int | None = None,
         timesteps: Sequence[int] | None = None,
@@ -267,6 +273,7 @@ class DequantPipeline(DiffusionPipeline):
             num_images: see `__call__`.
             tile: see `__call__`.
             palette_fidelity: see `__call__`.
+            texture_fidelity: see `__call__`.
             orientations: see `__call__`.
             num_inference_steps: see `__call__`.
             timesteps: see `__call__`.
@@ -280,7 +287,7 @@ class DequantPipeline(DiffusionPipeline):
             InputError: the steps, the solver, the generators or the fidelity are wrong.
         """
         check_generators(generator, len(conditions) * num_images)
-        fidelity = named(palette_fidelity) if isinstance(palette_fidelity, str) else palette_fidelity
+        fidelity = named(palette_fidelity, texture_fidelity)
         device = self._execution_device
         steps = self._steps(num_inference_steps, timesteps, solver or type(self.scheduler))
         groups: dict[torch.Size, list[int]] = {}

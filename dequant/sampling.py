@@ -46,7 +46,8 @@ def draw(
         num_images: of each condition; they follow each other.
         tile: side in pixels of the pieces in which larger images are denoised, so that memory grows by little more
             than the images; their predictions are blended in every step. None for all at once.
-        fidelity: how strictly they keep the colours asked for, in every step and in the end; None for not at all.
+        fidelity: how strictly they keep the colours and the texture asked for, in every step and in the end; None for
+            not at all.
         orientations: over how many the predictions of each step are averaged: 1, 2 (mirrored) or 8 (turned too).
 
     Returns:
@@ -94,7 +95,7 @@ def draw(
     def decode(z: Tensor) -> Tensor:
         return base.decode(z.float(), in_tiles)
 
-    asked = [] if fidelity is None else requests(condition)
+    asked = [] if fidelity is None else requests(condition, variant)
     project = None
     if fidelity is not None:
         project = fidelity.in_steps(asked, None if base.vae is None else decode, height, width)

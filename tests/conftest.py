@@ -18,7 +18,9 @@ from torch import nn
 
 from dequant import base, diffusion
 from dequant.base import DiffusionBase, new_unet
+from dequant.images import read_image
 
+GOLDEN = Path(__file__).parent / "golden"
 CONF = str(Path(__file__).parents[1] / "conf")
 
 
@@ -41,6 +43,12 @@ def condition() -> torch.Tensor:
     condition[:, 6] = torch.tensor([1.0, 0.0])[:, None, None]
     condition[:, 3:5] *= condition[:, 6:7]
     return condition
+
+
+@pytest.fixture
+def photo() -> torch.Tensor:
+    """A square of a photograph, (3, 64, 64) in [0, 1]."""
+    return read_image(GOLDEN / "caps.png")[:, 32:96, 32:96]
 
 
 @pytest.fixture(scope="session")

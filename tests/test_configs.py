@@ -71,3 +71,16 @@ def test_evaluate(option: str, tmp_path: Path) -> None:
 def test_bundled_base_loads(tmp_path: Path) -> None:
     cfg = load("train", tmp_path)
     assert instantiate(cfg.model).base.multiple == 16
+
+
+@pytest.mark.parametrize(
+    ("overrides", "mark"),
+    [
+        ([], ""),
+        (["sampler.palette=soft"], "+soft"),
+        (["sampler.texture=exact"], "+texture"),
+        (["sampler.palette=exact", "sampler.texture=exact", "sampler=super27"], "+exact+texture"),
+    ],
+)
+def test_results_are_marked_by_fidelity(overrides: list[str], mark: str, tmp_path: Path) -> None:
+    assert load("evaluate", tmp_path, *overrides).mark == mark

@@ -15,6 +15,7 @@ from dequant.control import ControlEncoder
 from dequant.dequantizer import Dequantizer
 from dequant.fidelity import MODES, Fidelity, Request
 from dequant.palette import quantize
+from dequant.texture import MAPS
 
 EXACT = Fidelity()
 ONE_STEP = {"solver": DDIMScheduler, "options": {"timestep_spacing": "trailing"}, "num_inference_steps": 1}
@@ -44,15 +45,15 @@ def agreement(output: torch.Tensor, condition: torch.Tensor, n_colors: int) -> f
 
 def test_a_palette_asks_for_cells_of_all_pixels(rgb: torch.Tensor) -> None:
     quantized = quantize(rgb, 8)
-    request = Request.of(for_palette(quantized.rgb, 8, None))
+    request = Request.of(for_palette(quantized.rgb, 8, None), "T")
     assert request.free.all()
     torch.testing.assert_close(request.cells.rgb.view_as(rgb), quantized.rgb)
-    assert Request.of(for_palette(quantize(rgb, 256).rgb, 256, None)).free.all()
+    assert Request.of(for_palette(quantize(rgb, 256).rgb, 256, None), "T").free.all()
 
 
 def test_a_patch_asks_for_true_colors_outside_and_its_own_inside(rgb: torch.Tensor, mask: torch.Tensor) -> None:
     color = torch.tensor([0.2, 0.4, 0.6])
-    request = Request.of(for_patch(rgb, mask, color, None))
+    request = Request.of(for_patch(rgb, mask, color, None), "T")
     assert torch.equal(request.free, mask)
     torch.testing.assert_close(request.cells.palette, color[None])
     output = 0.5 * torch.ones_like(rgb)
@@ -66,7 +67,7 @@ def test_the_mean_of_a_patch_is_within_a_ball_about_its_color(
     rgb: torch.Tensor, mask: torch.Tensor, radius: float
 ) -> None:
     color = torch.tensor([0.2, 0.4, 0.6])
-    request = Request.of(for_patch(rgb, mask, color, None))
+    request = Request.of(for_patch(rgb, mask, color, None), "T")
     kept = Fidelity(patch_radius=radius).project(rgb, request)
     away = (kept[:, mask].mean(1) - color).norm() * 255
     assert away == pytest.approx(radius, abs=0.2)
@@ -78,7 +79,7 @@ def test_the_mean_of_a_patch_is_within_a_ball_about_its_color(
 
 def test_means_of_a_palette_come_nearer_and_cells_are_kept(rgb: torch.Tensor) -> None:
     condition = for_palette(quantize(rgb, 8).rgb, 8, None)
-    request = Request.of(condition)
+    request = Request.of(condition, "T")
     output = (rgb + 0.1).clamp(0, 1)
 
     def away(picture: torch.Tensor) -> torch.Tensor:
@@ -93,7 +94,7 @@ def test_means_of_a_palette_come_nearer_and_cells_are_kept(rgb: torch.Tensor) ->
 
 
 def test_strict_pictures_are_nearer_to_the_colors_asked_for(rgb: torch.Tensor) -> None:
-    request = Request.of(for_palette(quantize(rgb, 8).rgb, 8, None))
+    request = Request.of(for_palette(quantize(rgb, 8).rgb, 8, None), "T")
     output = (rgb + torch.tensor([0.08, -0.05, 0.03])[:, None, None]).clamp(0, 1)[None]
     far = {mode: (chosen.finish(output, [request]) - request.asked).norm() for mode, chosen in MODES.items() if chosen}
     assert far["strict"] < far["exact"] < far["soft"]
@@ -106,7 +107,7 @@ def roughness(image: torch.Tensor) -> torch.Tensor:
 
 def test_spread_corrections_are_smoother_and_soft_ones_go_half_of_the_way(rgb: torch.Tensor) -> None:
     condition = for_palette(quantize(rgb, 8).rgb, 8, None)
-    request = Request.of(condition)
+    request = Request.of(condition, "T")
     output = (rgb + torch.tensor([0.08, -0.05, 0.03])[:, None, None]).clamp(0, 1)
     plain, spread, soft = (
         each.finish(output[None], [request])[0] for each in (Fidelity(reach=0), Fidelity(), MODES["soft"])
@@ -120,7 +121,7 @@ def test_spread_corrections_are_smoother_and_soft_ones_go_half_of_the_way(rgb: t
 
 
 def test_without_reach_it_is_the_projection(rgb: torch.Tensor) -> None:
-    request = Request.of(for_palette(quantize(rgb, 8).rgb, 8, None))
+    request = Request.of(for_palette(quantize(rgb, 8).rgb, 8, None), "T")
     output = (rgb + 0.1).clamp(0, 1)
     expected = cells.project(output, request.cells._replace(indices=request.cells.indices.view(27, 30)))
     torch.testing.assert_close(Fidelity(reach=0).project(output, request), expected, atol=1e-6, rtol=0)
@@ -133,7 +134,7 @@ def test_true_colors_are_not_blurred_into(rgb: torch.Tensor, mask: torch.Tensor)
     condition = for_patch(rgb, mask, torch.tensor([0.9, 0.1, 0.1]), None)
     condition[:3, 5:10, 8:20] = torch.tensor([0.1, 0.1, 0.9])[:, None, None]
     output = torch.full_like(rgb, 0.5)
-    kept = EXACT.finish(output[None], [Request.of(condition)])[0]
+    kept = EXACT.finish(output[None], [Request.of(condition, "T")])[0]
     assert torch.equal(kept[:, ~mask], rgb[:, ~mask])
     assert cells.kept(kept[:, 5:15, 8:20], cells.cells_of(condition[:3, 5:15, 8:20])).all()
 
@@ -156,7 +157,7 @@ def test_drawn_pictures_have_the_index_map_asked_for(
 
 
 def test_the_projection_acts_in_every_step_with_scheduled_strength(rgb: torch.Tensor) -> None:
-    request = Request.of(for_palette(quantize(rgb, 4).rgb, 4, None))
+    request = Request.of(for_palette(quantize(rgb, 4).rgb, 4, None), "T")
     x = 2 * torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) - 1
     project = Fidelity(power=2.0).in_steps([request], None, 27, 30)
     full = project(x, 3, 4)
@@ -169,7 +170,7 @@ def test_the_projection_acts_in_every_step_with_scheduled_strength(rgb: torch.Te
 def test_latents_are_guided_through_the_decoder(rgb: torch.Tensor) -> None:
     torch.manual_seed(0)
     vae = AutoencoderKL(block_out_channels=[8, 8], norm_num_groups=4, latent_channels=4, **BLOCKS)
-    request = Request.of(for_palette(quantize(rgb[:, :24, :28], 4).rgb, 4, None))
+    request = Request.of(for_palette(quantize(rgb[:, :24, :28], 4).rgb, 4, None), "T")
 
     def decode(z: torch.Tensor) -> torch.Tensor:
         return (vae.decode(z).sample + 1) / 2
@@ -198,7 +199,8 @@ def test_latents_of_pictures_inside_stay() -> None:
     ("call", "sentence"),
     [
         (partial(fidelity.named, "perfect"), "no palette fidelity 'perfect': choose off, soft, exact"),
-        (partial(fidelity.named, "exact", {"radius": 1}), "has no radius: it has share, reach"),
+        (partial(fidelity.named, "exact", "soft"), "no texture fidelity 'soft': choose off, exact"),
+        (partial(fidelity.named, "exact", changes={"radius": 1}), "has no radius: it has share, reach"),
         (partial(Fidelity, scale=2.0), "from 0 to 1"),
         (partial(Fidelity, mean_radius=-1.0), "no number below 0"),
         (partial(Fidelity, power=-1.0), "no number below 0"),
@@ -210,5 +212,31 @@ def test_bad_input(call: partial, sentence: str) -> None:
 
 
 def test_off_has_no_fidelity_whatever_is_changed() -> None:
-    assert fidelity.named("off", {"mean_radius": 3.0}) is None
-    assert fidelity.named("exact", {"mean_radius": 3.0}) == Fidelity(mean_radius=3.0)
+    assert fidelity.named("off", changes={"mean_radius": 3.0}) is None
+    assert fidelity.named("exact", changes={"mean_radius": 3.0}) == Fidelity(mean_radius=3.0)
+
+
+def test_texture_goes_with_any_palette_fidelity() -> None:
+    assert fidelity.named("off", "exact") == Fidelity(share=0, texture=True)
+    assert fidelity.named("exact", "exact") == Fidelity(texture=True)
+    assert fidelity.named(Fidelity(reach=2), "exact") == Fidelity(reach=2, texture=True)
+    assert fidelity.named(Fidelity(texture=True)) == Fidelity(texture=True)
+
+
+@pytest.mark.parametrize("variant", ["L", "G", "T"])
+def test_texture_and_palette_are_kept_together(photo: torch.Tensor, variant: str) -> None:
+    """The photo lies in both sets: with either a picture comes nearer to it, with both nearest."""
+    condition = for_palette(quantize(photo, 8).rgb, 8, MAPS[variant](photo))
+    request = Request.of(condition, variant)
+    noise = torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
+    output = (photo + 0.05 * noise + 0.02).clamp(0, 1)[None]
+    modes = {"none": None, "colors": EXACT, "texture": Fidelity(share=0, texture=True), "both": Fidelity(texture=True)}
+    made = {name: output if one is None else one.finish(output, [request]) for name, one in modes.items()}
+    away = {name: (picture - photo).norm().item() for name, picture in made.items()}
+    assert away["both"] < min(away["colors"], away["texture"]) < max(away["colors"], away["texture"]) < away["none"]
+    assert agreement(made["both"][0], condition, 8) == 1
+
+
+def test_without_texture_given_it_changes_nothing(rgb: torch.Tensor) -> None:
+    request = Request.of(for_palette(quantize(rgb, 8).rgb, 8, None), "T")
+    assert torch.equal(Fidelity(share=0, texture=True).finish(rgb[None], [request])[0], rgb)

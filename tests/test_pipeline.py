@@ -23,7 +23,7 @@ from diffusers.utils import hub_utils
 from huggingface_hub import RepoUrl
 from PIL import Image
 
-from dequant import InputError, condition, diffusion, texture
+from dequant import InputError, condition, diffusion, metrics, texture
 from dequant.base import DiffusionBase, bundled
 from dequant.cli import main
 from dequant.control import ControlEncoder
@@ -526,6 +526,13 @@ def test_orientations(pipe: DequantPipeline, photo: torch.Tensor) -> None:
     assert torch.equal(draw(pipe, photo, orientations=1), draw(pipe, photo))
     assert draw(pipe, photo, orientations=8).shape == photo[None].shape
     assert not torch.equal(draw(pipe, photo, orientations=2), draw(pipe, photo))
+
+
+def test_fidelity_to_the_texture(pipe: DequantPipeline, photo: torch.Tensor) -> None:
+    plain, kept = draw(pipe, photo), draw(pipe, photo, texture_fidelity="exact")
+    agreement = metrics.gradient_agreement(torch.cat((plain, kept)), photo.expand(2, -1, -1, -1))
+    assert agreement[1] > agreement[0]
+    assert torch.equal(draw(pipe, photo, texture=False, texture_fidelity="exact"), draw(pipe, photo, texture=False))
 
 
 def test_tiles(pipe: DequantPipeline, photo: torch.Tensor) -> None:
