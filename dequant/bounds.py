@@ -1,11 +1,12 @@
 """What a texture map says of a picture, as bounds, and the nearest picture within them.
 
 The texture of a photo bounds the photo itself: its luminance (variant L) or its gradients (G, T), up to the rounding to
-8 bits. The pictures within bounds on gradients are a convex set, and going to the nearest one brings an estimate nearer
-to every photo that has the map. Pixels are moved along the grey axis, which is what a map tells of.
+8 bits. Grey images within bounds on gradients are a convex set, and going to the nearest one brings a grey estimate
+nearer to every one of the set. Colours are moved along the grey axis, by equal amounts in each channel, which is where
+estimates lack most; that they come nearer too is measured, not proven (docs/decisions/0013-texture-as-bounds.md).
 
 A bit of 0 bounds a gradient on both sides. One of 1 says that it is beyond the threshold on either side: that of the
-picture itself is taken, where it has decided for one.
+picture itself is taken, where it has decided for one. Both keep a margin, so that bits survive the rounding.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from dequant.color import check_rgb, lab_to_rgb, rgb_to_lab
 from dequant.texture import GRADIENT_THRESHOLD
 
 ROUNDING = 0.5
-"""Levels by which rounding to 8 bits changes luminance and gradients at most, at the border twice as many."""
+"""Levels by which rounding to 8 bits changes luminance and gradients at most; gradients at the border by twice that."""
 UNDECIDED = 2.0
 """Grey levels up to which the sign of a gradient means nothing."""
 ROUNDS = 60
@@ -26,10 +27,10 @@ ROUNDS = 60
 
 
 def nearest(rgb: Tensor, variant: str, texture: Tensor, given: Tensor, free: Tensor | None = None) -> Tensor:
-    """The picture that has the texture given, nearest to a picture.
+    """The picture within the bounds of the texture given, nearest to a picture: nearly, after `ROUNDS` steps.
 
     Args:
-        rgb: (3, H, W) in [0, 1], at least 2 by 2 pixels.
+        rgb: (3, H, W), at least 2 by 2 pixels for G and T; clamped to [0, 1] first.
         variant: L, G or T, what the texture is.
         texture: (2, H, W) in [0, 1], as `dequant.texture` makes it.
         given: where it is given, (H, W) bool.
@@ -39,13 +40,16 @@ def nearest(rgb: Tensor, variant: str, texture: Tensor, given: Tensor, free: Ten
         (3, H, W) float32 in [0, 1].
 
     Raises:
-        InputError: there is no such variant, or the picture is not one.
+        InputError: there is no such variant, or the picture is not one or too small.
     """
     check_rgb(rgb)
     if variant not in BOUNDED:
         raise InputError(f"Texture {variant!r} bounds nothing: the variants are {', '.join(BOUNDED)}.")
+    if rgb.ndim != 3 or (variant != "L" and min(rgb.shape[1:]) < 2):
+        raise InputError(f"A shape of {tuple(rgb.shape)} is none: give one picture (3, H, W) of 2 by 2 pixels or more.")
     free = torch.ones_like(given) if free is None else free
-    return BOUNDED[variant](rgb.float(), texture.float(), given, free)
+    with torch.autocast(rgb.device.type, enabled=False):
+        return BOUNDED[variant](rgb.float().clamp(0, 1), texture.float(), given, free)
 
 
 def within(gray: Tensor, low: Tensor, high: Tensor, free: Tensor) -> Tensor:
@@ -73,7 +77,7 @@ def within(gray: Tensor, low: Tensor, high: Tensor, free: Tensor) -> Tensor:
 
 
 def _of_luminance(rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor) -> Tensor:
-    """L* moved to within half a level of that given, a and b kept."""
+    """L* moved to within half a level of that given, as far as the gamut allows, a and b kept."""
     lab, half = rgb_to_lab(rgb), ROUNDING * 100 / 255
     lab[0] = torch.where(given & free, lab[0].clamp(100 * texture[0] - half, 100 * texture[0] + half), lab[0])
     return torch.where(given & free, lab_to_rgb(lab), rgb)

@@ -141,6 +141,38 @@ def project(rgb: Tensor, cells: Quantized, scale: float = 1.0, rounding: bool = 
     return result.view_as(rgb)
 
 
+def toward(rgb: Tensor, goal: Tensor, cells: Quantized, scale: float = 1.0) -> Tensor:
+    """The image moved straight towards another one, each pixel as far as its cell goes.
+
+    Args:
+        rgb: (3, H, W), in its cells, such as from `project`.
+        goal: (3, H, W), any finite values.
+        cells: see `project`.
+        scale: see `project`.
+
+    Returns:
+        (3, H, W): the goal where that lies in the cell, a point on the way there on the border of the cell elsewhere.
+
+    Raises:
+        InputError: the shapes do not fit.
+    """
+    _check(rgb)
+    if not cells.indices.shape == rgb.shape[1:] == goal.shape[1:]:
+        raise InputError(
+            f"A goal of shape {tuple(goal.shape)} and an index map of shape {tuple(cells.indices.shape)} do not fit an "
+            f"image of shape {tuple(rgb.shape)}: give the same size."
+        )
+    planes = _Planes(*(part.float() for part in _Planes.of(_levels(cells.palette).round(), scale)))
+    own = cells.indices.flatten()
+    start, end = (255 * image.flatten(1).T.float() - planes.palette[own] for image in (rgb, goal))
+    result = goal.flatten(1).clone()
+    for chunk in (start != end).any(1).nonzero()[:, 0].split(max(1, CHUNK // (len(planes.palette) + 6))):
+        before, after = planes.violation(start[chunk], own[chunk]), planes.violation(end[chunk], own[chunk])
+        share = torch.where(after > 0, -before.clamp(max=0) / (after - before.clamp(max=0)), 1).amin(1)
+        result[:, chunk] = rgb.flatten(1)[:, chunk].lerp(result[:, chunk], share.to(rgb))
+    return result.view_as(rgb)
+
+
 def settle(rgb: Tensor, cells: Quantized) -> Tensor:
     """The image with every pixel moved into its cell so that it stays there when it is rounded to 8 bits.
 

@@ -204,9 +204,11 @@ class Dequantizer(L.LightningModule):
         networks = (self.base, self.control, self.sampler)
         return draw(*networks, condition, generator, num_images, tile, self.fidelity, self.orientations)
 
-    def keep_colors(self, rgb: Tensor, condition: Tensor) -> Tensor:
+    def finish(self, rgb: Tensor, condition: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) that were changed after they were drawn, as `fidelity` has them again."""
-        return rgb if self.fidelity is None else self.fidelity.finish(rgb, requests(condition, self.variant))
+        if self.fidelity is None:
+            return rgb
+        return self.fidelity.finish(rgb, requests(condition, self.identity["variant"]))
 
     def configure_model(self) -> None:
         """Under Lightning's ModelParallelStrategy, split the part that learns over all processes (FSDP2).

@@ -4,8 +4,9 @@
 A condition says in which set each pixel of the photo lies: in the Voronoi cell of its palette colour
 (`dequant.cells`), or, outside a patch, at its true colour. Of a colour it also says roughly the mean over its pixels.
 Its texture bounds the luminance or the gradients (`dequant.bounds`). The clean image predicted in each step is
-projected onto these sets, and so is the picture in the end. They are convex, so this brings an estimate nearer to every
-photo that lies in them; and what an ideal denoiser predicts, a mean of such photos, lies in them.
+projected onto the cells and moved towards the texture within them, and so is the picture in the end. Cells are convex,
+so projecting brings an estimate nearer to every photo that lies in them; and what an ideal denoiser predicts, a mean of
+such photos, lies in them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +33,7 @@ class Request(NamedTuple):
         free: the pixels whose true colour is not given, (H, W) bool.
         cells: the colours of these n pixels and which pixel has which, as an index map (1, n).
         error: root mean square error to be expected of a palette of this size, in levels.
-        variant: what the texture is, L, G or T.
+        variant: what the texture is, L, G or T; "" for a model that reads none.
         texture: (2, H, W) in [0, 1].
         textured: where it is given, (H, W) bool.
     """
@@ -54,7 +55,8 @@ class Request(NamedTuple):
             free = ~free
         error = 127.5 * color_std(level[free].amin()).item()
         wanted = cells.cells_of(asked[:, None, free])
-        return cls(asked, free, wanted, error, variant, condition[3:5], condition[6] > 0)
+        textured = (condition[6] > 0) & bool(variant)
+        return cls(asked, free, wanted, error, variant, condition[3:5], textured)
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ class Fidelity:
         patch_radius: levels by which the mean over the pixels of a patch may differ from its colour, which is that
             mean rounded down; None for any.
         power: the strength in step i of n is `((i + 1) / n) ** power`; 0 for full strength always.
-        texture: whether pixels go to the nearest picture with the texture given (`bounds.nearest`), before they go to
-            their colours, which have the last word.
+        texture: whether pixels then go towards the nearest picture with the texture given (`bounds.nearest`), as far as
+            their cells go.
 
     Raises:
         InputError: a number is out of its range.
@@ -97,12 +99,11 @@ class Fidelity:
             raise InputError(f"{self} is not possible: give no number below 0.")
 
     def project(self, rgb: Tensor, request: Request) -> Tensor:
-        """The picture moved to what is asked for, (3, H, W) -> (3, H, W) in [0, 1]."""
-        wanted, free = request.cells, request.free
-        if self.texture and request.textured.any():
-            rgb = bounds.nearest(rgb, request.variant, request.texture, request.textured, free)
+        """The picture moved to what is asked for, (3, H, W) -> (3, H, W), in [0, 1] where it is moved."""
+        textured = self.texture and bool(request.textured.any())
         if not self.share:
-            return rgb.float()
+            return _with_texture(rgb, request) if textured else rgb.float()
+        wanted, free = request.cells, request.free
         pixels = rgb.float()[:, None, free]
         for _ in range(ROUNDS if self.reach else 0):
             way = torch.zeros_like(request.asked)
@@ -110,15 +111,24 @@ class Fidelity:
             if not way.any():
                 break
             pixels = pixels + _blur(way, self.reach)[:, None, free]
+        picture = request.asked.clone()
+        if textured:
+            pixels = cells.project(pixels, wanted, self.scale)
+            picture[:, free] = pixels[:, 0]
+            moved = _with_texture(picture, request)[:, None, free]
+            pixels = cells.toward(pixels, moved, wanted, self.scale)
         radius = self.patch_radius
         if free.all():
             radius = None if self.mean_radius is None else self.mean_radius * request.error
         if radius is not None:
             for _ in range(ROUNDS):
                 pixels = cells.project(_with_means(pixels, wanted, radius), wanted, self.scale)
-        picture = request.asked.clone()
         picture[:, free] = cells.project(pixels, wanted, self.scale)[:, 0]
         return rgb.float().lerp(picture, self.share)
+
+    def idle(self, requests: Sequence[Request]) -> bool:
+        """Whether nothing that is asked for counts."""
+        return not self.share and not (self.texture and any(one.textured.any() for one in requests))
 
     def finish(self, rgb: Tensor, requests: Sequence[Request]) -> Tensor:
         """The finished pictures, (B, 3, H, W) -> (B, 3, H, W) in [0, 1], B a multiple of the requests'."""
@@ -224,6 +234,10 @@ def toward(z: Tensor, decode: Callable[[Tensor], Tensor], nearest: Callable[[Ten
     size = gradient.flatten(1).square().sum(1)
     step = torch.where(size > 0, distance.detach() / size, 0)
     return z - step.view(-1, 1, 1, 1) * gradient
+
+
+def _with_texture(rgb: Tensor, request: Request) -> Tensor:
+    return bounds.nearest(rgb, request.variant, request.texture, request.textured, request.free)
 
 
 def _with_means(pixels: Tensor, wanted: Quantized, radius: float) -> Tensor:

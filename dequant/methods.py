@@ -66,7 +66,7 @@ def of_model(
             output = model.sample(condition, generators).float().cpu()
         if finish is None:
             return output
-        return model.keep_colors(finish(output, torch.stack([case.source for case in cases])), condition.cpu())
+        return model.finish(finish(output, torch.stack([case.source for case in cases])), condition.cpu())
 
     return Method(restore, settings_hash({**settings, **weights, "bf16": bf16}))
 

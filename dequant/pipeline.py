@@ -200,8 +200,8 @@ class DequantPipeline(DiffusionPipeline):
                 the palette's cells, with smoother gradients; "off" trusts the network. Or a `Fidelity`, whose
                 `patch_radius` bounds how far the mean of a patch is from its colour.
             texture_fidelity: "exact" moves the image to the nearest one with the texture of the photo, that is its
-                luminance (variant L), gradients (G) or thresholded gradients (T), before pixels go to their colours;
-                "off" trusts the network.
+                luminance (variant L), gradients (G) or thresholded gradients (T), as far as `palette_fidelity` lets it;
+                "off" trusts the network, unless `palette_fidelity` is a `Fidelity` that says otherwise.
             orientations: over how many the network's predictions are averaged, which takes as many times as long and
                 is nearer to the photo: 1, 2 (mirrored) or 8 (turned too).
             output_type: "pil", "np" (B, H, W, 3) or "pt" (B, 3, H, W), both in [0, 1]; a list where sizes differ.

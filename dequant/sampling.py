@@ -97,7 +97,7 @@ def draw(
 
     asked = [] if fidelity is None else requests(condition, variant)
     project = None
-    if fidelity is not None:
+    if fidelity is not None and not fidelity.idle(asked):
         project = fidelity.in_steps(asked, None if base.vae is None else decode, height, width)
     step = denoise_tiles if in_tiles else denoise
     z = sampler(step, noise, base.scheduler, generator, plan=plan, project=project)

@@ -99,6 +99,33 @@ def test_where_a_picture_is_flat_no_sign_is_made_up() -> None:
     assert MAPS["T"](found)[1].all() and not MAPS["T"](found)[0].any()
 
 
-def test_an_unknown_variant_is_refused(photo: torch.Tensor) -> None:
-    with pytest.raises(InputError, match="Texture 'H' bounds nothing: the variants are L, G, T"):
-        bounds.nearest(photo, "H", torch.zeros(2, *photo.shape[1:]), everywhere(photo))
+@pytest.mark.parametrize("variant", ["L", "G", "T"])
+def test_colored_noise_and_values_out_of_range(photo: torch.Tensor, variant: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    estimate = photo + 0.2 * torch.randn(photo.shape, generator=generator)
+    moved = bounds.nearest(estimate, variant, MAPS[variant](photo), everywhere(photo))
+    assert (moved - photo).norm() < (estimate.clamp(0, 1) - photo).norm()
+    assert moved.min() >= 0 and moved.max() <= 1
+
+
+@pytest.mark.parametrize("variant", ["L", "G", "T"])
+def test_it_is_as_precise_under_autocast(photo: torch.Tensor, estimate: torch.Tensor, variant: str) -> None:
+    arguments = (variant, MAPS[variant](photo), everywhere(photo))
+    expected = bounds.nearest(estimate, *arguments)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(bounds.nearest(estimate, *arguments), expected)
+
+
+@pytest.mark.parametrize(
+    ("variant", "shape", "sentence"),
+    [
+        ("H", (3, 8, 8), "Texture 'H' bounds nothing: the variants are L, G, T"),
+        ("L", (1, 3, 8, 8), "give one picture"),
+        ("G", (3, 1, 8), "of 2 by 2 pixels or more"),
+        ("T", (3, 8, 1), "of 2 by 2 pixels or more"),
+    ],
+)
+def test_bad_input(variant: str, shape: tuple[int, ...], sentence: str) -> None:
+    texture, given = torch.zeros(2, *shape[-2:]), torch.ones(shape[-2:], dtype=torch.bool)
+    with pytest.raises(InputError, match=sentence):
+        bounds.nearest(torch.zeros(shape), variant, texture, given)

@@ -204,3 +204,25 @@ def test_gpu_agrees_with_cpu() -> None:
 def test_bad_input(call: partial, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         call()
+
+
+def test_on_the_way_to_a_goal_pixels_stop_at_the_border_of_their_cell() -> None:
+    palette = torch.tensor([[0.0, 0.0, 0.0], [200.0, 0.0, 0.0]]) / 255
+    indices = torch.tensor([[0, 0, 1, 0]])
+    start = torch.tensor([[[10.0, 10, 150, 40]], [[0.0, 20, 30, 0]], [[0.0, 0, 0, 0]]]) / 255
+    goal = torch.tensor([[[190.0, 60, 250, 40]], [[0.0, 40, 90, 0]], [[0.0, 0, 0, 255]]]) / 255
+    found = 255 * cells.toward(start, goal, Quantized(palette, indices))
+    expected = torch.tensor([[[100.0, 60, 250, 40]], [[0.0, 40, 90, 0]], [[0.0, 0, 0, 255]]])
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+    with pytest.raises(InputError, match="do not fit an image of shape"):
+        cells.toward(start, goal[:, :, :2], Quantized(palette, indices))
+
+
+def test_moved_towards_a_goal_pixels_are_in_their_cells() -> None:
+    generator = torch.Generator().manual_seed(0)
+    quantized = cells.cells_of((torch.rand(3, 6, 7, generator=generator) * 255).round() / 255)
+    start = cells.project(torch.rand(3, 6, 7, generator=generator), quantized)
+    goal = 2 * torch.rand(3, 6, 7, generator=generator) - 0.5
+    moved = cells.toward(start, goal, quantized)
+    torch.testing.assert_close(cells.project(moved, quantized), moved, atol=1e-5, rtol=0)
+    assert ((moved - goal).norm(dim=0) <= (start - goal).norm(dim=0) + 1e-6).all()

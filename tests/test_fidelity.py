@@ -10,7 +10,7 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
 from dequant import InputError, cells, diffusion, fidelity, metrics
 from dequant.base import DiffusionBase
-from dequant.condition import for_palette, for_patch
+from dequant.condition import for_palette, for_patch, mean_color
 from dequant.control import ControlEncoder
 from dequant.dequantizer import Dequantizer
 from dequant.fidelity import MODES, Fidelity, Request
@@ -235,6 +235,40 @@ def test_texture_and_palette_are_kept_together(photo: torch.Tensor, variant: str
     away = {name: (picture - photo).norm().item() for name, picture in made.items()}
     assert away["both"] < min(away["colors"], away["texture"]) < max(away["colors"], away["texture"]) < away["none"]
     assert agreement(made["both"][0], condition, 8) == 1
+
+
+def test_an_edited_palette_is_not_tinted(photo: torch.Tensor) -> None:
+    """Where texture contradicts the palette, pixels stop at the border of their cells instead of sliding along it."""
+    gray = photo.mean(0, keepdim=True).expand(3, -1, -1)
+    swapped = quantize(1 - gray, 8)
+    request = Request.of(for_palette(swapped.rgb, 8, MAPS["L"](gray)), "L")
+    plain, both = (one.finish(swapped.rgb[None], [request])[0] for one in (EXACT, Fidelity(texture=True)))
+    assert cells.kept(both, request.cells._replace(indices=request.cells.indices.view(64, 64))).all()
+    assert (both - gray).norm() < (plain - gray).norm()
+    assert (both.amax(0) - both.amin(0)).max() * 255 < 2
+
+
+@pytest.mark.parametrize("variant", ["L", "G", "T"])
+def test_patches_keep_texture_inside_and_true_colors_outside(photo: torch.Tensor, variant: str) -> None:
+    inside = torch.zeros(64, 64, dtype=torch.bool)
+    inside[16:48, 20:40] = True
+    condition = for_patch(photo, inside, mean_color(photo, inside), MAPS[variant](photo))
+    request = Request.of(condition, variant)
+    output = (photo + 0.05 * torch.randn(64, 64, generator=torch.Generator().manual_seed(0))).clamp(0, 1)[None]
+    plain, both = (one.finish(output, [request])[0] for one in (EXACT, Fidelity(texture=True)))
+    assert torch.equal(both[:, ~inside], photo[:, ~inside])
+    assert (both - photo).norm() < 0.8 * (plain - photo).norm()
+
+
+def test_a_base_without_encoder_has_no_texture_to_keep(tiny_base: DiffusionBase, photo: torch.Tensor) -> None:
+    condition = for_palette(quantize(photo, 4).rgb, 4, MAPS["T"](photo))[None]
+    kept, plain = (
+        Dequantizer(tiny_base, None, partial(diffusion.sample, **ONE_STEP), fidelity=one).sample(
+            condition, torch.Generator().manual_seed(0)
+        )
+        for one in (Fidelity(share=0, texture=True), None)
+    )
+    torch.testing.assert_close(kept, plain)
 
 
 def test_without_texture_given_it_changes_nothing(rgb: torch.Tensor) -> None:
