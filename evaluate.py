@@ -10,13 +10,18 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from dequant import InputError, evaluation, loggers, methods, reports
-from dequant.control import bundled
-from dequant.doors import one_sentence, plain, process, resolved, run, sampler_name
-from dequant.gallery import Gallery
-from dequant.measurements import Measurements, whole_file
-from dequant.protocols import LABELS
+from dequant.cli.hydra import one_sentence, plain, process, resolved, run, sampler_name
+from dequant.errors import InputError
+from dequant.evaluation import methods, runner
+from dequant.evaluation import tables as reports
+from dequant.evaluation.cases import LABELS
+from dequant.evaluation.gallery import Gallery
+from dequant.evaluation.logging import log_evaluation
+from dequant.evaluation.measurements import Measurements
+from dequant.io.files import whole_file
+from dequant.models.control import bundled
 from dequant.provenance import provenance
+from dequant.training.loggers import ended
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +45,12 @@ def evaluate(cfg: DictConfig) -> float | None:
     perceptual = instantiate(cfg.perceptual, folder=folder / "measurements", device=str(device))
     contest, data = entrants(cfg, device), instantiate(cfg.data)
     reports.check(cfg.results)
-    photos = evaluation.choose(data.photos(cfg.data.eval_split, cfg.eval.size), cfg.eval.max_photos)
-    work = evaluation.Work(photos, instantiate(cfg.eval.protocol), cfg.seed, cfg.eval.with_reference)
+    photos = runner.choose(data.photos(cfg.data.eval_split, cfg.eval.size), cfg.eval.max_photos)
+    work = runner.Work(photos, instantiate(cfg.eval.protocol), cfg.seed, cfg.eval.with_reference)
     gallery = Gallery(folder / "pictures", work, **plain(cfg.eval.gallery))
-    measurements = Measurements(perceptual.folder, (*evaluation.COLUMNS, *perceptual.columns), rank)
+    measurements = Measurements(perceptual.folder, (*runner.COLUMNS, *perceptual.columns), rank)
     options = {"batch_size": cfg.eval.batch_size, "rank": rank, "world_size": world_size, "keep": gallery.keep}
-    rows = evaluation.run(work, contest, measurements, **options, more=perceptual.measure)
+    rows = runner.run(work, contest, measurements, **options, more=perceptual.measure)
     if rows is None:
         return None
     choices = plain(HydraConfig.get().runtime.choices)
@@ -54,7 +59,7 @@ def evaluate(cfg: DictConfig) -> float | None:
     sampler = sampler_name(choices["sampler"], plain(HydraConfig.get().overrides.task), cfg.mark)
     about |= {"sampler": sampler, "weights": cfg.ckpt_path or f"small_{cfg.variant.name}"}
     about |= provenance(device)
-    summary, tables = evaluation.summarize(rows, perceptual.of_cell), plain(cfg.eval.tables)
+    summary, tables = runner.summarize(rows, perceptual.of_cell), plain(cfg.eval.tables)
     tables += [tables[0] | {"title": reports.wording("metric", m), "metrics": [m]} for m in perceptual.metrics]
     cells = reports.cells(summary, cfg.variant.label, about)
     reports.show(cells, folder, cfg.results, tables, plain(cfg.eval.curves), cfg.eval.same)
@@ -66,10 +71,10 @@ def evaluate(cfg: DictConfig) -> float | None:
     if cfg.get("logger") is not None:
         logger, shown = instantiate(cfg.logger), [str(name) for name in cfg if name != "model"]
         logged = resolved(OmegaConf.masked_copy(cfg, shown)) | about
-        with loggers.ended([logger]):
+        with ended([logger]):
             x = cfg.eval.curves.data.x if cfg.eval.curves and cfg.eval.curves.data.x in LABELS else None
             logger.log_metrics(means)
-            loggers.log_evaluation(logger, logged, cells, cfg.variant.label, x, folder)
+            log_evaluation(logger, logged, cells, cfg.variant.label, x, folder)
     log.info("%s, %s: %d photos; tables, CSV and pictures in %s", cfg.eval.name, cfg.variant.label, len(photos), folder)
     return means.get(cfg.optimized_metric)
 

@@ -15,11 +15,12 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
-from dequant import InputError, loggers
-from dequant.checkpoints import is_whole, newest_whole
-from dequant.control import bundled
-from dequant.doors import keep_config, one_sentence, resolved, run
+from dequant.cli.hydra import keep_config, one_sentence, resolved, run
+from dequant.errors import InputError
+from dequant.models.control import bundled
 from dequant.provenance import provenance
+from dequant.training.checkpoints import is_whole, newest_whole
+from dequant.training.loggers import ended, log_model
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callb
     trainer: L.Trainer = instantiate(cfg.trainer, logger=instantiate(cfg.logger), callbacks=callbacks)
     settings = resolved(cfg) | provenance(trainer.strategy.root_device)
     weights, metrics = Path(cfg.run_dir) / "weights", trainer.callback_metrics
-    with loggers.ended(trainer.loggers):
+    with ended(trainer.loggers):
         for logger in trainer.loggers:
             logger.log_hyperparams(settings)
         try:
@@ -102,7 +103,7 @@ def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callb
             sys.exit(f"a loading process died at step {trainer.global_step} ({error}): go on with ckpt_path=last")
         if trainer.is_global_zero:
             model.save_pretrained(weights)
-            loggers.log_model(trainer.loggers, weights, cfg.name, ["latest", f"step_{trainer.global_step}"])
+            log_model(trainer.loggers, weights, cfg.name, ["latest", f"step_{trainer.global_step}"])
     if trainer.is_global_zero and "val/psnr" in metrics:
         log.info(
             "validation PSNR %.2f dB, of the input %.2f dB: %+.2f dB; weights in %s",

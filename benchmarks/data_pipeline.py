@@ -4,8 +4,8 @@
 
 CHECKOUT is a clone of the code released with the paper; it needs opencv-python-headless beside this package's own
 environment. Both read the same files and make the same condition channels: a palette of Pillow's median cut or a
-recoloured patch, half of the time each, and the texture of the variant. This package segments photos for patches
-either when a patch asks for them or beforehand (`python -m dequant.shards --segment`); both are measured. Each of the
+recoloured patch, half of the time each, and the texture of the variant. This package segments photos for patches when
+a patch asks for them or ahead of time (`python -m dequant.data.packing --segment`); both are measured. Each of the
 three makes every photo once per round, in turn with the others and on one thread, and the time is that of the
 processor. Before, the palette of each photo is checked to be Pillow's.
 
@@ -29,15 +29,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dequant import InputError
-from dequant.condition import RandomTraining
-from dequant.data import TrainingStream
-from dequant.images import SUFFIXES, center_crop, read_image
-from dequant.palette import quantize
+from dequant.color.palette import quantize
+from dequant.condition.examples import RandomTraining
+from dequant.condition.texture import MAPS
+from dequant.data.crops import center_crop
+from dequant.data.datasets import TrainingStream
+from dequant.data.packing import COLUMNS, pack, select
+from dequant.data.sources import Folder, Photos, Shards, Source
+from dequant.errors import InputError
+from dequant.io.images import SUFFIXES, read_image
 from dequant.provenance import provenance
-from dequant.shards import COLUMNS, pack, select
-from dequant.sources import Folder, Photos, Shards, Source
-from dequant.texture import MAPS
 
 SEED = 0
 

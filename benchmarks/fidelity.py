@@ -13,14 +13,14 @@ from pathlib import Path
 
 import torch
 
-from dequant.condition import for_palette
-from dequant.data import ImageData
-from dequant.measurements import read_csv, write_csv
-from dequant.palette import quantize
-from dequant.pipeline import DequantPipeline
+from dequant.color.palette import quantize
+from dequant.condition.channels import for_palette
+from dequant.condition.texture import MAPS
+from dequant.data.module import ImageData
+from dequant.data.sources import bundled
+from dequant.io.files import read_csv, write_csv
+from dequant.pipelines.dequant import DequantPipeline
 from dequant.provenance import provenance
-from dequant.sources import bundled
-from dequant.texture import MAPS
 
 N_COLORS = 16
 MODES = [(palette, texture) for texture in ("off", "exact") for palette in ("off", "exact")]

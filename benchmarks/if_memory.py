@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from dequant.base import DiffusionBase
-from dequant.control import ControlEncoder
-from dequant.convert import released_scheduler, unet_config
-from dequant.pretrained import PROMPT_LENGTH, prompt_width
+from dequant.models.base import DiffusionBase
+from dequant.models.control import ControlEncoder
+from dequant.models.convert import released_scheduler, unet_config
+from dequant.models.prompt import PROMPT_LENGTH, prompt_width
 
 GB = 1e9
 RELEASED = [48, 48, 64, 64, 96, 96, 128]

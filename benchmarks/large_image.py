@@ -18,12 +18,12 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from dequant.images import to_tensor, write_image
-from dequant.measurements import read_csv, write_csv
-from dequant.metrics import psnr
-from dequant.pipeline import DequantPipeline
+from dequant.diffusion.tiles import tiles
+from dequant.io.files import read_csv, write_csv
+from dequant.io.images import to_tensor, write_image
+from dequant.metrics.image import psnr
+from dequant.pipelines.dequant import DequantPipeline
 from dequant.provenance import provenance
-from dequant.tiles import tiles
 
 COLUMNS = ("size", "tile", "base_mb", "peak_mb", "seconds", "seam_ratio", "seam_ratio_of_photo", "psnr_to_whole")
 ABOUT = ("command", "commit", "hardware", "torch", "date")

@@ -19,8 +19,8 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 from torch import Tensor
 
-from dequant import patches
-from dequant.images import SUFFIXES
+from dequant.condition import patches
+from dequant.io.images import SUFFIXES
 
 DEFAULT_PHOTOS = Path(__file__).parents[1] / "tests" / "golden"
 

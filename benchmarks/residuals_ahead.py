@@ -22,14 +22,14 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 
-from dequant import diffusion
-from dequant.base import DiffusionBase, bundled
-from dequant.control import ControlEncoder
-from dequant.convert import released_scheduler, unet_config
-from dequant.dequantizer import Dequantizer
-from dequant.measurements import read_csv, write_csv
-from dequant.pretrained import PROMPT_LENGTH, prompt_width
+from dequant.diffusion.solver import sample
+from dequant.io.files import read_csv, write_csv
+from dequant.models.base import DiffusionBase, bundled
+from dequant.models.control import ControlEncoder
+from dequant.models.convert import released_scheduler, unet_config
+from dequant.models.prompt import PROMPT_LENGTH, prompt_width
 from dequant.provenance import provenance
+from dequant.training.dequantizer import Dequantizer
 
 RELEASED = [48, 48, 64, 64, 96, 96, 128]
 COLUMNS = ("base", "size", "steps", "num_images", "each_step_s", "ahead_s", "ratio", "largest_difference")
@@ -49,7 +49,7 @@ def network(name: str, steps: int) -> Dequantizer:
     for conv in (*control.zero_convs, control.zero_conv_mid):
         nn.init.normal_(conv.weight, std=0.01)
     timesteps = torch.linspace(999, 0, steps).long().tolist()
-    return Dequantizer(base, lambda *_: control, partial(diffusion.sample, solver=DDPMScheduler, timesteps=timesteps))
+    return Dequantizer(base, lambda *_: control, partial(sample, solver=DDPMScheduler, timesteps=timesteps))
 
 
 @torch.no_grad()

@@ -2,11 +2,9 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from dequant.errors import InputError as InputError
+
 try:
     __version__ = version("dequant")
 except PackageNotFoundError:  # used from a checkout that is not installed
     __version__ = "0.0.0"
-
-
-class InputError(ValueError):
-    """Bad input from the user: the message is one sentence saying what is wrong and what would be right."""

@@ -13,10 +13,10 @@ import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 from pydantic import BaseModel
 
-from dequant import InputError
-from dequant.doors import one_sentence
-from dequant.loggers import cell_key
-from dequant.measurements import whole_file
+from dequant.cli.hydra import one_sentence
+from dequant.errors import InputError
+from dequant.evaluation.logging import cell_key
+from dequant.io.files import whole_file
 
 STEP = "trainer/global_step"
 N_COLORS = (4, 16, 64)

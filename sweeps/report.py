@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from dequant import InputError
-from dequant.doors import one_sentence
-from dequant.measurements import whole_file
+from dequant.cli.hydra import one_sentence
+from dequant.errors import InputError
+from dequant.io.files import whole_file
 from dequant.provenance import commit
 
 ITEMS = {

@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dequant import InputError
-from dequant.doors import one_sentence
-from dequant.measurements import whole_file
+from dequant.cli.hydra import one_sentence
+from dequant.errors import InputError
+from dequant.io.files import whole_file
 
 PLANS = Path(__file__).parent / "plans"
 TFLOPS = 150

@@ -18,8 +18,8 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial, TrialState
 
-from dequant import InputError
-from dequant.doors import one_sentence, plain, run
+from dequant.cli.hydra import one_sentence, plain, run
+from dequant.errors import InputError
 from sweeps.summary import summarize
 from train import train
 

@@ -19,10 +19,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from dequant import InputError, figures
-from dequant.doors import one_sentence
-from dequant.measurements import read_csv, whole_file, write_csv
-from dequant.metrics import mean_and_stderr
+from dequant.cli.hydra import one_sentence
+from dequant.errors import InputError
+from dequant.io import figures
+from dequant.io.files import read_csv, whole_file, write_csv
+from dequant.metrics.image import mean_and_stderr
 from dequant.provenance import provenance
 
 

@@ -2,12 +2,13 @@
 
 import os
 
+from tests.support.paths import CONF, GOLDEN
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share the cores
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,12 +17,10 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from hydra import compose, initialize_config_dir
 from torch import nn
 
-from dequant import base, diffusion
-from dequant.base import DiffusionBase, new_unet
-from dequant.images import read_image
-
-GOLDEN = Path(__file__).parent / "golden"
-CONF = str(Path(__file__).parents[1] / "conf")
+from dequant.diffusion.solver import sample
+from dequant.io.images import read_image
+from dequant.models import base
+from dequant.models.base import DiffusionBase, new_unet
 
 
 @pytest.fixture
@@ -54,9 +53,9 @@ def photo() -> torch.Tensor:
 @pytest.fixture(scope="session")
 def super27() -> partial:
     """The sampler of that name."""
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", ["sampler=super27"]).sampler
-    return partial(diffusion.sample, solver=DDPMScheduler, options=dict(cfg.options), timesteps=list(cfg.timesteps))
+    return partial(sample, solver=DDPMScheduler, options=dict(cfg.options), timesteps=list(cfg.timesteps))
 
 
 @pytest.fixture

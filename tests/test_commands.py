@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dequant.data import Shards, bundled
+from dequant.data.sources import Shards, bundled
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 LESS = {
     "train.py": ["trainer.max_steps=2", "trainer.val_check_interval=2", "data.batch_size=2", "data.max_val=2"],
     "evaluate.py": ["eval.max_photos=2", "eval.size=32", "eval.baselines=null"],

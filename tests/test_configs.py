@@ -5,16 +5,12 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
-from dequant.dequantizer import Dequantizer
+from dequant.training.dequantizer import Dequantizer
+from tests.support.configs import GROUPS, TINY_BASE, load
 
-CONF = Path(__file__).parents[1] / "conf"
-GROUPS = {group.name: sorted(path.stem for path in group.glob("*.yaml")) for group in CONF.iterdir() if group.is_dir()}
 NEEDED = {
     "data=folder": ["data.root=photos"],
     "data=shards": ["data.shards=photos"],
@@ -24,14 +20,6 @@ NEEDED = {
     "experiment=small_control": ["data.shards=photos"],
     "experiment=small_texture": ["data.shards=photos"],
 }
-TINY_BASE = ["base=small_init", "base.unet.block_out_channels=[8,16]", "base.unet.norm_num_groups=4"]
-
-
-def load(config: str, tmp_path: Path, *overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose(config, [*overrides, f"run_dir={tmp_path}"], return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)
-    return cfg
 
 
 def options(*groups: str) -> list[str]:

@@ -15,12 +15,12 @@ from hydra.utils import instantiate
 from PIL import Image
 from torch import nn
 
-from dequant import data
-from dequant.base import DiffusionBase
-from dequant.control import ControlEncoder
-from tests.test_configs import GROUPS, load
+from dequant.data.sources import Shards, bundled
+from dequant.models.base import DiffusionBase
+from dequant.models.control import ControlEncoder
+from tests.support.configs import GROUPS, load
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PROTOCOLS = [name for name in GROUPS.get("eval", []) if name not in ("all", "steps")]
 
 
@@ -38,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         nn.init.normal_(control.zero_conv_mid.weight, std=0.1)
         control.save_pretrained(folder / f"small_{variant}")
     (folder / "photos").mkdir()
-    source = data.Shards(data.bundled())
+    source = Shards(bundled())
     for number, key in enumerate(source.keys("test")[:4]):
         (folder / "photos" / f"{number}.jpg").write_bytes(source.read(key))
     (folder / "photos" / "broken.jpg").write_bytes(b"no photo")
@@ -144,7 +144,7 @@ def test_all_is_killed_and_continued(place: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_perceptual_tables(place: Path, tmp_path: Path) -> None:
-    network = "+perceptual.features.pooled={_target_:tests.test_perceptual.Pooled}"
+    network = "+perceptual.features.pooled={_target_:tests.support.features.Pooled}"
     options = ["eval=palette_transfer", "eval.n_colors=8", "eval.baselines=null", network]
     done = evaluate(place, tmp_path, *options, PYTHONPATH=str(ROOT))
     assert done.returncode == 0, done.stderr

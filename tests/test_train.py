@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from dequant.checkpoints import newest_first
-from dequant.data import Shards, bundled
+from dequant.data.sources import Shards, bundled
+from dequant.training.checkpoints import newest_first
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 TINY = [
     "base=small_init",
     "base.unet.block_out_channels=[8,16]",

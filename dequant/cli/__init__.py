@@ -1,0 +1,1 @@
+"""What is typed: the command `dequant`, and what train.py and evaluate.py share."""

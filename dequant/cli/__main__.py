@@ -1,0 +1,5 @@
+"""The command line: `python -m dequant.cli`."""
+
+from dequant.cli.main import main
+
+main()

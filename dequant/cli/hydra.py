@@ -1,0 +1,129 @@
+"""What every command does alike: errors of the user's making become one sentence and a non-zero exit."""
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from hydra.errors import HydraException, InstantiationException
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dequant.errors import InputError
+from dequant.io.files import whole_file
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn bad input, bad options and file system errors into `error: ...` on stderr and exit status 1.
+
+    Anything else is a defect of the program and keeps its traceback.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+    except Exception as error:
+        cause = _cause(error)
+        if cause is None:
+            raise
+        sys.exit(f"error: {cause}")
+
+
+def run(main: Callable[[], object]) -> None:
+    """Run a Hydra main under `one_sentence`, its composition errors included."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
+    with one_sentence():
+        main()
+
+
+def plain(config: Any) -> Any:
+    """Dictionaries and lists in place of configuration nodes; other values, and interpolations, stay."""
+    return OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """A whole configuration as dictionaries and lists, without interpolations."""
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+
+
+def keep_config(cfg: DictConfig, path: Path, same: bool) -> None:
+    """Write a resolved configuration, without its search, to a file.
+
+    Args:
+        cfg: the configuration.
+        path: of the file.
+        same: refuse to replace one with other options than where to go on from.
+
+    Raises:
+        InputError: `same`, and the options differ.
+    """
+    options = {name: value for name, value in resolved(cfg).items() if name not in ("search", "ckpt_path")}
+    text = OmegaConf.to_yaml(OmegaConf.create(options))
+    if same and path.is_file() and path.read_text() != text:
+        raise InputError(
+            f"'{path.parent}' holds a run with other options (see its {path.name}): give those, or another folder, "
+            "as search.name=NAME does for a search."
+        )
+    with whole_file(path) as file:
+        file.write(text)
+
+
+def sampler_name(choice: str, overrides: Iterable[str], mark: str) -> str:
+    """What a sampler is called in results: its configuration with what this run changes, such as unipc4 or super27_x8.
+
+    Args:
+        choice: name of the configuration, such as unipc8.
+        overrides: the options given on the command line.
+        mark: of the fidelity to palette and texture, such as +exact+texture.
+    """
+    pairs = (one.lstrip("+").partition("=") for one in overrides)
+    given = {key.removeprefix("sampler."): value for key, _, value in pairs if key.startswith("sampler.")}
+    name = choice
+    if "num_inference_steps" in given:
+        solver = choice.partition("_x")[0]
+        name = solver.rstrip("0123456789") + given["num_inference_steps"] + choice.removeprefix(solver)
+    if "orientations" in given:
+        name = f"{name.removesuffix('_x8')}_x{given['orientations']}"
+    changes = [f"{key.removeprefix('fidelity.')}={given[key]}" for key in given if key.startswith("fidelity.")]
+    return "+".join((name + mark, *changes))
+
+
+def process(device: str | None) -> tuple[torch.device, int, int]:
+    """The device, rank and number of processes of this one, as torchrun says in the environment.
+
+    Args:
+        device: such as cpu or cuda:1; None takes a GPU, that of the local rank, where there is one.
+
+    Raises:
+        InputError: there is no such device.
+    """
+    rank, world_size, local = (
+        int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+    )
+    name = device or (f"cuda:{local}" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device, rank, world_size
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise InputError(f"There is no device {name!r} here: choose cpu, or cuda on a machine with a GPU.") from None
+
+
+def _cause(error: BaseException | None) -> str | None:
+    """The sentence for the user, from the error or what it was raised from; None if the program is at fault."""
+    while error is not None:
+        if isinstance(error, InputError):
+            return str(error)
+        if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
+            return " ".join(str(error).split("Config search path")[0].split())
+        if isinstance(error, MisconfigurationException):  # Lightning's word for a device that is not there
+            return f"{error} Choose another trainer, such as trainer=default."
+        if isinstance(error, OSError):
+            return f"{error.strerror or error}: {error.filename}." if error.filename else f"{error}."
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,1 @@
+"""Arithmetic on colours: spaces, bytes, palettes, matching, Voronoi cells."""

@@ -1,0 +1,119 @@
+"""The 7 channels that condition the network, for palettes and patches, given or drawn at random for training.
+
+Channels, in the order of the authors' released weights: 0-2 quantized RGB; 3-4 texture along rows, then along
+columns; 5 colour level N / 256, which is 1 where the true colour is given and 1/256 inside a patch; 6 texture
+indicator. Texture is 0 wherever its indicator is 0.
+"""
+
+import torch
+from torch import Tensor
+
+from dequant.color.palette import MAX_COLORS, QUANTIZATION_RMSE
+from dequant.color.rgb import check_rgb
+from dequant.errors import InputError
+
+
+def color_std(level: Tensor) -> Tensor:
+    """Standard deviation on [-1, 1] of the error of a quantized image.
+
+    Args:
+        level: colour level N / 256, any shape, in (0, 1].
+
+    Returns:
+        `QUANTIZATION_RMSE / sqrt(N)`, same shape.
+    """
+    return QUANTIZATION_RMSE / (256 * level).clamp(min=1).sqrt()
+
+
+def for_palette(quantized_rgb: Tensor, n_colors: int, texture: Tensor | None) -> Tensor:
+    """Condition on a quantized image, whatever its palette.
+
+    Args:
+        quantized_rgb: (3, H, W) in [0, 1].
+        n_colors: colours asked of the quantizer, 1 to 256, even if the image has fewer.
+        texture: (2, H, W) in [0, 1] from `dequant.condition.texture`, or None to leave the texture to the network.
+
+    Returns:
+        (7, H, W) float32 in [0, 1].
+
+    Raises:
+        InputError: a shape or the number of colours is wrong.
+    """
+    check_photo(quantized_rgb)
+    if not 1 <= n_colors <= MAX_COLORS:
+        raise InputError(f"A palette of {n_colors} colours is not possible: ask for 1 to {MAX_COLORS}.")
+    level = quantized_rgb.new_full(quantized_rgb.shape[1:], n_colors / MAX_COLORS)
+    return stack(quantized_rgb, texture, level, torch.ones_like(level))
+
+
+def for_patch(rgb: Tensor, mask: Tensor, color: Tensor, texture: Tensor | None, keep_inside: bool = True) -> Tensor:
+    """Condition on a photo in which one patch is replaced by one colour (paper, section 3, "inpainting").
+
+    Args:
+        rgb: the photo, (3, H, W) in [0, 1].
+        mask: (H, W) bool, True inside the patch.
+        color: (3,) in [0, 1].
+        texture: (2, H, W) in [0, 1] from `dequant.condition.texture`, or None for no texture anywhere.
+        keep_inside: False removes the texture inside the patch and leaves it outside.
+
+    Returns:
+        (7, H, W) float32 in [0, 1].
+
+    Raises:
+        InputError: a shape is wrong or the mask is not boolean.
+    """
+    check_photo(rgb)
+    _check_mask(mask, rgb)
+    if color.shape != (3,):
+        raise InputError(f"A tensor of shape {tuple(color.shape)} is not a colour: give 3 values in [0, 1].")
+    filled = torch.where(mask, color.to(rgb)[:, None, None], rgb)
+    level = torch.where(mask, 1 / MAX_COLORS, 1.0).to(rgb)
+    return stack(filled, texture, level, torch.ones_like(level) if keep_inside else (~mask).to(rgb))
+
+
+def mean_color(rgb: Tensor, mask: Tensor) -> Tensor:
+    """Mean colour of the support of a patch, in 8 bits and rounded down as in the authors' released code.
+
+    Args:
+        rgb: (3, H, W) in [0, 1].
+        mask: (H, W) bool with at least one True.
+
+    Returns:
+        (3,) float32, multiples of 1/255 in [0, 1].
+
+    Raises:
+        InputError: a shape is wrong, or the mask is not boolean or is empty.
+    """
+    check_photo(rgb)
+    _check_mask(mask, rgb)
+    if not mask.any():
+        raise InputError("An empty patch has no mean colour: mark at least one pixel.")
+    inside = rgb.flatten(1).index_select(1, mask.flatten().nonzero()[:, 0])
+    return inside.double().mul(255).round().mean(dim=1).floor().div(255).float()
+
+
+def stack(rgb: Tensor, texture: Tensor | None, level: Tensor, indicator: Tensor) -> Tensor:
+    """The 7 channels, from (3, H, W), (2, H, W) or None, and twice (H, W); texture where indicator is 1."""
+    if texture is None:
+        texture, indicator = rgb.new_zeros(2, *level.shape), torch.zeros_like(level)
+    if texture.shape != (2, *level.shape):
+        raise InputError(
+            f"A texture of shape {tuple(texture.shape)} does not fit: give {(2, *level.shape)}, "
+            "one channel along rows and one along columns."
+        )
+    return torch.cat((rgb, texture.to(rgb) * indicator, level[None], indicator[None])).float()
+
+
+def check_photo(rgb: Tensor) -> None:
+    """Raise `InputError` unless `rgb` is one photo (3, H, W)."""
+    check_rgb(rgb)
+    if rgb.ndim != 3:
+        raise InputError(f"A shape of {tuple(rgb.shape)} is a batch: give one photo (3, H, W) at a time.")
+
+
+def _check_mask(mask: Tensor, rgb: Tensor) -> None:
+    if mask.dtype != torch.bool or mask.shape != rgb.shape[1:]:
+        raise InputError(
+            f"A {mask.dtype} mask of shape {tuple(mask.shape)} does not fit: "
+            f"give a boolean mask of shape {tuple(rgb.shape[1:])}, True inside the patch."
+        )

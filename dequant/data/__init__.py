@@ -1,0 +1,1 @@
+"""From folders, shards and streams to batches."""

@@ -1,0 +1,145 @@
+"""Datasets of one split: the endless training stream by random access, and the evaluation sets."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from torch.utils.data.distributed import DistributedSampler
+
+from dequant.color.palette import quantize
+from dequant.condition.channels import for_palette
+from dequant.data.crops import center_crop
+from dequant.data.examples import Condition, Sample, training_sample
+from dequant.data.sources import Photos
+from dequant.errors import InputError
+
+
+class TrainingStream(Dataset[Sample]):
+    """Sample k of the endless stream is a function of (seed, k) alone: photo, crop, mirror, condition.
+
+    Photos come in a fresh permutation per pass; or they are drawn by `weights`, {part of a key: relative
+    weight}, where a photo weighs the product over the parts its key contains. A damaged photo is replaced by
+    the next one in line.
+    """
+
+    def __init__(
+        self,
+        photos: Photos,
+        condition: Condition,
+        size: int,
+        seed: int,
+        weights: Mapping[str, float] | None = None,
+        window: int | None = None,
+    ) -> None:
+        self.photos, self.condition, self.size, self.seed = photos, condition, size, seed
+        self.window = window
+        self._shares = _shares(photos.keys, weights) if weights else None
+        self._pass, self._order = -1, np.arange(0)
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, k: int) -> Sample:
+        rng = np.random.default_rng([self.seed, k])
+        index, image = self._photo(k, rng)
+        return training_sample(image, self.photos.maps(index), rng, self.condition, self.size, self.window)
+
+    def _photo(self, k: int, rng: np.random.Generator) -> tuple[int, Image.Image]:
+        if self._shares is None:
+            order, first = self._permutation(k // len(self)), k % len(self)
+        else:
+            order = np.flatnonzero(self._shares)
+            first = int(np.searchsorted(np.cumsum(self._shares[order]), rng.random(), side="right"))
+        for offset in range(len(order)):
+            index = int(order[(first + offset) % len(order)])
+            image = self.photos.image(index)
+            if image is not None:
+                return index, image
+        raise InputError(f"All {len(order)} training photos are damaged: replace them by sound copies.")
+
+    def _permutation(self, number: int) -> np.ndarray:
+        if number != self._pass:
+            self._order = np.random.default_rng([self.seed, number]).permutation(len(self))
+            self._pass = number
+        return self._order
+
+
+def _shares(keys: Sequence[str], weights: Mapping[str, float]) -> np.ndarray:
+    """Probability (len(keys),) of drawing each photo."""
+    shares = np.ones(len(keys))
+    for part, weight in weights.items():
+        if not (np.isfinite(weight) and weight >= 0):
+            raise InputError(f"The weight of '{part}' is {weight}: it must be finite and not negative.")
+        matches = np.array([part in key for key in keys])
+        if not matches.any():
+            raise InputError(f"No training photo has '{part}' in its key; '{keys[0]}' is an example of one.")
+        shares[matches] *= weight
+    if not shares.any():
+        raise InputError("The weights leave no training photo: some photo must have a positive weight.")
+    return shares / shares.sum()
+
+
+class StreamSampler(DistributedSampler[int]):
+    """Endless indices start, start + 1, ... of a stream, every `num_replicas`-th of them on each rank.
+
+    `start` is asked anew at each iteration, in the main process, so a resumed run goes on where it stopped.
+    Being a DistributedSampler, it is left in place by a Lightning trainer that runs several processes.
+    """
+
+    def __init__(self, stream: TrainingStream, start: Callable[[], int], num_replicas: int = 1, rank: int = 0) -> None:
+        super().__init__(stream, num_replicas=num_replicas, rank=rank, shuffle=False)
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        k = self.start() + self.rank
+        while True:
+            yield k
+            k += self.num_replicas
+
+    def __len__(self) -> int:
+        raise TypeError("the training stream is endless")
+
+
+class EvaluationSet(Dataset[Sample]):
+    """Centred squares of the sound photos, at most `limit`, evenly spread, with fixed conditions.
+
+    The conditions are palettes of each of `n_colors` colours with `texture_map` as texture, all photos with the first
+    number of colours before the next; without a texture map each photo has the one that `condition` draws with a
+    generator seeded by (seed, index).
+    """
+
+    def __init__(
+        self,
+        photos: Photos,
+        condition: Condition,
+        size: int,
+        seed: int,
+        limit: int | None,
+        n_colors: Sequence[int],
+        texture_map: Callable[[Tensor], Tensor] | None,
+    ) -> None:
+        self.photos, self.condition, self.size, self.seed = photos, condition, size, seed
+        self.n_colors, self.texture_map = n_colors, texture_map
+        count = len(photos) if limit is None else min(limit, len(photos))
+        chosen = [index * len(photos) // count for index in range(count)]
+        self.indices = [index for index in chosen if photos.image(index) is not None]
+        if not self.indices:
+            raise InputError(f"All {count} evaluation photos are damaged: replace them by sound copies.")
+
+    def __len__(self) -> int:
+        return len(self.indices) * (1 if self.texture_map is None else len(self.n_colors))
+
+    def __getitem__(self, index: int) -> Sample:
+        palette, number = divmod(index, len(self.indices))
+        image = self.photos.image(self.indices[number])
+        if image is None:
+            raise InputError(f"'{self.photos.keys[self.indices[number]]}' changed during the run: restore it.")
+        rgb = center_crop(image, self.size)
+        if self.texture_map is None:
+            return self.condition(rgb, np.random.default_rng([self.seed, index]))
+        n = self.n_colors[palette]
+        condition = for_palette(quantize(rgb, n).rgb, n, self.texture_map(rgb))
+        return {"condition": condition, "target": rgb, "n_colors": torch.tensor(n)}

@@ -1,0 +1,235 @@
+"""Many photographs: folders and shards of them, their splits, and which of them can serve."""
+
+import hashlib
+import logging
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from PIL import Image
+
+from dequant.condition.patches import SEGMENTERS
+from dequant.errors import InputError
+from dequant.io.images import DAMAGED, NOT_AN_IMAGE, SUFFIXES, TOO_LARGE, decode, header
+
+log = logging.getLogger(__name__)
+
+
+SPLITS = ("train", "val", "test")
+
+
+MAP_SUFFIXES = tuple(f".{segmenter.__name__}.png" for segmenter in SEGMENTERS)
+
+
+def bundled() -> str:
+    """Folder of the shards of free photographs that come with the package (see its `LICENSES.md`)."""
+    return str(Path(__file__).parents[1] / "photos")
+
+
+class Source(Protocol):
+    """Where photos come from."""
+
+    def keys(self, split: str) -> list[str]:
+        """Names of the photos of `split`: train, val, test or all."""
+
+    def read(self, key: str) -> bytes:
+        """The file of one photo or map, as stored."""
+
+    def maps(self, key: str) -> list[str]:
+        """Keys of the maps of segments beside a photo (`dequant.segment_maps`)."""
+
+
+def splits_by_digest(digests: Sequence[str]) -> list[str]:
+    """Split of each photo by a hexadecimal digest of its content: 80 % train, 10 % val, 10 % test.
+
+    A photo keeps its split when others come and go. Only where the digests leave a split empty, although
+    there are at least three different ones, do the photos of smallest digest fill it.
+    """
+    split = {}
+    for digest in sorted(set(digests)):
+        rank = int(digest[:12], 16) / 16**12
+        split[digest] = "train" if rank < 0.8 else "val" if rank < 0.9 else "test"
+    for name in ("val", "test", "train"):
+        members = list(split.values())
+        if len(split) >= len(SPLITS) and name not in members:
+            split[next(digest for digest in split if members.count(split[digest]) > 1)] = name
+    return [split[digest] for digest in digests]
+
+
+class Folder:
+    """Image files under the folder `root`, recursively; a key is the path below it.
+
+    Where the folder has at least two sub-folders among train, val and test, these are the splits; otherwise
+    the content of each file decides (`splits_by_digest`), so a renamed file stays in its split.
+
+    Raises:
+        InputError: the folder is missing or has no image in it.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise InputError(f"There is no folder '{root}': give the path of a folder of photos.")
+        found = (path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file())
+        images = (path for path in found if path.suffix.lower() in SUFFIXES)
+        self._all = sorted(p.as_posix() for p in images if not any(part.startswith(".") for part in p.parts))
+        if not self._all:
+            raise InputError(f"The folder '{root}' has no image in it: put {_list(SUFFIXES)} files there.")
+
+    @cached_property
+    def splits(self) -> dict[str, str]:
+        """Split of each key; keys outside the split folders, where there are such, have none."""
+        if sum((self.root / name).is_dir() for name in SPLITS) >= 2:
+            return {key: key.split("/")[0] for key in self._all if key.split("/")[0] in SPLITS}
+        digests = [hashlib.sha256(self.read(key)).hexdigest() for key in self._all]
+        return dict(zip(self._all, splits_by_digest(digests), strict=True))
+
+    def keys(self, split: str) -> list[str]:
+        """Keys of `split` in alphabetical order; an unknown or empty split is an InputError."""
+        _check_split(split)
+        keys = [key for key in self._all if split == "all" or self.splits.get(key) == split]
+        return _not_empty(keys, split, self.root)
+
+    def read(self, key: str) -> bytes:
+        """Bytes of the file `key`; a file that may not be read is an InputError."""
+        try:
+            return (self.root / key).read_bytes()
+        except OSError as error:
+            raise InputError(f"'{self.root / key}' cannot be read ({error.strerror}): make it readable.") from None
+
+    def maps(self, key: str) -> list[str]:
+        """None: a folder holds photos only."""
+        return []
+
+
+class Shards:
+    """WebDataset shards `train-*.tar`, `val-*.tar` and `test-*.tar` in one folder, read in any order.
+
+    The offsets of the images are read once, so a photo costs one seek. A key is a member's path in its shard. Members
+    that end in MAP_SUFFIXES, such as `a.slic.png` beside `a.jpg`, are maps of its segments.
+
+    Raises:
+        InputError: the folder is missing, has no shard, or has an unreadable one.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise InputError(f"There is no folder '{folder}': give the path of a folder of shards.")
+        tars = [(split, path) for split in SPLITS for path in sorted(self.folder.glob(f"{split}-*.tar"))]
+        if not tars:
+            names = ", ".join(f"{split}-*.tar" for split in SPLITS)
+            raise InputError(f"The folder '{folder}' has no shard in it: shards are named {names}.")
+        self._members: dict[str, tuple[str, Path, int, int]] = {}
+        self._maps: dict[str, dict[str, tuple[str, Path, int, int]]] = {}
+        for split, path in tars:
+            self._index(split, path)
+
+    def _index(self, split: str, path: Path) -> None:
+        try:
+            with tarfile.open(path, "r:") as tar:
+                members = tar.getmembers()
+        except (tarfile.TarError, OSError):
+            raise InputError(f"'{path}' is not a readable, uncompressed tar file: write it again.") from None
+        for member in members:
+            if Path(member.name).suffix.lower() in SUFFIXES:
+                is_map = member.name.endswith(MAP_SUFFIXES)
+                found = self._maps.setdefault(_stem(member.name), {}) if is_map else self._members
+                if member.name in found:
+                    raise InputError(f"'{member.name}' is twice in '{self.folder}': keys must be unique.")
+                found[member.name] = (split, path, member.offset_data, member.size)
+
+    def keys(self, split: str) -> list[str]:
+        """Keys of `split` in the order of the shards; an unknown or empty split is an InputError."""
+        _check_split(split)
+        keys = [key for key, member in self._members.items() if split in ("all", member[0])]
+        return _not_empty(keys, split, self.folder)
+
+    def read(self, key: str) -> bytes:
+        """Bytes of the member `key`."""
+        _, path, offset, size = self._members.get(key) or self._maps[_stem(key)][key]
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def maps(self, key: str) -> list[str]:
+        """Keys of the maps of segments of the photo `key`, in the order of the shard."""
+        return list(self._maps.get(_stem(key), ()))
+
+
+class Photos:
+    """The photos of one split that can serve; those that cannot are skipped, and counted by cause.
+
+    Headers are checked here. A photo whose pixels turn out broken is marked in shared memory, so the count
+    is right whichever loading process meets it.
+
+    Raises:
+        InputError: no photo is left; where all are too small, it names the largest usable size.
+    """
+
+    def __init__(self, source: Source, split: str, min_side: int = 1) -> None:
+        self.source = source
+        keys = source.keys(split)
+        headers = [header(source.read(key), min_side) for key in keys]
+        self._at_setup = Counter(found.flaw for found in headers if found.flaw is not None)
+        if self._at_setup[NOT_AN_IMAGE] + self._at_setup[TOO_LARGE] == len(keys):
+            raise InputError(f"None of the {len(keys)} files of split '{split}' is an image: replace them.")
+        self.keys = [key for key, found in zip(keys, headers, strict=True) if found.flaw is None]
+        if not self.keys:
+            raise InputError(
+                f"No photo of split '{split}' has both sides of at least {min_side} pixels: "
+                f"the largest usable size is {max(found.side for found in headers)}."
+            )
+        self._damaged = torch.zeros(len(self.keys), dtype=torch.uint8).share_memory_()
+        if self.skipped:
+            causes = ", ".join(f"{count} {cause}" for cause, count in self.skipped.items())
+            log.warning("Skipped photos among the %d of split '%s': %s.", len(keys), split, causes)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Number of photos skipped so far, by cause, all loading processes together."""
+        counts = dict(self._at_setup) | {DAMAGED: int(self._damaged.sum())}
+        return {cause: counts[cause] for cause in sorted(counts) if counts[cause]}
+
+    def maps(self, index: int) -> list[Callable[[], bytes]]:
+        """Readers of the maps of segments beside a photo."""
+        return [partial(self.source.read, key) for key in self.source.maps(self.keys[index])]
+
+    def image(self, index: int) -> Image.Image | None:
+        """Decoded photo, or None where it is damaged; the first to meet such a photo reports it."""
+        if self._damaged[index]:
+            return None
+        try:
+            return decode(self.source.read(self.keys[index]), self.keys[index])
+        except (InputError, OSError) as error:
+            self._damaged[index] = 1
+            log.warning("Skipped a photo: %s", error)
+            return None
+
+
+def _stem(name: str) -> str:
+    """Path of a member up to the first dot of its name, which the members of one sample share."""
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + file.partition(".")[0]
+
+
+def _check_split(split: str) -> None:
+    if split not in (*SPLITS, "all"):
+        raise InputError(f"There is no split '{split}': choose train, val, test or all.")
+
+
+def _not_empty(keys: list[str], split: str, where: Path) -> list[str]:
+    if not keys:
+        raise InputError(f"The split '{split}' of '{where}' is empty: add photos to it or choose another.")
+    return keys
+
+
+def _list(names: frozenset[str]) -> str:
+    return ", ".join(sorted(names))

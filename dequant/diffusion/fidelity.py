@@ -1,0 +1,267 @@
+"""How strictly a picture keeps the colours and the texture asked for: `sampler.palette=strict|exact|soft|off` and
+`sampler.texture=exact|off`.
+
+A condition says in which set each pixel of the photo lies: in the Voronoi cell of its palette colour
+(`dequant.cells`), or, outside a patch, at its true colour. Of a colour it also says roughly the mean over its pixels.
+Its texture bounds the luminance or the gradients (`dequant.bounds`). The clean image predicted in each step is
+projected onto the cells and moved towards the texture within them, and so is the picture in the end. Cells are convex,
+so projecting brings an estimate nearer to every photo that lies in them; and what an ideal denoiser predicts, a mean of
+such photos, lies in them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dequant.color import cells
+from dequant.color.palette import Quantized
+from dequant.condition import texture_bounds
+from dequant.condition.channels import color_std
+from dequant.diffusion.solver import Projection
+from dequant.errors import InputError
+
+ROUNDS = 6
+"""How often the blurred way to the cells is gone, and how often means and cells are projected onto in turn."""
+
+
+class Request(NamedTuple):
+    """The colours and the texture that a condition asks for.
+
+    Attributes:
+        asked: the quantized or patched image, (3, H, W) in [0, 1].
+        free: the pixels whose true colour is not given, (H, W) bool.
+        cells: the colours of these n pixels and which pixel has which, as an index map (1, n).
+        error: root mean square error to be expected of a palette of this size, in levels.
+        variant: what the texture is, L, G or T; "" for a model that reads none.
+        texture: (2, H, W) in [0, 1].
+        textured: where it is given, (H, W) bool.
+    """
+
+    asked: Tensor
+    free: Tensor
+    cells: Quantized
+    error: float
+    variant: str
+    texture: Tensor
+    textured: Tensor
+
+    @classmethod
+    def of(cls, condition: Tensor, variant: str) -> Self:
+        """What a condition (7, H, W) asks for: a level of 1 everywhere is a palette of 256, not a true image."""
+        asked, level = condition[:3].float(), condition[5]
+        free = level < 1
+        if not free.any():
+            free = ~free
+        error = 127.5 * color_std(level[free].amin()).item()
+        wanted = cells.cells_of(asked[:, None, free])
+        textured = (condition[6] > 0) & bool(variant)
+        return cls(asked, free, wanted, error, variant, condition[3:5], textured)
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How strictly the colours and the texture asked for are kept.
+
+    Attributes:
+        share: of the way to the colours asked for that pixels go. With all of it, 1, the finished picture's pixels are
+            also moved so that they stay in their cells when rounded to 8 bits; with part of it gradients stay smoother;
+            with 0 colours do not count.
+        reach: what a pixel is moved by, its neighbours at this distance are moved by too, as whatever made it wrong
+            made them wrong: before the projection, `ROUNDS` times, pixels are moved by the blurred way to their cells.
+        scale: 1 for the cells; less for cells shrunk about their colours, down to 0 for the quantized image.
+        mean_radius: how far the mean over the pixels of a palette's colour may be from it, where 1 is the error to be
+            expected of a palette of this size (`diffusion.color_std`); None for any distance. Median cut's colours are
+            the means of boxes, which cells are not, so that 0 would be wrong.
+        patch_radius: levels by which the mean over the pixels of a patch may differ from its colour, which is that
+            mean rounded down; None for any.
+        power: the strength in step i of n is `((i + 1) / n) ** power`; 0 for full strength always.
+        texture: whether pixels then go towards the nearest picture with the texture given (`texture_bounds.nearest`),
+            as far as their cells go.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+
+    share: float = 1.0
+    reach: int = 8
+    scale: float = 1.0
+    mean_radius: float | None = None
+    patch_radius: float | None = 2.0
+    power: float = 0.0
+    texture: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse impossible settings with an `InputError`."""
+        if not 0 <= self.scale <= 1 or not 0 <= self.share <= 1:
+            raise InputError(f"Scale {self.scale} and share {self.share} are not possible: give numbers from 0 to 1.")
+        if min(self.reach, self.power, self.mean_radius or 0, self.patch_radius or 0) < 0:
+            raise InputError(f"{self} is not possible: give no number below 0.")
+
+    def project(self, rgb: Tensor, request: Request) -> Tensor:
+        """The picture moved to what is asked for, (3, H, W) -> (3, H, W), in [0, 1] where it is moved."""
+        textured = self.texture and bool(request.textured.any())
+        if not self.share:
+            return _with_texture(rgb, request) if textured else rgb.float()
+        wanted, free = request.cells, request.free
+        pixels = rgb.float()[:, None, free]
+        for _ in range(ROUNDS if self.reach else 0):
+            way = torch.zeros_like(request.asked)
+            way[:, free] = (cells.project(pixels, wanted, self.scale) - pixels)[:, 0]
+            if not way.any():
+                break
+            pixels = pixels + _blur(way, self.reach)[:, None, free]
+        picture = request.asked.clone()
+        if textured:
+            pixels = cells.project(pixels, wanted, self.scale)
+            picture[:, free] = pixels[:, 0]
+            moved = _with_texture(picture, request)[:, None, free]
+            pixels = cells.toward(pixels, moved, wanted, self.scale)
+        radius = self.patch_radius
+        if free.all():
+            radius = None if self.mean_radius is None else self.mean_radius * request.error
+        if radius is not None:
+            for _ in range(ROUNDS):
+                pixels = cells.project(_with_means(pixels, wanted, radius), wanted, self.scale)
+        picture[:, free] = cells.project(pixels, wanted, self.scale)[:, 0]
+        return rgb.float().lerp(picture, self.share)
+
+    def idle(self, requests: Sequence[Request]) -> bool:
+        """Whether nothing that is asked for counts."""
+        return not self.share and not (self.texture and any(one.textured.any() for one in requests))
+
+    def finish(self, rgb: Tensor, requests: Sequence[Request]) -> Tensor:
+        """The finished pictures, (B, 3, H, W) -> (B, 3, H, W) in [0, 1], B a multiple of the requests'."""
+        pictures = [self.project(*pair) for pair in _pairs(rgb, requests)]
+        for picture, request in zip(pictures, [one for _, one in _pairs(rgb, requests)], strict=True):
+            if self.share == 1:
+                picture[:, request.free] = cells.settle(picture[:, None, request.free], request.cells)[:, 0]
+        return torch.stack(pictures)
+
+    def in_steps(
+        self, requests: Sequence[Request], decode: Callable[[Tensor], Tensor] | None, height: int, width: int
+    ) -> Projection:
+        """The projection for `diffusion.sample`.
+
+        Args:
+            requests: one for all pictures of the batch, or for equally many in turn.
+            decode: latents -> rgb, differentiable; None for pixels on [-1, 1].
+            height: of the pictures without padding.
+            width: likewise.
+        """
+
+        def nearest(rgb: Tensor) -> Tensor:
+            moved = rgb.clone()
+            for one, request in _pairs(moved[..., :height, :width], requests):
+                one.copy_(self.project(one, request))
+            return moved
+
+        def in_pixels(x: Tensor) -> Tensor:
+            return 2 * nearest((x.float() + 1) / 2) - 1
+
+        def in_latents(z: Tensor) -> Tensor:
+            assert decode is not None
+            return toward(z, decode, nearest)
+
+        move = in_pixels if decode is None else in_latents
+
+        def project(x: Tensor, step: int, steps: int) -> Tensor:
+            return x.lerp(move(x).to(x), ((step + 1) / steps) ** self.power)
+
+        return project
+
+
+MODES: dict[str, Fidelity | None] = {
+    "off": None,
+    "soft": Fidelity(share=0.5),
+    "exact": Fidelity(),
+    "strict": Fidelity(scale=0.9, reach=2, mean_radius=0.25),
+}
+"""By the name that `sampler.palette` gives them: `exact` is nearest to photos, `strict` to an edited palette."""
+
+
+TEXTURES = {"off": False, "exact": True}
+"""By the name that `sampler.texture` gives them."""
+
+
+def requests(condition: Tensor, variant: str) -> list[Request]:
+    """What each of some conditions (B, 7, H, W) with the texture of a variant asks for."""
+    return [Request.of(one, variant) for one in condition]
+
+
+def named(palette: str | Fidelity, texture: str = "off", changes: Mapping[str, Any] | None = None) -> Fidelity | None:
+    """One of `MODES`, with the texture given or without.
+
+    Args:
+        palette: name of the mode, or a mode.
+        texture: one of `TEXTURES`.
+        changes: attributes of `Fidelity` that differ from the mode's.
+
+    Raises:
+        InputError: there is no such mode, texture or attribute, or its value is out of its range.
+    """
+    if isinstance(palette, str) and palette not in MODES:
+        raise InputError(f"There is no palette fidelity {palette!r}: choose {', '.join(MODES)}.")
+    if texture not in TEXTURES:
+        raise InputError(f"There is no texture fidelity {texture!r}: choose {', '.join(TEXTURES)}.")
+    unknown = set(changes or {}) - {field.name for field in fields(Fidelity)}
+    if unknown:
+        names = ", ".join(field.name for field in fields(Fidelity))
+        raise InputError(f"Palette fidelity has no {', '.join(sorted(unknown))}: it has {names}.")
+    fidelity = MODES[palette] if isinstance(palette, str) else palette
+    if TEXTURES[texture]:
+        fidelity = replace(fidelity or Fidelity(share=0), texture=True)
+    return None if fidelity is None else replace(fidelity, **(changes or {}))
+
+
+def toward(z: Tensor, decode: Callable[[Tensor], Tensor], nearest: Callable[[Tensor], Tensor]) -> Tensor:
+    """Move latents so that what they decode to comes nearer to a set, by one step of gradient descent.
+
+    The squared distance f of a picture to the set has the step `f / |gradient|^2`, which would bring a linear f to 0
+    (Polyak's step).
+
+    Args:
+        z: (B, C, h, w).
+        decode: latents -> rgb (B, 3, H, W), differentiable.
+        nearest: rgb -> the nearest rgb of the set.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        latents = z.detach().clone().requires_grad_()
+        rgb = decode(latents)
+        with torch.no_grad():
+            target = nearest(rgb.detach())
+        distance = (rgb - target).flatten(1).square().sum(1)
+        (gradient,) = torch.autograd.grad(distance.sum(), latents)
+    size = gradient.flatten(1).square().sum(1)
+    step = torch.where(size > 0, distance.detach() / size, 0)
+    return z - step.view(-1, 1, 1, 1) * gradient
+
+
+def _with_texture(rgb: Tensor, request: Request) -> Tensor:
+    return texture_bounds.nearest(rgb, request.variant, request.texture, request.textured, request.free)
+
+
+def _with_means(pixels: Tensor, wanted: Quantized, radius: float) -> Tensor:
+    """Pixels (3, 1, n) whose mean over each colour is moved straight to within `radius` levels of the colour."""
+    flat, index = pixels.flatten(1), wanted.indices.flatten()
+    sums = flat.new_zeros(3, len(wanted.palette)).index_add_(1, index, flat)
+    missing = wanted.palette.T.to(flat) - sums / wanted.counts
+    length = missing.norm(dim=0)
+    share = (1 - radius / 255 / length.clamp(min=1e-9)).clamp(min=0)
+    return (flat + (missing * share)[:, index]).view_as(pixels)
+
+
+def _blur(image: Tensor, reach: int) -> Tensor:
+    """Mean over squares about each pixel of (3, H, W), twice, so that it reaches `reach` pixels far."""
+    half = [(reach + 1) // 2, reach // 2]
+    for side in half:
+        image = F.avg_pool2d(image, 2 * side + 1, 1, side, count_include_pad=False) if side else image
+    return image
+
+
+def _pairs(rgb: Tensor, requests: Sequence[Request]) -> list[tuple[Tensor, Request]]:
+    each = len(rgb) // len(requests)
+    return [(one, requests[i // each]) for i, one in enumerate(rgb)]

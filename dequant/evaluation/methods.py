@@ -1,0 +1,126 @@
+"""What turns cases into pictures: models, and what they are compared with."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from dequant.color.opencv import luminance, replace_luminance
+from dequant.color.rgb import to_uint8
+from dequant.evaluation.cases import TEXTURES, Case
+from dequant.training.dequantizer import Dequantizer
+
+Restore = Callable[[Sequence[Case], list[torch.Generator]], Tensor]
+"""Cases of one size and a CPU generator for each -> rgb (B, 3, H, W) in [0, 1]."""
+
+
+IDENTITY = "identity"
+"""Name of the method that returns the quantized image, the trivial row of every table."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What turns cases into pictures.
+
+    Attributes:
+        restore: the function that does it.
+        settings: short hash of all that its pictures depend on beside the case, from `settings_hash`.
+        texture: "on", "off" or both, the cells that it takes part in.
+    """
+
+    restore: Restore
+    settings: str
+    texture: tuple[str, ...] = TEXTURES
+
+
+def identity() -> Method:
+    """Return the quantized images as they are."""
+    return Method(lambda cases, _: torch.stack([case.asked for case in cases]), "")
+
+
+def of_model(
+    model: Dequantizer,
+    settings: Mapping[str, Any],
+    *,
+    device: torch.device,
+    bf16: bool,
+    finish: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Method:
+    """A method that samples from a model, which is moved to `device`.
+
+    Args:
+        model: with its weights.
+        settings: what else its pictures depend on, such as the sampler and the seed of the noise.
+        device: where it computes.
+        bf16: compute in bfloat16 where autocasting allows.
+        finish: what is done to an output (B, 3, H, W) with its source photo (B, 3, H, W), or None.
+    """
+    model = model.to(device).eval()
+    weights = {"weights": weights_hash(model.trained), "base": model.base.fingerprint}
+
+    def restore(cases: Sequence[Case], generators: list[torch.Generator]) -> Tensor:
+        condition = torch.stack([case.condition for case in cases]).to(device)
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            output = model.sample(condition, generators).float().cpu()
+        if finish is None:
+            return output
+        return model.finish(finish(output, torch.stack([case.source for case in cases])), condition.cpu())
+
+    return Method(restore, settings_hash({**settings, **weights, "bf16": bf16}))
+
+
+def with_source_luminance(output: Tensor, source: Tensor) -> Tensor:
+    """Give outputs the luminance of their source photos, "ours - L - post" (paper, section 3).
+
+    Args:
+        output: (B, 3, H, W) in [0, 1].
+        source: the same.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
+    """
+    return replace_luminance(output, luminance(source))
+
+
+def of_restorer(restorer: Callable[[Tensor, int], Tensor]) -> Method:
+    """A method from a function of a quantized image (3, H, W) and its number of colours; it sees no texture."""
+
+    def restore(cases: Sequence[Case], generators: list[torch.Generator]) -> Tensor:
+        return torch.stack([restorer(case.asked, case.palette_colors) for case in cases])
+
+    return Method(restore, _behaviour([restorer(_probe(0), n_colors) for n_colors in (4, 16, 64)]), ("off",))
+
+
+def of_transfer(transfer: Callable[[Tensor, Tensor], Tensor]) -> Method:
+    """A method from a function of a photo and a reference photo (3, H, W); it sees all of the photo's texture."""
+
+    def restore(cases: Sequence[Case], generators: list[torch.Generator]) -> Tensor:
+        return torch.stack([transfer(case.source, cast(Tensor, case.reference)) for case in cases])
+
+    return Method(restore, _behaviour([transfer(_probe(0), _probe(1))]), ("on",))
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """Short hash of settings that JSON can hold."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def weights_hash(module: nn.Module) -> str:
+    """Short hash of the weights of a module."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _probe(seed: int) -> Tensor:
+    return torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(seed))
+
+
+def _behaviour(pictures: Sequence[Tensor]) -> str:
+    """Short hash of what a function makes of fixed pictures, which changes with its settings and weights."""
+    return hashlib.sha256(to_uint8(torch.stack(list(pictures))).cpu().numpy().tobytes()).hexdigest()[:12]

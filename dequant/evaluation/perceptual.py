@@ -1,0 +1,111 @@
+"""The perceptual measures of an evaluation.
+
+None is measured by default, as the networks' weights do not come with this package. LPIPS and the cosine are numbers of
+one picture; FID and KID of all pictures of a cell, whose features are kept in files so that a stopped run goes on."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dequant.errors import InputError
+from dequant.evaluation.cases import Case
+from dequant.evaluation.measurements import Key
+from dequant.evaluation.methods import settings_hash, weights_hash
+from dequant.io.files import Row
+from dequant.metrics.perceptual import frechet_distance, kernel_distance
+
+
+class PerceptualMeasures:
+    """The perceptual measures of an evaluation; without networks there are none.
+
+    A picture is compared with its target, by features with its source where there is no target.
+
+    Args:
+        folder: of the measurements without perceptual measures.
+        lpips: or None.
+        features: name -> network, rgb (B, 3, H, W) in [0, 1] -> features (B, D).
+        device: where the networks compute.
+
+    Attributes:
+        folder: of the measurements; one for each choice of networks and weights.
+        columns: names of the numbers of one picture.
+        metrics: those, and the names of the numbers of a cell.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        lpips: nn.Module | None = None,
+        features: Mapping[str, nn.Module] | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.lpips, self.features, self.device = lpips, dict(features or {}), torch.device(device)
+        networks = {**({} if lpips is None else {"lpips": lpips}), **self.features}
+        for network in networks.values():
+            network.to(self.device).eval()
+        digest = settings_hash({name: weights_hash(network) for name, network in networks.items()})
+        self.folder = Path(folder) / "-".join([*networks, digest]) if networks else Path(folder)
+        self.columns = (*(["lpips"] if lpips is not None else []), *(f"{name}_cosine" for name in self.features))
+        self.metrics = (*self.columns, *(f"{name}_{metric}" for name in self.features for metric in ("fid", "kid")))
+
+    @torch.inference_mode()
+    def measure(self, keys: Sequence[Key], cases: Sequence[Case], outputs: Tensor) -> list[dict[str, float]]:
+        """Measure pictures of one size and keep their features.
+
+        Args:
+            keys: of their measurements.
+            cases: what was asked.
+            outputs: (B, 3, H, W) in [0, 1].
+
+        Returns:
+            For each picture its `columns`, without lpips where there is no target.
+
+        Raises:
+            InputError: a network's output is not one vector per picture.
+        """
+        values: list[dict[str, float]] = [{} for _ in cases]
+        targets = {place: case.target for place, case in enumerate(cases) if case.target is not None}
+        if self.lpips is not None and targets:
+            pair = outputs[list(targets)].to(self.device), torch.stack(list(targets.values())).to(self.device)
+            for place, distance in zip(targets, self.lpips(*pair).tolist(), strict=True):
+                values[place]["lpips"] = distance
+        photos = [case.source if case.target is None else case.target for case in cases]
+        features = {name: self._embed(name, outputs, photos) for name in self.features}
+        for name, (first, second) in features.items():
+            for value, cosine in zip(values, F.cosine_similarity(first, second).tolist(), strict=True):
+                value[f"{name}_cosine"] = cosine
+        for place, key in enumerate(keys if features else ()):
+            self._path(key).parent.mkdir(parents=True, exist_ok=True)
+            save_file({name: pair[:, place].clone() for name, pair in features.items()}, self._path(key))
+        return values
+
+    def of_cell(self, rows: Sequence[Row]) -> dict[str, float]:
+        """FID and KID of the pictures of a cell, from their measurements; nothing where there is but one."""
+        if not self.features or len(rows) < 2:
+            return {}
+        kept = [load_file(self._path((row["variant"], row["settings"], row["case"]))) for row in rows]
+        values: dict[str, float] = {}
+        for name in self.features:
+            first, second = torch.stack([pairs[name] for pairs in kept]).unbind(1)
+            values |= {f"{name}_fid": frechet_distance(first, second), f"{name}_kid": kernel_distance(first, second)}
+        return values
+
+    def _embed(self, name: str, outputs: Tensor, photos: Sequence[Tensor]) -> Tensor:
+        """Features (2, B, D) of outputs and of photos, each of which is looked at once."""
+        distinct = {id(photo): photo for photo in photos}
+        batch = torch.cat((outputs, torch.stack(list(distinct.values()))))
+        found = self.features[name](batch.to(self.device)).float().cpu()
+        if found.ndim != 2 or len(found) != len(batch):
+            raise InputError(
+                f"perceptual.features.{name} gives features of shape {tuple(found.shape)} for {len(batch)} pictures: "
+                "it must return one vector for each."
+            )
+        place = {key: len(outputs) + number for number, key in enumerate(distinct)}
+        return torch.stack((found[: len(outputs)], found[[place[id(photo)] for photo in photos]]))
+
+    def _path(self, key: Key) -> Path:
+        return self.folder / "features" / f"{'_'.join(key)}.safetensors"

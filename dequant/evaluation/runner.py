@@ -1,0 +1,315 @@
+"""Run a protocol: make the pictures of its cases, measure each, and average over the photos.
+
+Every measurement is a line of a CSV file, written as soon as it is made, so a run that was stopped goes on
+where it was. A line belongs to a case (`Case.digest`) and to the settings of what made the picture.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+from torch import Tensor
+
+from dequant.color.rgb import to_uint8
+from dequant.color.spaces import colorfulness
+from dequant.errors import InputError
+from dequant.evaluation.cases import LABELS, Case, generator_of, partner_of, photo_digest
+from dequant.evaluation.measurements import KEY, Key, Measurements
+from dequant.evaluation.methods import IDENTITY, Method
+from dequant.io.files import Row
+from dequant.metrics.image import mean_and_stderr, mean_ciede2000, psnr, ssim
+from dequant.metrics.palette import index_agreement, palette_error
+from dequant.metrics.texture import gradient_agreement, haar_distance, texture_correlation
+
+log = logging.getLogger(__name__)
+
+
+METRICS = (
+    "psnr",
+    "ssim",
+    "ciede2000",
+    "palette_psnr",
+    "palette_ssim",
+    "index_agreement",
+    "texture_correlation",
+    "gradient_f1",
+    "haar_distance",
+    "colorfulness",
+)
+
+
+ABOUT = (*KEY, "photo", "paper_item", *LABELS)
+
+
+COLUMNS = (*ABOUT, *METRICS)
+"""Of the files of measurements, which may have more metrics."""
+
+
+Measure = Callable[[Sequence[Key], Sequence[Case], Tensor], Sequence[Mapping[str, float]]]
+"""Keys, cases and pictures (B, 3, H, W) -> more metrics of each picture."""
+
+
+class Photo(NamedTuple):
+    """A photo kept in 8 bits: its key, `photo_digest` and pixels (3, H, W)."""
+
+    key: str
+    digest: str
+    pixels: Tensor
+
+    @property
+    def rgb(self) -> Tensor:
+        """(3, H, W) float32 in [0, 1]."""
+        return self.pixels.float() / 255
+
+
+@dataclass(frozen=True)
+class Work:
+    """The cases of a protocol on some photos, always the same for one photo.
+
+    Attributes:
+        photos: all different.
+        protocol: one of `dequant.protocols` with its settings bound.
+        seed: of all draws, together with the photo.
+        with_reference: whether the protocol takes a second photo, drawn among the others.
+    """
+
+    photos: Sequence[Photo]
+    protocol: Callable[..., list[Case]]
+    seed: int
+    with_reference: bool = False
+
+    def cases(self, photo: Photo) -> list[Case]:
+        """The cases of one photo."""
+        rng = generator_of(photo.digest, self.seed)
+        if not self.with_reference:
+            return self.protocol(photo.rgb, rng)
+        others = {other.digest: other for other in self.photos}
+        return self.protocol(photo.rgb, rng, others[partner_of(photo.digest, list(others), self.seed)].rgb)
+
+
+def choose(photos: Iterable[tuple[str, Tensor]], limit: int | None = None) -> list[Photo]:
+    """Take all photos, or `limit` of them, always the same ones whatever their order; copies count once.
+
+    Args:
+        photos: key and rgb (3, H, W) in [0, 1] of each.
+        limit: None for all.
+
+    Returns:
+        The photos, ordered by digest.
+
+    Raises:
+        InputError: the limit is below 1, or there is no photo.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"An evaluation of {limit} photos is not possible: ask for at least 1, or null for all.")
+    found: dict[str, Photo] = {}
+    for key, rgb in photos:
+        photo = Photo(key, photo_digest(rgb), to_uint8(rgb))
+        found.setdefault(photo.digest, photo)
+        if limit is not None and len(found) > limit:
+            del found[max(found)]
+    if not found:
+        raise InputError("None of the photos to evaluate can be read: replace them by sound copies.")
+    return [found[digest] for digest in sorted(found)]
+
+
+def measure(case: Case, output: Tensor) -> dict[str, float]:
+    """All metrics of one picture.
+
+    Args:
+        case: what was asked.
+        output: (3, H, W) in [0, 1].
+
+    Returns:
+        `METRICS`, of which psnr, ssim and ciede2000 compare with the target and are left out where there is
+        none; palette_psnr and palette_ssim are the palette error, index_agreement the share of pixels that keep
+        their colour; texture_correlation, gradient_f1 and haar_distance compare with the source, the second inside
+        the patch where there is one.
+    """
+    batch, source = output[None], case.source[None]
+    values = {}
+    if case.target is not None:
+        target = case.target[None]
+        values["psnr"] = psnr(batch, target)
+        values["ssim"] = ssim(batch, target)
+        values["ciede2000"] = mean_ciede2000(batch, target)
+    values["palette_psnr"], values["palette_ssim"] = palette_error(
+        batch, case.asked[None], case.palette_colors, _psnr_and_ssim
+    )
+    values["index_agreement"] = index_agreement(batch, case.asked[None], case.palette_colors)
+    values["texture_correlation"] = texture_correlation(batch, source)
+    values["gradient_f1"] = gradient_agreement(batch, source, case.patch)
+    values["haar_distance"] = haar_distance(batch, source)
+    values["colorfulness"] = colorfulness(batch)
+    return {name: value.item() for name, value in values.items()}
+
+
+def run(
+    work: Work,
+    methods: Mapping[str, Method],
+    measurements: Measurements,
+    *,
+    batch_size: int,
+    rank: int = 0,
+    world_size: int = 1,
+    keep: Callable[[str, Case, Tensor], None] | None = None,
+    more: Measure | None = None,
+) -> list[Row] | None:
+    """Measure what has not been measured yet.
+
+    Args:
+        work: photos and protocol.
+        methods: by the name that stands in tables.
+        measurements: those of earlier runs, to which new ones are added batch by batch.
+        batch_size: pictures of one size made at a time.
+        rank: this process takes every `world_size`-th photo.
+        world_size: number of processes.
+        keep: is given the name, the case and the picture (3, H, W) of everything made, to show it later.
+        more: measures what `measurements` has columns for beside `COLUMNS`.
+
+    Returns:
+        The measurements of all photos, old and new; None where other processes are still at work.
+
+    Raises:
+        InputError: `batch_size` is below 1, or the photos do not suit the protocol.
+    """
+    if batch_size < 1:
+        raise InputError(f"Batches of {batch_size} pictures are not possible: ask for at least 1.")
+    wanted: list[Key] = []
+    with _progress(disable=rank > 0) as progress:
+        per_photo = len(_jobs_of(work.photos[0], work, methods))
+        task = progress.add_task("Evaluating", total=len(work.photos[rank::world_size]) * per_photo)
+
+        def missing() -> Iterator[_Job]:
+            for job in _jobs(work, methods, rank, world_size, wanted):
+                if job.key in measurements:
+                    progress.update(task, total=(progress.tasks[task].total or 1) - 1)
+                else:
+                    yield job
+
+        for batch in _batches(missing(), batch_size):
+            cases = [job.case for job in batch]
+            generators = [_noise(job.photo, work.seed) for job in batch]
+            outputs = methods[batch[0].name].restore(cases, generators)
+            for job, output in zip(batch, outputs, strict=True):
+                if keep is not None:
+                    keep(job.name, job.case, output)
+            empty = dict.fromkeys(measurements.columns, "")
+            others = more([job.key for job in batch], cases, outputs) if more is not None else [{}] * len(batch)
+            measurements.add([empty | _row(*made) for made in zip(batch, outputs, others, strict=True)])
+            progress.advance(task, len(batch))
+    measurements.read()
+    if all(key in measurements for key in wanted):
+        return [measurements[key] for key in wanted]
+    log.info("Other processes are still at work: the last one to end writes the tables.")
+    return None
+
+
+def summarize(
+    rows: Iterable[Row], of_cell: Callable[[Sequence[Row]], Mapping[str, float]] = lambda members: {}
+) -> list[dict[str, Any]]:
+    """Average measurements over photos.
+
+    Args:
+        rows: from `run`.
+        of_cell: rows of a cell -> metrics of all its pictures together, which have no standard error.
+
+    Returns:
+        One dictionary per variant, cell and metric: variant, paper_item, `LABELS` ("" where a cell has none),
+        metric, mean, stderr (its standard error or None) and n, the number of photos. Beside what was measured there
+        is psnr_gain, over the quantized input of the same photo: photos differ far more than methods, so only its
+        standard error tells whether a method helps.
+    """
+    rows = list(rows)
+    untouched = {row["case"]: row["psnr"] for row in rows if row["variant"] == IDENTITY}
+    cells: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    names = ("variant", "paper_item", *LABELS)
+    for row in rows:
+        cells[tuple(row[name] for name in names)].append(row)
+    summary = []
+    for cell, members in cells.items():
+        found = [metric for metric in members[0] if metric not in ABOUT]
+        measured = {metric: [float(row[metric]) for row in members if row[metric]] for metric in found}
+        if cell[0] != IDENTITY:
+            pairs = [(row["psnr"], untouched.get(row["case"])) for row in members]
+            measured["psnr_gain"] = [float(ours) - float(input_) for ours, input_ in pairs if ours and input_]
+        about: dict[str, Any] = dict(zip(names, cell, strict=True))
+        for metric, values in measured.items():
+            if values:
+                mean, stderr = mean_and_stderr(torch.tensor(values, dtype=torch.float64))
+                summary.append(about | {"metric": metric, "mean": mean, "stderr": stderr, "n": len(values)})
+        for metric, value in of_cell(members).items():
+            summary.append(about | {"metric": metric, "mean": value, "stderr": None, "n": len(members)})
+    return summary
+
+
+class _Job(NamedTuple):
+    name: str
+    settings: str
+    photo: Photo
+    case: Case
+
+    @property
+    def key(self) -> Key:
+        return self.name, self.settings, self.case.digest
+
+
+def _jobs(work: Work, methods: Mapping[str, Method], rank: int, world_size: int, wanted: list[Key]) -> Iterator[_Job]:
+    """What this process has to do; the keys of what all processes have to do are added to `wanted`."""
+    for index, photo in enumerate(work.photos):
+        jobs = _jobs_of(photo, work, methods)
+        wanted.extend(job.key for job in jobs)
+        if index % world_size == rank:
+            yield from jobs
+
+
+def _jobs_of(photo: Photo, work: Work, methods: Mapping[str, Method]) -> list[_Job]:
+    return [
+        _Job(name, method.settings, photo, case)
+        for case in work.cases(photo)
+        for name, method in methods.items()
+        if case.labels["texture"] in method.texture
+    ]
+
+
+def _batches(jobs: Iterable[_Job], size: int) -> Iterator[list[_Job]]:
+    """Groups of at most `size` jobs of one method and one image size."""
+    waiting: dict[tuple[str, torch.Size], list[_Job]] = defaultdict(list)
+    for job in jobs:
+        group = job.name, job.case.condition.shape
+        waiting[group].append(job)
+        if len(waiting[group]) == size:
+            yield waiting.pop(group)
+    yield from waiting.values()
+
+
+def _noise(photo: Photo, seed: int) -> torch.Generator:
+    """One generator for all cases of a photo, so that cells and variants are compared on the same noise."""
+    return torch.Generator().manual_seed(int(generator_of(photo.digest, seed).integers(2**62)))
+
+
+def _row(job: _Job, output: Tensor, others: Mapping[str, float]) -> Row:
+    values = {name: f"{value:.6g}" for name, value in {**measure(job.case, output), **others}.items()}
+    about = {"variant": job.name, "settings": job.settings, "photo": job.photo.key, "case": job.case.digest}
+    labels = {name: str(value) for name, value in job.case.labels.items()}
+    return about | {"paper_item": job.case.paper_item} | labels | values
+
+
+def _psnr_and_ssim(pred: Tensor, target: Tensor) -> Tensor:
+    return torch.cat((psnr(pred, target), ssim(pred, target)))
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.2f} pictures/s")
+
+
+def _progress(disable: bool) -> Progress:
+    left = TextColumn("left")
+    columns = (MofNCompleteColumn(), _Rate(), TimeRemainingColumn(), left)
+    return Progress(TextColumn("{task.description}"), BarColumn(), *columns, disable=disable, transient=True)

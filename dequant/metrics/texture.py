@@ -1,0 +1,112 @@
+"""Whether the texture of the source survived, which the palette error alone cannot say: one number per image."""
+
+from collections.abc import Iterator
+from math import log2
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dequant.color.opencv import gray_uint8
+from dequant.condition.texture import GRADIENT_THRESHOLD, gradient_map, thresholded_gradient_map
+from dequant.errors import InputError
+from dequant.metrics.image import check_pair
+
+HAAR_SCALES = 3
+
+
+def texture_correlation(output: Tensor, source: Tensor) -> Tensor:
+    """Correlation of the luminance gradients of an output with those of its source photo.
+
+    It ignores colours and the overall brightness, but not the sign of the local contrast.
+
+    Args:
+        output: (B, 3, H, W) in [0, 1], at least 2 by 2 pixels.
+        source: the same.
+
+    Returns:
+        (B,) in [-1, 1]; where an image is flat, 1 if both are and 0 otherwise.
+
+    Raises:
+        InputError: the images are not floating-point batches of one shape, or are below 2 by 2 pixels.
+    """
+    check_pair(output, source)
+    gradients = [gradient_map(rgb).double().flatten(1) for rgb in (output, source)]
+    first, second = (gradient - gradient.mean(1, keepdim=True) for gradient in gradients)
+    energy1, energy2 = first.square().sum(1), second.square().sum(1)
+    both = (energy1 > 0) & (energy2 > 0)
+    correlation = (first * second).sum(1) / torch.where(both, (energy1 * energy2).sqrt(), 1)
+    return torch.where(both, correlation, ((energy1 == 0) & (energy2 == 0)).double()).float()
+
+
+def gradient_agreement(
+    output: Tensor, source: Tensor, mask: Tensor | None = None, threshold: float = GRADIENT_THRESHOLD
+) -> Tensor:
+    """F1 score between the thresholded gradients of an output and of its source photo.
+
+    The maps are those that condition variant T, along rows and along columns; sign and size of a gradient do
+    not count.
+
+    Args:
+        output: (B, 3, H, W) in [0, 1], at least 2 by 2 pixels.
+        source: the same.
+        mask: (H, W) or (B, H, W) bool, the pixels that count; None for all.
+        threshold: in grey levels out of 255; a gradient equal to it is no edge.
+
+    Returns:
+        (B,) in [0, 1], 1 where neither image has an edge.
+
+    Raises:
+        InputError: the images are not floating-point batches of one shape and size, or the mask does not fit.
+    """
+    check_pair(output, source)
+    found, wanted = (thresholded_gradient_map(rgb, threshold) > 0 for rgb in (output, source))
+    if mask is not None:
+        if mask.dtype != torch.bool or mask.shape not in (found.shape[-2:], found[:, 0].shape):
+            raise InputError(
+                f"A {mask.dtype} mask of shape {tuple(mask.shape)} does not fit: "
+                f"give a boolean one of shape {tuple(found.shape[-2:])}, for all images or for each."
+            )
+        inside = mask if mask.ndim == 2 else mask[:, None]
+        found, wanted = found & inside, wanted & inside
+    shared = (found & wanted).sum((1, 2, 3))
+    edges = found.sum((1, 2, 3)) + wanted.sum((1, 2, 3))
+    return torch.where(edges > 0, 2 * shared / edges.clamp_min(1), 1.0)
+
+
+def haar_distance(output: Tensor, source: Tensor) -> Tensor:
+    """How far the statistics of an output's detail are from those of its source photo: a figure of naturalness.
+
+    The marginals of Haar details (vertical, horizontal, diagonal, `HAAR_SCALES` scales or as many as fit) set natural
+    images apart from smooth and from banded ones (Huang and Mumford, Statistics of natural images and models, CVPR
+    1999). Compared is log2(1 + |detail|) in grey levels of the 8-bit image, by the Wasserstein distance, which is the
+    mean difference of the sorted values. Where a detail lies does not count: one natural photo among the likely ones
+    is near 0, and their mean, which is smooth, is not.
+
+    Args:
+        output: (B, 3, H, W) in [0, 1], at least 2 by 2 pixels.
+        source: the same.
+
+    Returns:
+        (B,) in octaves, 0 for equal statistics; the mean over directions and scales.
+
+    Raises:
+        InputError: the images are not floating-point batches of one shape, or are below 2 by 2 pixels.
+    """
+    check_pair(output, source)
+    if min(output.shape[-2:]) < 2:
+        raise InputError(f"A shape of {tuple(output.shape)} has no details: give at least 2 by 2 pixels.")
+    pairs = zip(_haar_details(output), _haar_details(source), strict=True)
+    distances = [(ours.sort(-1).values - theirs.sort(-1).values).abs().mean(-1) for ours, theirs in pairs]
+    return torch.cat(distances, dim=1).mean(1)
+
+
+def _haar_details(rgb: Tensor) -> Iterator[Tensor]:
+    """log2(1 + |detail|) of the 8-bit grey image, (B, 3, n) for each scale, the finest first."""
+    grey = gray_uint8(rgb)[:, None].float()
+    signs = torch.tensor([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]], device=rgb.device)
+    kernels = signs.view(4, 1, 2, 2) / 2
+    for _ in range(min(HAAR_SCALES, int(log2(min(rgb.shape[-2:]))))):
+        bands = F.conv2d(grey, kernels, stride=2)
+        grey = bands[:, :1] / 2
+        yield (1 + bands[:, 1:].flatten(2).abs()).log2()

@@ -1,0 +1,1 @@
+"""The frozen base, the control encoder, and where their weights come from."""

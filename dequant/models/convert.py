@@ -1,0 +1,194 @@
+"""Weights of the released code (and of DeepFloyd IF's own) to our layout and back: files and networks.
+
+There, one state dict holds the base and, under `control_model.`, the encoder.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dequant.errors import InputError
+from dequant.io.files import whole_folder
+from dequant.models import released
+from dequant.models.base import DiffusionBase
+from dequant.models.control import ControlEncoder
+from dequant.models.hub import Source
+from dequant.models.prompt import prompt_width, read_embedding
+
+CONTROL = "control_model."
+
+
+def read(path: str | Path) -> dict[str, Tensor]:
+    """The state dict of a checkpoint `{"model_state_dict": ...}`, or of IF's pytorch_model.bin; nothing in it is run.
+
+    Raises:
+        InputError: it is no such file.
+    """
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: give the path of a checkpoint.") from error
+    except Exception as error:
+        raise InputError(
+            f"{path} is no checkpoint of tensors: give a .pt or .bin file of the released code."
+        ) from error
+    state = loaded.get("model_state_dict", loaded) if isinstance(loaded, dict) else None
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path} holds no state dict: give a .pt or .bin file of the released code.")
+    return state
+
+
+def from_released(
+    state: Mapping[str, Tensor], unet_config: Mapping[str, Any], variant: str = "", text_embedding: Tensor | None = None
+) -> tuple[DiffusionBase, ControlEncoder | None]:
+    """Our networks with released weights, in the precision of the file.
+
+    Args:
+        state: from `read`.
+        unet_config: of the base's UNet in diffusers, from `unet_config`.
+        variant: name of the texture that the encoder was trained on.
+        text_embedding: of the empty prompt.
+
+    Returns:
+        The base and the encoder, None where the state dict holds a base alone.
+
+    Raises:
+        InputError: names or shapes do not fit the configuration; the first one that does not is named.
+    """
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(dict(unet_config))
+    control_state = {name.removeprefix(CONTROL): t for name, t in state.items() if name.startswith(CONTROL)}
+    base_state = {name: t for name, t in state.items() if not name.startswith(CONTROL)}
+    unet.load_state_dict(released.to_ours(base_state, unet.state_dict(), unet.config), assign=True)
+    base = DiffusionBase(unet.requires_grad_(False), released_scheduler(), text_embedding=text_embedding)
+    if not control_state:
+        return base, None
+    stem = released.stem_weights(control_state)
+    widths = [control_state[name].shape[0] for name in stem]
+    with torch.device("meta"):
+        control = ControlEncoder(
+            {key: value for key, value in unet.config.items() if not key.startswith("_")},
+            variant=variant,
+            base=base.fingerprint,
+            stem_widths=widths[:-1],
+            raw_condition=True,
+            condition_channels=control_state[stem[0]].shape[1],
+        )
+    control.load_state_dict(released.to_ours(control_state, control.state_dict(), unet.config, CONTROL), assign=True)
+    return base, control
+
+
+def to_released(
+    unet: Mapping[str, Tensor], config: Mapping[str, Any], control: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """The released layout of state dicts of our UNet, with its `config`, and encoder; inverse of `from_released`."""
+    state = released.to_theirs(unet, config)
+    if control is not None:
+        state |= {CONTROL + name: value for name, value in released.to_theirs(control, config).items()}
+    return state
+
+
+def convert_file(path: Path, base: str, variant: str, text_embedding: str | None, out: Path) -> None:
+    """Write `out`/base and `out`/control, in the layouts of `DiffusionBase` and `ControlEncoder`.
+
+    Args:
+        path: a checkpoint for `read`.
+        base: what says the UNet's configuration, for `unet_config`.
+        variant: name of the texture that the encoder was trained on.
+        text_embedding: file with the embedding of the empty prompt, to keep beside the base.
+        out: the folder.
+    """
+    config = unet_config(base)
+    embedding = None if text_embedding is None else read_embedding(text_embedding)
+    if embedding is not None and embedding.shape[-1] != prompt_width(config):
+        features = embedding.shape[-1]
+        raise InputError(f"{text_embedding} has {features} features, but the base takes {prompt_width(config)}.")
+    state = read(path)
+    if not variant and any(name.startswith(CONTROL) for name in state):
+        raise InputError(f"Which texture was {path} trained on? Say so with --variant L, G or T.")
+    model, control = from_released(state, config, variant, embedding)
+    with whole_folder(out / "base") as folder:
+        model.save_pretrained(folder, None)
+    if control is not None:
+        with whole_folder(out / "control") as folder:
+            control.save_pretrained(folder)
+
+
+def convert_back(folder: Path, out: Path) -> None:
+    """Write a checkpoint that the released code loads, from a folder that `convert_file` wrote.
+
+    Raises:
+        InputError: there is no base in it, weights are missing, or the released code cannot express its encoder.
+    """
+    parts = {part: folder / part for part in ("base/unet", "control") if (folder / part / "config.json").is_file()}
+    if "base/unet" not in parts:
+        raise InputError(f"{folder} holds no base/unet: give a folder that `convert authors` wrote.")
+    configs = {part: json.loads((path / "config.json").read_text()) for part, path in parts.items()}
+    control = configs.get("control")
+    if control is not None and (not control.get("raw_condition") or control.get("x_channels")):
+        raise InputError(f"{folder}/control is not of the released layout: train with control=released to get one.")
+    states = {
+        part: {name: value for file in sorted(path.glob("*.safetensors")) for name, value in load_file(file).items()}
+        for part, path in parts.items()
+    }
+    for part, state in states.items():
+        if not state:
+            raise InputError(f"{folder / part} has no *.safetensors file: copy the folder whole.")
+    state = to_released(states["base/unet"], configs["base/unet"], states.get("control"))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        torch.save({"epoch": 0, "model_state_dict": state, "optimizer_state_dict": {}}, partial)
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def released_scheduler() -> DDPMScheduler:
+    """The noise schedule of IF's stage II with the thresholding of the paper (section 3, "Training Details")."""
+    return DDPMScheduler(
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="epsilon",
+        variance_type="learned_range",
+        thresholding=True,
+        dynamic_thresholding_ratio=0.95,
+        sample_max_value=1.0,
+    )
+
+
+def unet_config(base: str) -> dict[str, Any]:
+    """Configuration of a base's UNet in diffusers.
+
+    Args:
+        base: name of a file in conf/base, hub id, folder in the layout of diffusers or of IF's own code (config.yml),
+            or such a .yml or .json file.
+
+    Raises:
+        InputError: there is none.
+    """
+    named = Path(__file__).parents[2] / "conf" / "base" / f"{base}.yaml"
+    path = Path(str(OmegaConf.select(OmegaConf.load(named), "path")) if named.is_file() else base)
+    if (path / "config.yml").is_file():
+        path = path / "config.yml"
+    if not path.is_file():
+        source = Source(path)
+        return dict(source.load(lambda: UNet2DConditionModel.load_config(str(path), subfolder="unet")))
+    try:
+        loaded: Any = OmegaConf.to_container(OmegaConf.load(path))
+        params = loaded.get("params", loaded)
+        return params if "block_out_channels" in params else released.unet_config(params)
+    except InputError:
+        raise
+    except KeyError as error:
+        raise InputError(f"{path} does not say {error}: give IF's config.yml or the config.json of a UNet.") from error
+    except Exception as error:
+        raise InputError(f"{path} is no configuration: give IF's config.yml or the config.json of a UNet.") from error

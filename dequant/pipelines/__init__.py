@@ -1,0 +1,1 @@
+"""For users: photos and edits in, pictures out. No training."""

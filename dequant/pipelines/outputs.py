@@ -1,0 +1,54 @@
+"""What the pipeline returns: pictures in the form that was asked for, and a labelled grid of them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline, ImagePipelineOutput
+from PIL import Image
+from torch import Tensor
+
+from dequant.io import figures
+from dequant.pipelines import inputs
+
+OUTPUT_TYPES = ("pil", "np", "pt")
+
+
+Images = list[Any] | np.ndarray | Tensor
+
+
+@dataclass
+class Answers(ImagePipelineOutput):
+    """Edited photos.
+
+    Attributes:
+        images: as asked for: PIL images, (B, H, W, 3) or (B, 3, H, W) in [0, 1], or a list of these where sizes differ.
+        edits: what tells the edits apart: photo, assignment and blend.
+        draws: what tells the pictures of one edit apart, which follow each other in `images`: their seeds or numbers.
+    """
+
+    edits: list[str] = field(default_factory=list)
+    draws: list[str] = field(default_factory=list)
+
+    @property
+    def labels(self) -> list[str]:
+        """One per image."""
+        return [", ".join(part for part in (edit, draw) if part) for edit in self.edits for draw in self.draws]
+
+    def grid(self) -> Image.Image:
+        """A row for each edit, a column for each draw."""
+        rgbs, n = inputs.photos(list(self.images)), len(self.draws)
+        columns = {draw or "output": rgbs[j::n] for j, draw in enumerate(self.draws)}
+        return figures.ragged_grid(columns, self.edits)
+
+
+def convert(rgbs: list[Tensor], output_type: str) -> Images:
+    """Pictures (3, H, W) in one of `OUTPUT_TYPES`: one batch where sizes agree, else a list."""
+    alike = len({rgb.shape for rgb in rgbs}) == 1
+    if output_type == "pt":
+        return torch.stack(rgbs) if alike else rgbs
+    arrays = [rgb.permute(1, 2, 0).cpu().numpy() for rgb in rgbs]
+    if output_type == "pil":
+        return [image for array in arrays for image in DiffusionPipeline.numpy_to_pil(array)]
+    return np.stack(arrays) if alike else arrays

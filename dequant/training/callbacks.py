@@ -1,0 +1,142 @@
+"""What happens beside training: averaged weights, progress, metrics kept."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from torch import Tensor
+
+from dequant.io.files import whole_file
+from dequant.training import fsdp
+from dequant.training.dequantizer import Dequantizer
+
+log = logging.getLogger(__name__)
+
+
+SHOWN = {
+    "speed/samples_per_second": ("samples/s", "{:.1f}"),
+    "speed/data_wait": ("data wait", "{:.0%}"),
+    "speed/gpu_memory_gib": ("GPU", "{:.1f} GiB"),
+    "speed/mfu": ("MFU", "{:.0%}"),
+}
+"""Metrics of `Throughput` that the progress bar shows, with their names there and formats."""
+
+
+class EMA(Callback):
+    """Exponential moving average of the trained weights, used for validation and release.
+
+    The rate warms up: `min(decay, (1 + n) / (10 + n))` after n steps. Saved in checkpoints under `ema`.
+
+    Args:
+        decay: weight of the past.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        self.decay = decay
+        self.average: dict[str, Tensor] = {}
+        self.steps = 0
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start from the present weights, or go on from a checkpoint's average."""
+        if self.average:
+            self._place(pl_module)
+        else:
+            self.average = {k: v.detach().clone() for k, v in _trained(pl_module).items()}
+        self.steps = trainer.global_step
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        """Move the average towards the weights after each optimizer step."""
+        if trainer.global_step == self.steps:
+            return
+        self.steps = trainer.global_step
+        rate = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
+        torch._foreach_lerp_(list(self.average.values()), list(_trained(pl_module).values()), rate)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Validate the average."""
+        self._swap(pl_module)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Go on training the weights."""
+        self._swap(pl_module)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave the module with the average, for release."""
+        self._swap(pl_module)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the average."""
+        checkpoint["ema"] = {name: fsdp.gathered(value).cpu() for name, value in self.average.items()}
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take up the average."""
+        self.average = checkpoint["ema"]
+        self._place(pl_module)  # a strategy that shards loads after the start of the fit
+
+    def _place(self, pl_module: L.LightningModule) -> None:
+        weights = _trained(pl_module)
+        self.average = {name: fsdp.split_like(value, weights[name]) for name, value in self.average.items()}
+
+    @torch.no_grad()
+    def _swap(self, pl_module: L.LightningModule) -> None:
+        if not self.average:
+            return
+        for name, value in _trained(pl_module).items():
+            weights = value.clone()
+            value.copy_(self.average[name])
+            self.average[name].copy_(weights)
+
+
+class Progress(RichProgressBar):
+    """Rate, time left, loss and validation PSNR beside the input's; a log line at each validation."""
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        """What stands behind the bar."""
+        metrics = trainer.callback_metrics
+        shown = {"loss": f"{metrics['train/loss']:.3f}"} if "train/loss" in metrics else {}
+        if "val/psnr" in metrics:
+            shown["val"] = f"{metrics['val/psnr']:.2f} dB, input {metrics['val/psnr_input']:.2f} dB"
+        return shown | {name: form.format(metrics[key]) for key, (name, form) in SHOWN.items() if key in metrics}
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave a line in the log."""
+        super().on_validation_end(trainer, pl_module)
+        if not trainer.is_global_zero:
+            return
+        metrics = trainer.callback_metrics
+        log.info(
+            "step %d: validation PSNR %.2f dB, input %.2f dB, gain %+.2f dB",
+            trainer.global_step,
+            *(metrics[f"val/{key}"].item() for key in ("psnr", "psnr_input", "gain")),
+        )
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return "Training  "
+
+
+def _trained(pl_module: L.LightningModule) -> dict[str, torch.nn.Parameter]:
+    assert isinstance(pl_module, Dequantizer)
+    return dict(pl_module.trained.named_parameters())
+
+
+class LastMetrics(Callback):
+    """Writes all metrics of the last validation to a JSON file, with the step it was at.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the file."""
+        if trainer.is_global_zero and not trainer.sanity_checking:
+            values = {name: value.item() for name, value in trainer.callback_metrics.items()}
+            with whole_file(self.path) as file:
+                json.dump({"step": trainer.global_step} | values, file, indent=1)

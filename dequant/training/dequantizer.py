@@ -1,0 +1,351 @@
+"""The LightningModule: a control encoder in training on a frozen base, or the base itself as a prior."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+
+from dequant.color.palette import QUANTIZATION_RMSE
+from dequant.condition.channels import color_std
+from dequant.diffusion.fidelity import Fidelity, requests
+from dequant.diffusion.loss import disagreement, loss
+from dequant.diffusion.schedule import Generator
+from dequant.diffusion.solver import check_steps
+from dequant.errors import InputError
+from dequant.io.files import whole_folder
+from dequant.metrics.image import psnr, ssim
+from dequant.metrics.palette import palette_error
+from dequant.metrics.texture import gradient_agreement
+from dequant.models.base import DiffusionBase, half_precision
+from dequant.models.control import ControlEncoder
+from dequant.models.controlled import draw
+from dequant.training import fsdp
+from dequant.training.distillation import Distillation
+
+if TYPE_CHECKING:
+    from dequant.pipelines.dequant import DequantPipeline
+
+Batch = dict[str, Any]
+
+
+class Dequantizer(L.LightningModule):
+    """Turns a condition into a photograph.
+
+    With a control encoder the base is frozen: it has no gradients, is not in the optimizer and not in checkpoints.
+    Without one the base's UNet is trained, as the prior that is frozen afterwards.
+
+    Args:
+        base: the diffusion base.
+        control: makes an encoder from the base and the variant's name, or None to train the base itself.
+        sampler: `diffusion.sample` with its settings bound.
+        optimizer: makes the optimizer from parameters.
+        lr_schedule: makes a per-step schedule from the optimizer, or None for a constant rate.
+        variant: name of the texture that conditions carry; a checkpoint of another variant is refused.
+        gradient_checkpointing: recompute activations in the backward pass, which takes time and saves memory.
+        timestep_bias: training steps are drawn as `t = 1000 u^(1 / bias)`, u uniform: from 1 on, the more of them are
+            near pure noise, where samplers take most of their steps.
+        texture_weight: weight of `texture.disagreement` between the estimate of the clean image and the photo, where
+            texture is given, in proportion to the variance of the colours' error (`diffusion.color_std`); for pixel
+            bases that predict the clean image.
+        distillation: a loss that teaches a trained encoder to take fewer steps, in place of the denoising loss.
+        fidelity: how strictly drawn photographs keep the colours and the texture asked for, None for not at all.
+        orientations: over how many predictions are averaged, as in `sampling.draw`.
+    """
+
+    def __init__(
+        self,
+        base: DiffusionBase,
+        control: Callable[[DiffusionBase, str], ControlEncoder] | None,
+        sampler: Callable[..., Tensor],
+        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None = None,
+        lr_schedule: Callable[[torch.optim.Optimizer], Any] | None = None,
+        variant: str = "T",
+        gradient_checkpointing: bool = False,
+        timestep_bias: float = 1.0,
+        texture_weight: float = 0.0,
+        distillation: Distillation | None = None,
+        fidelity: Fidelity | None = None,
+        orientations: int = 1,
+    ) -> None:
+        super().__init__()
+        settings = getattr(sampler, "keywords", {})
+        settings = getattr(settings.get("sampler"), "keywords", settings)
+        if "solver" in settings:
+            given = (settings.get("num_inference_steps"), settings.get("timesteps"))
+            check_steps(*given, len(base.scheduler.alphas_cumprod))
+        if texture_weight and (base.scheduler.config.prediction_type != "sample" or base.vae is not None):
+            raise InputError("texture_weight needs a pixel base that predicts the clean image: set it to 0.")
+        self.base = base.requires_grad_(False)
+        self.base.unet.requires_grad_(control is None)
+        self.control = control(base, variant) if control else None
+        self.sampler = sampler
+        self.fidelity = fidelity
+        self.orientations = orientations
+        self.optimizer = optimizer
+        self.lr_schedule = lr_schedule
+        self.variant = variant
+        self.timestep_bias = timestep_bias
+        self.texture_weight = texture_weight
+        self.distillation = distillation
+        self.strict_loading = False
+        if gradient_checkpointing:
+            for part in (self.base.unet, self.control):
+                if part is not None:
+                    part.enable_gradient_checkpointing()
+        self.to(memory_format=base.memory_format)
+        self.train()
+
+    @property
+    def trained(self) -> nn.Module:
+        """The part that learns: the control encoder, or the base's UNet."""
+        return self.control if self.control is not None else self.base.unet
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What weights must agree with: the variant and the base's fingerprint (empty for a prior)."""
+        if self.control is None:
+            return {"variant": "", "base": ""}
+        return {"variant": self.variant, "base": self.base.fingerprint}
+
+    def compile_parts(self) -> None:
+        """Let torch.compile have the networks, in place: weights keep their names."""
+        for part in (self.base.unet, self.control):
+            if part is not None:
+                part.compile()
+
+    def denoise(
+        self, x_t: Tensor, t: Tensor, condition: Tensor, generator: Generator = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """`DiffusionBase.denoise` under the control of a condition (B, 7, H, W)."""
+        residuals = None
+        if self.control is not None:
+            residuals = self.control(condition, t, x_t, *self.base.context(len(x_t)))
+        return self.base.denoise(x_t, t, 2 * condition[:, :3] - 1, condition[:, 5:6], residuals, generator)
+
+    def setup(self, stage: str) -> None:
+        """Let a distillation begin with the present encoder."""
+        if self.distillation is not None and self.control is not None and stage == "fit":
+            self.distillation.start(self.control)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Denoising loss, and the disagreement in texture; each sample's seed fixes its timestep and noise."""
+        x, generators = self.base.encode(batch["target"]), [torch.Generator().manual_seed(n) for n in batch["seed"]]
+        noise = torch.stack([torch.randn(x.shape[1:], generator=generator) for generator in generators]).to(x.device)
+        draws = torch.cat([torch.rand(1, generator=generator, dtype=torch.float64) for generator in generators])
+        t = (len(self.base.scheduler.betas) * draws ** (1 / self.timestep_bias)).long().to(x.device)
+        if self.distillation is not None and self.control is not None:
+            value = self.distillation(self.base, self.control, batch["condition"], x, noise, t, generators)
+            self.log("train/loss", value, prog_bar=True, sync_dist=True)
+            return value
+        output, deviation = self.denoise(self.base.add_noise(x, noise, t), t, batch["condition"], generators)
+        value = loss(output, x, noise, self.base.scheduler, deviation, t)
+        self.log("train/loss", value, prog_bar=True, sync_dist=True)
+        if self.texture_weight:
+            level, given = batch["condition"][:, 5:6], batch["condition"][:, 6:]
+            doubt = (color_std(level) / QUANTIZATION_RMSE) ** 2 * (level < 1)
+            edges = disagreement((output + 1) / 2, batch["target"], given * doubt)
+            self.log("train/texture", edges, sync_dist=True)
+            value = value + self.texture_weight * edges
+        return value
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the norm of the gradients, before they are clipped."""
+        gradients = [p.grad for p in self.trained.parameters() if p.grad is not None]
+        self.log("train/grad_norm", nn.utils.get_total_norm(gradients))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Log what a batch of evaluation says, over all of it and for each number of colours; returns the output.
+
+        `psnr`, `ssim` and `gradient_f1` compare the output with the photo, `psnr_input` and `ssim_input` the quantized
+        image; `gain` is their difference in PSNR. Where the batch tells "n_colors" (B,), there is the palette error
+        too, and each metric once more as `<metric>/n_<colours>`.
+        """
+        generators = [torch.Generator().manual_seed(i) for i in range(len(batch["target"]))]
+        output, quantized, target = (
+            self.sample(batch["condition"], generators),
+            batch["condition"][:, :3],
+            batch["target"],
+        )
+        n_colors = batch.get("n_colors")
+        with torch.autocast(self.device.type, enabled=False):
+            values = {
+                "psnr": psnr(output, target),
+                "psnr_input": psnr(quantized, target),
+                "ssim": ssim(output, target),
+                "ssim_input": ssim(quantized, target),
+                "gradient_f1": gradient_agreement(output, target),
+            }
+            values["gain"] = values["psnr"] - values["psnr_input"]
+            if n_colors is not None:
+                errors = palette_error(output.cpu(), quantized.cpu(), n_colors.tolist(), _psnr_and_ssim)
+                values["palette_psnr"], values["palette_ssim"] = errors.to(output.device)
+        self._log_means(values, "")
+        for n in [] if n_colors is None else n_colors.unique().tolist():
+            self._log_means({name: value[n_colors == n] for name, value in values.items()}, f"/n_{n}")
+        return output
+
+    def _log_means(self, values: Mapping[str, Tensor], suffix: str) -> None:
+        for name, value in values.items():
+            self.log(f"val/{name}{suffix}", value.mean(), batch_size=len(value), sync_dist=True)
+
+    def sample(
+        self, condition: Tensor, generator: Generator = None, num_images: int = 1, tile: int | None = None
+    ) -> Tensor:
+        """Draw photographs with the sampler: `sampling.draw`.
+
+        Args:
+            condition: (B, 7, H, W) in [0, 1], any H and W.
+            generator: CPU generators, one for the batch or one per image drawn.
+            num_images: of each condition; they follow each other.
+            tile: side in pixels of the tiles of large images, None for whole ones.
+
+        Returns:
+            rgb (B * num_images, 3, H, W) in [0, 1].
+
+        Raises:
+            InputError: the tiles are too small.
+        """
+        networks = (self.base, self.control, self.sampler)
+        return draw(*networks, condition, generator, num_images, tile, self.fidelity, self.orientations)
+
+    def finish(self, rgb: Tensor, condition: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) that were changed after they were drawn, as `fidelity` has them again."""
+        if self.fidelity is None:
+            return rgb
+        return self.fidelity.finish(rgb, requests(condition, self.identity["variant"]))
+
+    def configure_model(self) -> None:
+        """Under Lightning's ModelParallelStrategy, split the part that learns over all processes (FSDP2).
+
+        A frozen base is whole on each of them.
+
+        Raises:
+            InputError: an encoder is distilled, whose average needs it whole.
+        """
+        if self.device_mesh is not None and self.distillation is not None:
+            raise InputError("A distillation needs whole encoders: choose trainer=ddp or trainer=default.")
+        if self.device_mesh is not None:
+            fsdp.shard(self.trained, init_device_mesh(self.device_mesh.device_type, (self.device_mesh.size(),)))
+
+    def on_fit_end(self) -> None:
+        """Put the part that learned together again."""
+        if self.device_mesh is not None and self.control is not None:
+            self.control = fsdp.whole(self.control)
+        elif self.device_mesh is not None:
+            self.base.unet = fsdp.whole(self.base.unet)
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer over the trained part, with its schedule stepped every batch."""
+        if self.optimizer is None:
+            raise InputError("This model was made without an optimizer: it samples, but cannot be trained.")
+        optimizer = self.optimizer([p for p in self.trained.parameters() if p.requires_grad])
+        if self.lr_schedule is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.lr_schedule(optimizer), "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the trained part and a distillation's target only, and say what it belongs to."""
+        kept = ("control.", "distillation.target.") if self.control is not None else ("base.unet.",)
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(kept)}
+        checkpoint["identity"] = self.identity
+        names = [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+        checkpoint["optimizer_states"] = [
+            fsdp.by_name(state, names) for state in checkpoint.get("optimizer_states", [])
+        ]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another variant or base."""
+        self._check(checkpoint.get("identity", {}), "the checkpoint")
+
+    def load_weights(self, path: str | Path, rebase: bool = False) -> None:
+        """Load trained weights: a training checkpoint (its averaged weights) or a released folder.
+
+        Args:
+            path: of either.
+            rebase: accept an encoder of another base of the same layout, to be trained for this one.
+
+        Raises:
+            InputError: there are none, or they belong to another variant or base.
+        """
+        path = Path(path)
+        if path.is_dir():
+            control = ControlEncoder.from_pretrained(path, torch_dtype=torch.float32)
+            control.register_to_config(_name_or_path="")  # what is trained from it says nothing of where it lay
+            if rebase and self.control is not None:
+                _check_layout(control.state_dict(), self.control, str(path))
+                control.register_to_config(base=self.base.fingerprint)
+            self._check(control.config, str(path))
+            self.control = control.to(self.device, memory_format=self.base.memory_format).train(self.training)
+            return
+        if not path.is_file():
+            raise InputError(f"No weights at {path}: give a checkpoint (.ckpt) or a folder with config.json.")
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            identity, weights = checkpoint["identity"], checkpoint["ema"]
+        except Exception as error:
+            raise InputError(f"{path} is not a checkpoint of train.py.") from error
+        if rebase and self.control is not None:
+            _check_layout(weights, self.control, str(path))
+            identity = {**identity, "base": self.base.fingerprint}
+        self._check(identity, str(path))
+        self.trained.load_state_dict(weights)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the trained part, float16: for `load_weights` (encoder) or `DiffusionBase.from_pretrained` (prior).
+
+        The folder is replaced as a whole, or not at all.
+        """
+        with whole_folder(Path(folder)) as partial:
+            if self.control is None:
+                self.base.save_pretrained(partial)
+            else:
+                half_precision(self.control).save_pretrained(partial)
+
+    def to_pipeline(self) -> "DequantPipeline":
+        """A diffusers pipeline of the present weights, shared, and of the sampler.
+
+        Raises:
+            InputError: this is a prior, or the sampler is not `diffusion.sample` with its settings bound.
+        """
+        from dequant.pipelines.dequant import DequantPipeline  # here because it is made of this module
+
+        return DequantPipeline.from_dequantizer(self)
+
+    def _check(self, identity: Mapping[str, Any], name: str) -> None:
+        for key, value in self.identity.items():
+            if identity.get(key) != value:
+                raise InputError(
+                    f"{name} was trained for {key} {identity.get(key) or 'none'!r}, but the model here has {key} "
+                    f"{value or 'none'!r}: choose weights and options that agree."
+                )
+
+
+def _check_layout(weights: Mapping[str, Tensor], control: ControlEncoder, name: str) -> None:
+    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in control.state_dict().items()}:
+        raise InputError(f"The encoder at {name} was made for a base of another layout: start with a fresh one.")
+
+
+def _psnr_and_ssim(pred: Tensor, target: Tensor) -> Tensor:
+    return torch.stack((psnr(pred, target), ssim(pred, target)))
+
+
+def adamw_8bit(
+    parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], weight_decay: float
+) -> torch.optim.Optimizer:
+    """AdamW whose moments take 8 bits each.
+
+    Raises:
+        InputError: bitsandbytes is not installed.
+    """
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise InputError("The 8-bit optimizer is bitsandbytes': pip install -e '.[8bit]'.") from error
+    return AdamW8bit(parameters, lr=lr, betas=tuple(betas), weight_decay=weight_decay)

@@ -1,0 +1,88 @@
+"""How Weights & Biases is reached, and models kept there."""
+
+import logging
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from dequant.errors import InputError
+from dequant.io.files import whole_file
+
+log = logging.getLogger(__name__)
+
+
+def wandb_logger(
+    save_dir: str, id_file: str, project: str, entity: str | None, name: str, group: str, job_type: str, log_model: bool
+) -> WandbLogger:
+    """A logger of Weights & Biases, whose run is gone on with when the same folder is trained again.
+
+    Without a key (`wandb login` or WANDB_API_KEY) it logs offline, unless WANDB_MODE says otherwise.
+
+    Args:
+        save_dir: folder that holds `wandb/`.
+        id_file: keeps the id of the run; WANDB_RUN_ID, which agents of a sweep set, goes before it.
+        project: of the run.
+        entity: team or user, None for the key's own.
+        name: of the run, not necessarily unique.
+        group: runs that belong together, such as a training and its evaluations.
+        job_type: train or evaluate.
+        log_model: upload the best checkpoint, too, at the end of a training.
+
+    Raises:
+        InputError: wandb is not installed.
+    """
+    try:
+        import wandb
+    except ImportError as error:
+        raise InputError("Weights & Biases is not installed: pip install -e '.[wandb]', or logger=csv.") from error
+    mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
+    run_id = os.environ.get("WANDB_RUN_ID") or _stored_id(Path(id_file), uuid.uuid4().hex[:8])
+    options: dict[str, Any] = {"entity": entity, "group": group, "job_type": job_type, "mode": mode}
+    return WandbLogger(name=name, save_dir=save_dir, id=run_id, project=project, log_model=log_model, **options)
+
+
+def _stored_id(path: Path, fresh: str) -> str:
+    if not path.is_file() and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        with whole_file(path) as file:
+            file.write(fresh)
+    return path.read_text() if path.is_file() else fresh
+
+
+@contextmanager
+def ended(loggers: Sequence[Logger]) -> Iterator[None]:
+    """Write out what is logged on leaving, and end the run of Weights & Biases, so that the next one is another."""
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            if isinstance(logger, WandbLogger) and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+                run = logger.experiment
+                run.finish()
+                if run.settings.mode == "offline":
+                    log.info("logged offline: upload with `wandb sync %s`", Path(run.dir).parent)
+            else:
+                logger.finalize("success")
+
+
+def log_model(loggers: Iterable[Logger], weights: Path, name: str, aliases: Sequence[str]) -> None:
+    """Keep a folder of weights as an artifact of type model, where a logger keeps any.
+
+    Args:
+        loggers: of a trainer.
+        weights: the folder.
+        name: of the artifact.
+        aliases: of this version.
+    """
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            import wandb
+
+            artifact = wandb.Artifact(name, type="model")
+            artifact.add_dir(str(weights))
+            logger.experiment.log_artifact(artifact, aliases=list(aliases))

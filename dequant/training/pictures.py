@@ -1,0 +1,90 @@
+"""The pictures of a validation: a grid in a file, and a table where a logger shows them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from PIL import Image
+from torch import Tensor
+
+from dequant.io import figures
+from dequant.metrics import image
+
+
+class Shown(NamedTuple):
+    """A validation photo to be shown: number of colours ("" where it has none), condition, output and photo."""
+
+    n_colors: int | str
+    condition: Tensor
+    output: Tensor
+    target: Tensor
+
+
+class Pictures(Callback):
+    """A grid at each validation, quantized | texture | output | truth, and a table where a logger shows them.
+
+    Args:
+        folder: where the PNGs go.
+        rows: photos shown for each number of colours.
+    """
+
+    def __init__(self, folder: str, rows: int = 2) -> None:
+        self.folder = Path(folder)
+        self.rows = rows
+        self._shown: list[Shown] = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the first photos of each number of colours."""
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        counts = batch["n_colors"].tolist() if "n_colors" in batch else [""] * len(outputs)
+        for n_colors, *tensors in zip(counts, batch["condition"], outputs, batch["target"], strict=True):
+            if sum(shown.n_colors == n_colors for shown in self._shown) < self.rows:
+                self._shown.append(Shown(n_colors, *(tensor.float().cpu() for tensor in tensors)))
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw them."""
+        if not self._shown:
+            return
+        counts, *tensors = zip(*self._shown, strict=True)
+        condition, output, target = map(torch.stack, tensors)
+        columns = {
+            "quantized": condition[:, :3],
+            "texture": condition[:, 3:5].mean(1, keepdim=True).expand(-1, 3, -1, -1),
+            "output": output,
+            "truth": target,
+        }
+        picture = figures.grid(columns, [f"N = {n}" if n else "" for n in counts])
+        figures.save(picture, self.folder / f"step_{trainer.global_step:06d}.png")
+        psnr = image.psnr(output, target).tolist()
+        given = ["on" if indicator.any() else "off" for indicator in condition[:, 6]]
+        rows = [[trainer.global_step, pl_module.variant, *row] for row in zip(counts, given, psnr, strict=True)]
+        self._shown = []
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image("val/grid", np.asarray(picture), trainer.global_step, dataformats="HWC")
+            if isinstance(logger, WandbLogger):
+                _log_table(logger, rows, columns, trainer.global_step)
+
+
+def _log_table(logger: WandbLogger, rows: list[list[Any]], columns: Mapping[str, Tensor], step: int) -> None:
+    """Labels of each photo and its pictures (B, 3, H, W), one column each."""
+    import wandb
+
+    names = ["step", "variant", "n_colors", "texture", "psnr"]
+    pictures = [[wandb.Image(Image.fromarray(tile)) for tile in figures.to_uint8(rgb)] for rgb in columns.values()]
+    data = [[*row, *shown] for row, *shown in zip(rows, *pictures, strict=True)]
+    logger.log_table("val/pictures", [*names, *(f"{name} picture" for name in columns)], data, step=step)

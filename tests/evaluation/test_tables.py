@@ -1,0 +1,243 @@
+"""Tables, results files, curves and grids, and the numbers of the paper beside ours."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from dequant.cli.hydra import sampler_name
+from dequant.condition.texture import thresholded_gradient_map
+from dequant.errors import InputError
+from dequant.evaluation import runner
+from dequant.evaluation import tables as reports
+from dequant.evaluation.gallery import Gallery
+from dequant.evaluation.paper import TABLES, published
+from dequant.evaluation.protocols import colormap_transfer
+from dequant.evaluation.runner import Work
+from dequant.io import figures
+
+ABOUT = {
+    "protocol": "palette_transfer",
+    **{"sampler": "one_step", "weights": "small_T", "dataset": "bundled/test", "size": 256},
+    **{"command": "python evaluate.py", "commit": "", "hardware": "", "torch": "", "date": ""},
+}
+LAYOUT: dict[str, Any] = {
+    "title": "Palette transfer",
+    "left": ["variant"],
+    "top": ["texture", "n_colors", "metric"],
+    "metrics": ["palette_psnr", "palette_ssim"],
+}
+
+SAME = ("protocol", "dataset", "size", "n", "sampler")
+
+
+def summary(variant: str = "T", mean: float = 20.0, n: int = 24) -> list[dict[str, Any]]:
+    return [
+        {
+            "variant": variant,
+            "paper_item": "Table 1",
+            **{"n_colors": str(size), "texture": texture, "method": "color", "strength": ""},
+            **{"metric": metric, "mean": mean, "stderr": 0.25, "n": n},
+        }
+        for size in (8, 32)
+        for texture in ("on", "off")
+        for metric in ("palette_psnr", "palette_ssim", "colorfulness")
+    ]
+
+
+def cells(variant: str = "T", **options: Any) -> list[dict[str, str]]:
+    return reports.cells(summary(variant, **options), "T", ABOUT)
+
+
+def printed(*tables: Any) -> str:
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(*tables)
+    return capture.get()
+
+
+@pytest.mark.parametrize(
+    ("item", "variant", "n_colors", "texture", "metric", "value"),
+    [
+        ("Table 1", "T", 8, "on", "palette_psnr", 23.0),
+        ("Table 1", "G", 32, "on", "palette_ssim", 0.538),
+        ("Table 1", "L_post", 32, "off", "palette_ssim", 0.457),
+        ("Table 2", "L", 32, "on", "palette_ssim", 0.0410),
+        ("Table 2", "L_post", 8, "off", "palette_psnr", 6.99),
+        ("Table 3", "L", "", "on", "psnr", 40.12),
+        ("Table 3", "T", "", "off", "ssim", 0.921),
+        ("Table 4", "G", "", "off", "palette_psnr", 23.58),
+        ("Table 4", "T", "", "on", "palette_ssim", 0.8241),
+        ("Table 4", "T", "", "on", "psnr", None),
+        ("Table 1", "T", 16, "on", "palette_psnr", None),
+        ("Table 1", "identity", 8, "on", "palette_psnr", None),
+        ("Figure 9", "T", 4, "on", "ssim", None),
+    ],
+)
+def test_published_values(
+    item: str, variant: str, n_colors: object, texture: str, metric: str, value: float | None
+) -> None:
+    cell = {"paper_item": item, "variant": variant, "n_colors": n_colors, "texture": texture, "metric": metric}
+    assert published(cell) == value
+
+
+def test_every_published_row_fills_its_columns() -> None:
+    for columns, rows in TABLES.values():
+        assert set(rows) == set(reports.VARIANTS)
+        assert all(len(values) == len(columns) for values in rows.values())
+
+
+def test_cells_carry_their_origin_and_the_papers_value() -> None:
+    rows = reports.cells([*summary("T"), *summary("identity")], "T", ABOUT)
+    assert all(tuple(row) == reports.COLUMNS for row in rows)
+    assert {row["paper"] for row in rows if row["variant"] == "T" and row["metric"] == "palette_psnr"} == {
+        *("23.0", "27.4", "25.2", "28.8")
+    }
+    assert {(row["variant"], row["sampler"], row["weights"], row["dataset"]) for row in rows} == {
+        ("T", "one_step", "small_T", "bundled/test"),
+        ("identity", "", "", "bundled/test"),
+    }
+
+
+def test_merging_replaces_the_same_cells_and_keeps_others(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "table.csv"
+    reports.merge(path, cells("T") + cells("identity"))
+    merged = reports.merge(path, cells("T", mean=30.0))
+    assert len(merged) == 2 * 12
+    assert {row["mean"] for row in merged if row["variant"] == "T"} == {"30"}
+    assert {row["mean"] for row in merged if row["variant"] == "identity"} == {"20"}
+    assert reports.merge(path, []) == merged
+    others = [row | {"weights": "mine"} for row in cells("T", mean=25.0)]
+    assert len(reports.merge(path, others)) == 3 * 12
+    assert [path.name for path in path.parent.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"json": 1}', b"a,b\n1,2\n", b"\xff\xfe\x00"])
+def test_other_files_are_not_overwritten(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    for attempt in (lambda: reports.check(str(path)), lambda: reports.merge(path, cells())):
+        with pytest.raises(InputError, match=r"notes\.txt"):
+            attempt()
+    assert path.read_bytes() == content
+
+
+def test_only_comparable_rows_share_a_table() -> None:
+    mine = cells("T") + cells("identity")
+    fewer = cells("G", n=5)
+    others = [row | {"variant": "L"} for row in cells("T")]
+    rows = reports.comparable(mine + fewer + others, mine, SAME)
+    assert {row["variant"] for row in rows} == {"T", "L", "identity"}
+    many = [row | {"sampler": "ddim8"} for row in mine]
+    assert reports.comparable(many, mine, ("protocol", "n")) == many
+    assert reports.comparable(many, mine, SAME) == []
+
+
+def test_a_table_has_the_papers_layout() -> None:
+    rows = [row for variant in ("identity", "L_post", "gaussian", "T") for row in cells(variant)]
+    text = printed(reports.table(rows, **LAYOUT))
+    names = ["ours-T", "ours-L_post", "gaussian", "identity"]
+    assert sorted(names, key=text.index) == names
+    for part in ("20.00 ±0.25", "paper 23.0", "paper 0.874", "palette PSNR", "24"):
+        assert part in text
+    header = [line.split() for line in text.splitlines() if "colours" in line][0]
+    assert header == ["8", "colours", "8", "colours", "32", "colours", "32", "colours"] * 2
+    assert "colourfulness" not in text
+
+
+def test_a_run_shows_earlier_variants_and_leaves_files(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    curves = {
+        "data": {"x": "n_colors", "panel": ["metric"], "line": ["variant", "texture"], "metrics": ["palette_psnr"]},
+        "look": {"x_label": "colours", "log": True},
+    }
+    results = str(tmp_path / "results.csv")
+    for variant in ("L", "T"):
+        reports.show(cells(variant) + cells("identity"), tmp_path, results, [LAYOUT | {"each": "method"}], curves, SAME)
+    shown = capsys.readouterr().out
+    assert shown.endswith((tmp_path / "tables.txt").read_text())
+    assert "Palette transfer, color (Table 1)" in shown
+    assert all(name in (tmp_path / "tables.txt").read_text() for name in ("ours-L", "ours-T", "identity"))
+    assert (tmp_path / "results.csv").read_text() == (tmp_path / "cells.csv").read_text()
+    assert Image.open(tmp_path / "curves.png").width > 300
+
+
+def test_curves_over_the_steps_of_a_sampler() -> None:
+    names = ("ddim16", "ddim4", "super27", "one_step", "one_step_x8", "")
+    rows = [row | {"sampler": name} for name in names for row in cells("T")]
+    drawn = reports.panels(rows, "steps", ["metric"], ["solver"], ["palette_psnr"])
+    lines = {key: sorted({x for x, _, _ in points}) for key, points in drawn["palette PSNR"].items()}
+    assert lines == {("ddim",): [4.0, 16.0], ("super",): [27.0]}
+
+
+@pytest.mark.parametrize(
+    ("choice", "overrides", "name"),
+    [
+        ("one_step", ["variant=T", "sampler.palette=exact"], "one_step+exact"),
+        ("unipc8", ["sampler.num_inference_steps=4"], "unipc4+exact"),
+        ("one_step_x8", ["sampler.num_inference_steps=4"], "one_step4_x8+exact"),
+        ("ddim8", ["sampler.orientations=2"], "ddim8_x2+exact"),
+        ("one_step_x8", ["sampler.orientations=2"], "one_step_x2+exact"),
+        ("one_step", ["+sampler.fidelity.reach=2", "+sampler.fidelity.scale=0.9"], "one_step+exact+reach=2+scale=0.9"),
+    ],
+)
+def test_samplers_are_called_after_what_differs(choice: str, overrides: list[str], name: str) -> None:
+    assert sampler_name(choice, overrides, "+exact") == name
+
+
+def test_samplers_without_steps_leave_no_curves(tmp_path: Path) -> None:
+    curves = {"data": {"x": "steps", "panel": ["metric"], "line": ["solver"], "metrics": ["palette_psnr"]}}
+    reports.show(cells("T"), tmp_path, None, [], {**curves, "look": {"x_label": "steps"}}, SAME)
+    assert not (tmp_path / "curves.png").exists()
+
+
+def test_curves_are_sorted_points_of_each_line() -> None:
+    rows = cells("T")[::-1] + cells("identity")
+    drawn = reports.panels(rows, "n_colors", ["texture", "metric"], ["variant"], ["palette_psnr"])
+    assert list(drawn) == ["texture on, palette PSNR", "texture off, palette PSNR"]
+    assert drawn["texture on, palette PSNR"] == {
+        ("ours-T",): [(8.0, 20.0, 0.25), (32.0, 20.0, 0.25)],
+        ("identity",): [(8.0, 20.0, 0.25), (32.0, 20.0, 0.25)],
+    }
+    picture = figures.curves(drawn, "colours", share_y=True)
+    assert picture.getcolors(2**24) is not None
+    assert len(picture.getcolors(2**24)) > 10
+
+
+def work() -> Work:
+    photos = [(f"photo_{i}", torch.rand(3, 24, 24 + 8 * i)) for i in range(2)]
+    options = {"texture_map": thresholded_gradient_map, "colormaps": ["viridis", "magma"], "n_colors": [4, 8]}
+    protocol = partial(colormap_transfer, **options)
+    return Work(runner.choose(photos), protocol, 0)
+
+
+def test_a_grid_shows_what_is_kept_of_all_variants(tmp_path: Path) -> None:
+    chosen = work()
+    gallery = Gallery(tmp_path / "pictures", chosen, photos=2, where={"n_colors": [8], "texture": ["on"]})
+    assert len(gallery.cases) == 2 * 2
+    for case in chosen.cases(chosen.photos[0]):
+        gallery.keep("T", case, case.source)
+        gallery.keep("identity", case, case.asked)
+    assert len(list((tmp_path / "pictures").rglob("*.png"))) == 2
+    gallery.save("T", tmp_path)
+    before = Image.open(tmp_path / "grid_viridis.png").size
+    again = Gallery(tmp_path / "pictures", chosen, photos=2, where={"n_colors": [8], "texture": ["on"]})
+    for case in again.cases:
+        again.keep("L", case, case.source)
+    again.save("L", tmp_path)
+    assert Image.open(tmp_path / "grid_magma.png").width > before[0]
+    assert {path.name for path in tmp_path.glob("*.png")} == {"grid_viridis.png", "grid_magma.png"}
+
+
+def test_a_matrix_has_a_column_per_value(tmp_path: Path) -> None:
+    chosen = work()
+    gallery = Gallery(tmp_path / "pictures", chosen, photos=1, where={"texture": ["on"]}, across="method")
+    for case in gallery.cases:
+        gallery.keep("T", case, case.asked)
+    gallery.save("T", tmp_path)
+    one_column = figures.grid({"photo": torch.rand(2, 3, 24, 24)}, ["4 colours, texture on"] * 2)
+    assert Image.open(tmp_path / "grid_T.png").width > 2.5 * (one_column.width - 150)
+    assert [path.name for path in tmp_path.glob("*.png")] == ["grid_T.png"]
