@@ -1,8 +1,6 @@
 """Find the best strength of each classical restorer: `python -m benchmarks.tune_restorers FOLDER`."""
 
 import argparse
-import csv
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -18,6 +16,7 @@ from dequant.data.crops import center_crop
 from dequant.data.sources import SPLITS, Folder, Photos, Shards
 from dequant.errors import InputError
 from dequant.evaluation.restorers import TABLE, Filter, bilateral, gaussian, nonlocal_means, total_variation, wavelet
+from dequant.io.files import write_csv
 from dequant.metrics.image import psnr
 
 Row = dict[str, str | int | float]
@@ -96,7 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             console=Console(stderr=True),
             transient=True,
         )
-        _write([row | origin for row in found], options.out)
+        rows = [row | origin for row in found]
+        write_csv(options.out, list(rows[0]), rows)
     except InputError as error:
         sys.exit(f"error: {error}")
 
@@ -116,16 +116,6 @@ def _photos(folder: Path, split: str, part: str, limit: int, size: int) -> list[
     if not squares:
         raise InputError(f"All {count} photos are damaged: replace them by sound copies.")
     return squares
-
-
-def _write(rows: Sequence[Row], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(partial, path)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,7 @@ original photo (column `blob`) decides the split: detail crops go where the phot
 import argparse
 import csv
 import hashlib
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from rich.progress import track
 from dequant.data.segment_maps import segment_photo
 from dequant.data.sources import SPLITS, splits_by_digest
 from dequant.errors import InputError
+from dequant.io.files import whole_folder, write_csv
 from dequant.io.images import decode
 
 COLUMNS = (
@@ -146,10 +144,8 @@ def pack(
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"'{out}' exists and is not an empty folder: remove it or choose another.")
-    out.parent.mkdir(parents=True, exist_ok=True)
     rows = sorted(rows, key=lambda row: row["key"])
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with whole_folder(out) as work:
         for split in SPLITS:
             members = [row for row in rows if row["split"] == split]
             if not members:
@@ -160,11 +156,7 @@ def pack(
                 for row in track(members, f"packing {split}", console=Console(stderr=True), transient=True):
                     sample = _sample(photos, row)
                     writer.write(sample | _maps(photos, row) if segment and split == "train" else sample)
-        _write_manifest(rows, work / "manifest.csv")
-        work.chmod(0o755)
-        os.replace(work, out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        write_csv(work / "manifest.csv", OUTPUT_COLUMNS, ({name: row[name] for name in OUTPUT_COLUMNS} for row in rows))
 
 
 def _named(row: Row, split: str, objects: Collection[str]) -> dict[str, str]:
@@ -197,13 +189,6 @@ def _maps(photos: Path, row: Row) -> dict[str, bytes]:
 
 def _record(row: Row) -> dict[str, str]:
     return {name: row[name] for name in OUTPUT_COLUMNS[2:]}
-
-
-def _write_manifest(rows: Sequence[Row], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, OUTPUT_COLUMNS, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _tar_bytes(size: int) -> int:

@@ -1,7 +1,6 @@
 """Pictures: labelled grids, and curves drawn from results/*.csv."""
 
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
+
+from dequant.io.files import whole_path
 
 LABEL_HEIGHT = 20
 
@@ -110,11 +111,9 @@ def curves(
 
 
 def save(picture: Image.Image, path: Path) -> None:
-    """Write a PNG whole or not at all, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    picture.save(partial, format="PNG")
-    os.replace(partial, path)
+    """Write a PNG, making its folder."""
+    with whole_path(path) as partial:
+        picture.save(partial, format="PNG")
 
 
 def to_uint8(rgb: Tensor) -> np.ndarray:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import TextIO
 
 from safetensors import SafetensorError
@@ -43,25 +44,44 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, ob
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[TextIO]:
-    """A text file that appears under its name when it is complete; its folder is made."""
+def whole_path(path: Path) -> Iterator[Path]:
+    """A file that appears under its name when it is complete, or never.
+
+    Yields:
+        where to write it: beside `path`, with the same suffix. Folders are made, and what was there is replaced.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.stem}.{token_hex(4)}.partial{path.suffix}")
     try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            yield file
+        yield partial
+        _sync(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 @contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """`whole_path` of a text file, opened for writing."""
+    with whole_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        yield file
+
+
+@contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write in, which takes the place of `folder` when it is complete, or never."""
+    """A folder that appears under its name when it is complete, or never.
+
+    Yields:
+        an empty folder to write in, beside `folder`, which it replaces.
+    """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     try:
         yield partial
+        for path in partial.rglob("*"):
+            if path.is_file():
+                _sync(path)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(partial, folder)
@@ -69,3 +89,9 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         raise OSError(f"The weights cannot be written to {folder}: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file is on the disk, so that its new name never outlives its content."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())

@@ -1,8 +1,6 @@
 """One photograph: reading it upright and opaque, and writing it whole or not at all."""
 
 import io
-import os
-import uuid
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +10,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from dequant.errors import InputError
+from dequant.io.files import whole_path
 from dequant.io.png import read_png
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
@@ -68,14 +67,10 @@ def write_image(rgb: Tensor, path: str | Path) -> None:
         raise InputError(f"'{path}' has no known image suffix: use one of {', '.join(sorted(SUFFIXES))}.")
     if not path.parent.is_dir():
         raise InputError(f"The folder '{path.parent}' does not exist: create it before writing images.")
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     kind = Image.registered_extensions()[path.suffix.lower()]
     options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
-    try:
-        to_pil(rgb).save(temporary, format=kind, **options)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_path(path) as partial:
+        to_pil(rgb).save(partial, format=kind, **options)
 
 
 def decode(data: bytes, name: str) -> Image.Image:

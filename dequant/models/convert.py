@@ -4,7 +4,6 @@ There, one state dict holds the base and, under `control_model.`, the encoder.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dequant.errors import InputError
-from dequant.io.files import whole_folder
+from dequant.io.files import whole_folder, whole_path
 from dequant.models import released
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
@@ -144,13 +143,8 @@ def convert_back(folder: Path, out: Path) -> None:
         if not state:
             raise InputError(f"{folder / part} has no *.safetensors file: copy the folder whole.")
     state = to_released(states["base/unet"], configs["base/unet"], states.get("control"))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    try:
+    with whole_path(out) as partial:
         torch.save({"epoch": 0, "model_state_dict": state, "optimizer_state_dict": {}}, partial)
-        os.replace(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def released_scheduler() -> DDPMScheduler:

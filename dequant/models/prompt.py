@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dequant.errors import InputError
+from dequant.io.files import whole_path
 from dequant.models.hub import Source
 
 EMBEDDING = "text_embedding.safetensors"
@@ -98,11 +99,9 @@ def read_embedding(path: str | Path) -> Tensor:
 
 
 def write_embedding(embedding: Tensor, path: Path) -> None:
-    """Write a file for `read_embedding`, at once or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file({"text_embedding": embedding.float().cpu().contiguous()}, partial)
-    os.replace(partial, path)
+    """Write a file for `read_embedding`."""
+    with whole_path(path) as partial:
+        save_file({"text_embedding": embedding.float().cpu().contiguous()}, partial)
 
 
 @torch.no_grad()

@@ -19,7 +19,6 @@ from dequant.diffusion.loss import loss
 from dequant.diffusion.schedule import signal_and_noise
 from dequant.diffusion.solver import sample
 from dequant.errors import InputError
-from dequant.io.files import whole_folder
 from dequant.models import prompt
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
@@ -227,18 +226,6 @@ class TestEmptyPrompt:
             DiffusionBase.from_pretrained(folders / "if", text_embedding=str(tmp_path / "empty.npz"))
         with pytest.raises(InputError, match="cannot be read"):
             DiffusionBase.from_pretrained(folders / "if", text_embedding=str(tmp_path / "missing.npz"))
-
-
-def test_failed_save_leaves_the_old_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "base"
-    for content in ("old", "new"):
-        with whole_folder(folder) as partial:
-            partial.mkdir()
-            (partial / f"{content}.txt").write_text(content)
-    with pytest.raises(KeyError), whole_folder(folder) as partial:
-        partial.mkdir()
-        raise KeyError
-    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["base", "base/new.txt"]
 
 
 def gated() -> Exception:
