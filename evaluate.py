@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from dequant.cli.hydra import one_sentence, plain, process, resolved, run, sampler_name
+from dequant.cli.hydra import one_sentence, plain, process, resolved, run
 from dequant.errors import InputError
 from dequant.evaluation import methods, runner
 from dequant.evaluation import tables as reports
@@ -31,8 +31,10 @@ def entrants(cfg: DictConfig, device: torch.device) -> dict[str, methods.Method]
     model = instantiate(cfg.model, optimizer=None, lr_schedule=None)
     model.load_weights(cfg.ckpt_path or bundled(cfg.variant.name))
     settings = {key: plain(cfg[key]) for key in ("variant", "sampler", "seed")}
+    settings |= {"weights": methods.weights_hash(model.trained), "base": model.base.fingerprint}
     options = {"device": device, "bf16": cfg.bf16, "finish": instantiate(cfg.variant.finish)}
-    ours, baselines = methods.of_model(model, settings, **options), instantiate(cfg.eval.baselines) or {}
+    ours = methods.of_model(model.to(device).eval(), settings, **options)
+    baselines = instantiate(cfg.eval.baselines) or {}
     return {cfg.variant.label: ours, **baselines, methods.IDENTITY: methods.identity()}
 
 
@@ -56,8 +58,7 @@ def evaluate(cfg: DictConfig) -> float | None:
     choices = plain(HydraConfig.get().runtime.choices)
     place = choices["data"] if choices["data"] == "bundled" else Path(data.root or data.shards).name
     about = {"protocol": cfg.eval.name, "dataset": f"{place}/{cfg.data.eval_split}", "size": cfg.eval.size or "native"}
-    sampler = sampler_name(choices["sampler"], plain(HydraConfig.get().overrides.task), cfg.mark)
-    about |= {"sampler": sampler, "weights": cfg.ckpt_path or f"small_{cfg.variant.name}"}
+    about |= {"sampler": instantiate(cfg.sampler).name, "weights": cfg.ckpt_path or f"small_{cfg.variant.name}"}
     about |= provenance(device)
     summary, tables = runner.summarize(rows, perceptual.of_cell), plain(cfg.eval.tables)
     tables += [tables[0] | {"title": reports.wording("metric", m), "metrics": [m]} for m in perceptual.metrics]

@@ -31,7 +31,7 @@ from PIL import Image
 
 from dequant.color.palette import quantize
 from dequant.condition.examples import RandomTraining
-from dequant.condition.texture import MAPS
+from dequant.condition.texture import TEXTURES
 from dequant.data.crops import center_crop
 from dequant.data.datasets import TrainingStream
 from dequant.data.packing import COLUMNS, pack, select
@@ -73,7 +73,7 @@ def _row(path: Path) -> dict[str, str]:
 
 def stream(source: Source, variant: str, size: int) -> TrainingStream:
     """This package's training stream over all the photos."""
-    return TrainingStream(Photos(source, "all", size), RandomTraining(MAPS[variant]), size, SEED)
+    return TrainingStream(Photos(source, "all", size), RandomTraining(TEXTURES[variant].map), size, SEED)
 
 
 def check_palettes(photos: Path, size: int) -> None:
@@ -116,7 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--authors", type=Path, required=True, help="clone of the code released with the paper")
     parser.add_argument("--photos", type=Path, required=True, help="folder of photos, larger than --size")
-    parser.add_argument("--variant", choices=sorted(MAPS), default="L", help="texture of the condition")
+    parser.add_argument("--variant", choices=sorted(TEXTURES), default="L", help="texture of the condition")
     parser.add_argument("--size", type=int, default=256, help="side of the samples in pixels")
     parser.add_argument("--rounds", type=int, default=3, help="samples per photo")
     parser.add_argument("--csv", type=Path, help="table to add a row to")

@@ -15,9 +15,10 @@ import torch
 
 from dequant.color.palette import quantize
 from dequant.condition.channels import for_palette
-from dequant.condition.texture import MAPS
+from dequant.condition.texture import TEXTURES
 from dequant.data.module import ImageData
 from dequant.data.sources import bundled
+from dequant.diffusion.sampler import Sampler
 from dequant.io.files import read_csv, write_csv
 from dequant.pipelines.dequant import DequantPipeline
 from dequant.provenance import provenance
@@ -32,7 +33,7 @@ def best_times(variant: str, size: int, photos: int, repeats: int) -> list[float
     """Shortest time of each of `MODES` for one photo, in seconds."""
     data = ImageData(condition=lambda *_: {}, size=size, batch_size=1, num_workers=0, seed=0, shards=bundled())
     rgbs = [rgb for _, rgb in islice(data.photos("val", size), photos)]
-    conditions = [for_palette(quantize(rgb, N_COLORS).rgb, N_COLORS, MAPS[variant](rgb)) for rgb in rgbs]
+    conditions = [for_palette(quantize(rgb, N_COLORS).rgb, N_COLORS, TEXTURES[variant].map(rgb)) for rgb in rgbs]
     pipe = DequantPipeline.bundled(variant).to("cuda" if torch.cuda.is_available() else "cpu")
     pipe.set_progress_bar_config(disable=True)
     clock = time.perf_counter if torch.cuda.is_available() else time.process_time
@@ -40,7 +41,7 @@ def best_times(variant: str, size: int, photos: int, repeats: int) -> list[float
     for _ in range(repeats):
         for taken, (palette, texture) in zip(times, MODES, strict=True):
             start = clock()
-            found = pipe.sample(conditions, palette_fidelity=palette, texture_fidelity=texture)
+            found = pipe.draw(conditions, sampler=Sampler(keep_palette=palette, keep_texture=texture))
             found[-1].cpu()
             taken.append((clock() - start) / len(rgbs))
     return [min(taken) for taken in times]
@@ -49,7 +50,7 @@ def best_times(variant: str, size: int, photos: int, repeats: int) -> list[float
 def main() -> None:
     """Print the times and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variant", nargs="+", default=["T", "L", "G"], choices=MAPS)
+    parser.add_argument("--variant", nargs="+", default=["T", "L", "G"], choices=TEXTURES)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--photos", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)

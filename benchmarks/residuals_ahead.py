@@ -3,7 +3,7 @@
     python benchmarks/residuals_ahead.py [--base small|CONFIG] [--size 128] [--steps 27] [--num-images 1 4] [--csv FILE]
 
 The encoder has the released layout: eight convolutions over the condition at full size, and no x_t. The reference runs
-it anew in every step and for every image, as the released code does; `sampling.draw` runs its stem once, the rest once
+it anew in every step and for every image, as the released code does; `Controlled` runs its stem once, the rest once
 for all steps, and both once for all images of a condition. Both draw the same images, which is checked. A CONFIG, such
 as benchmarks/if_ii_m_assumed.json, is a network of that shape with random weights.
 
@@ -13,8 +13,6 @@ The last line for each number of images is the ratio of the two.
 
 import argparse
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,21 +20,22 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 
-from dequant.diffusion.solver import sample
+from dequant.diffusion.sampler import Sampler
+from dequant.diffusion.solver import prepare, solve
 from dequant.io.files import read_csv, write_csv
 from dequant.models.base import DiffusionBase, bundled
 from dequant.models.control import ControlEncoder
+from dequant.models.controlled import Controlled
 from dequant.models.convert import released_scheduler, unet_config
 from dequant.models.prompt import PROMPT_LENGTH, prompt_width
 from dequant.provenance import provenance
-from dequant.training.dequantizer import Dequantizer
 
 RELEASED = [48, 48, 64, 64, 96, 96, 128]
 COLUMNS = ("base", "size", "steps", "num_images", "each_step_s", "ahead_s", "ratio", "largest_difference")
 ABOUT = ("command", "commit", "hardware", "torch", "date")
 
 
-def network(name: str, steps: int) -> Dequantizer:
+def network(name: str, steps: int) -> tuple[Controlled, Sampler]:
     """A base with an encoder of the released layout whose residuals are not zero."""
     torch.manual_seed(0)
     if name == "small":
@@ -49,46 +48,43 @@ def network(name: str, steps: int) -> Dequantizer:
     for conv in (*control.zero_convs, control.zero_conv_mid):
         nn.init.normal_(conv.weight, std=0.01)
     timesteps = torch.linspace(999, 0, steps).long().tolist()
-    return Dequantizer(base, lambda *_: control, partial(sample, solver=DDPMScheduler, timesteps=timesteps))
+    return Controlled(base, control), Sampler(DDPMScheduler, timesteps=timesteps)
 
 
 @torch.no_grad()
-def each_step(model: Dequantizer, condition: Tensor, num_images: int) -> Tensor:
+def each_step(model: Controlled, sampler: Sampler, condition: Tensor, num_images: int) -> Tensor:
     """Sample with an encoder that runs in every step."""
     given = condition.repeat_interleave(num_images, 0)
     generator = torch.Generator().manual_seed(0)
-    shape = model.base.latent_shape(*condition.shape[-2:])
+    shape = model.latent_shape(*condition.shape[-2:])
     noise = torch.stack([torch.randn(shape, generator=generator) for _ in given]).to(condition.device)
-    denoise = partial(_denoise, model, given, generator)
-    return model.base.decode(model.sampler(denoise, noise, model.base.scheduler, generator))
+    stepper = prepare(sampler.solver, sampler.options, model.scheduler, None, sampler.timesteps, condition.device)
+
+    def predict(x_t: Tensor, t: Tensor) -> Tensor:
+        return model.denoise(x_t, t.expand(len(x_t)), given, generator)[0]
+
+    return model.decode(solve(predict, noise, model.scheduler, stepper, generator))
 
 
-def ahead(model: Dequantizer, condition: Tensor, num_images: int) -> Tensor:
+def ahead(model: Controlled, sampler: Sampler, condition: Tensor, num_images: int) -> Tensor:
     """Sample as the package does."""
-    return model.sample(condition, torch.Generator().manual_seed(0), num_images)
+    return sampler.draw(model, condition, torch.Generator().manual_seed(0), num_images)
 
 
 def best_times(
-    functions: list[Callable[[Dequantizer, Tensor, int], Tensor]],
-    model: Dequantizer,
-    condition: Tensor,
-    num_images: int,
-    repeats: int,
+    model: Controlled, sampler: Sampler, condition: Tensor, num_images: int, repeats: int
 ) -> tuple[list[float], float]:
-    """Shortest time of each function in seconds, and the largest difference of their images."""
+    """Shortest times of `each_step` and `ahead` in seconds, and the largest difference of their images."""
     clock = time.process_time if condition.device.type == "cpu" else time.perf_counter
+    functions = (each_step, ahead)
     times: list[list[float]] = [[] for _ in functions]
     for _ in range(repeats):
         images = []
         for taken, function in zip(times, functions, strict=True):
             start = clock()
-            images.append(function(model, condition, num_images).cpu())
+            images.append(function(model, sampler, condition, num_images).cpu())
             taken.append(clock() - start)
     return [min(taken) for taken in times], (images[0] - images[1]).abs().max().item()
-
-
-def _denoise(model: Dequantizer, given: Tensor, generator: torch.Generator, x_t: Tensor, t: Tensor) -> Tensor:
-    return model.denoise(x_t, t.expand(len(x_t)), given, generator)[0]
 
 
 def main() -> None:
@@ -103,12 +99,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = network(options.base, options.steps).to(device).eval()
+    model, sampler = network(options.base, options.steps)
+    for part in (model.base, model.control):
+        part.to(device)
     condition = torch.rand(1, 7, options.size, options.size, generator=torch.Generator().manual_seed(0)).to(device)
     condition[:, 5] = 16 / 256
     rows = []
     for n in options.num_images:
-        (slow, fast), difference = best_times([each_step, ahead], model, condition, n, options.repeats)
+        (slow, fast), difference = best_times(model, sampler, condition, n, options.repeats)
         setting = {"base": Path(options.base).stem, "size": options.size, "steps": options.steps, "num_images": n}
         figures = {"each_step_s": f"{slow:.3f}", "ahead_s": f"{fast:.3f}", "ratio": f"{slow / fast:.2f}"}
         rows.append({**setting, **figures, "largest_difference": f"{difference:.1e}", **provenance(device)})

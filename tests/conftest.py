@@ -8,16 +8,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share the cores
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 
-from functools import partial
 
 import pytest
 import torch
 from diffusers.schedulers import scheduling_ddpm
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from torch import nn
 
-from dequant.diffusion.solver import sample
+from dequant.diffusion.sampler import Sampler
 from dequant.io.images import read_image
 from dequant.models import base
 from dequant.models.base import DiffusionBase, new_unet
@@ -51,11 +51,10 @@ def photo() -> torch.Tensor:
 
 
 @pytest.fixture(scope="session")
-def super27() -> partial:
+def super27() -> Sampler:
     """The sampler of that name."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", ["sampler=super27"]).sampler
-    return partial(sample, solver=DDPMScheduler, options=dict(cfg.options), timesteps=list(cfg.timesteps))
+        return instantiate(compose("train", ["sampler=super27"]).sampler)
 
 
 @pytest.fixture

@@ -5,11 +5,13 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from dequant.training.dequantizer import Dequantizer
 from tests.support.configs import GROUPS, TINY_BASE, load
+from tests.support.paths import CONF
 
 NEEDED = {
     "data=folder": ["data.root=photos"],
@@ -62,13 +64,14 @@ def test_bundled_base_loads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "mark"),
+    ("overrides", "folder"),
     [
-        ([], ""),
-        (["sampler.palette=soft"], "+soft"),
-        (["sampler.texture=exact"], "+texture"),
-        (["sampler.palette=exact", "sampler.texture=exact", "sampler=super27"], "+exact+texture"),
+        ([], "dequantization/one_step"),
+        (["sampler.keep_palette=soft"], "dequantization/one_step+soft"),
+        (["sampler.keep_texture=exact", "sampler=ddim8"], "dequantization/ddim8+texture"),
+        (["sampler=super27", "eval=robustness"], "robustness/super27"),
     ],
 )
-def test_results_are_marked_by_fidelity(overrides: list[str], mark: str, tmp_path: Path) -> None:
-    assert load("evaluate", tmp_path, *overrides).mark == mark
+def test_results_are_kept_apart_by_sampler(overrides: list[str], folder: str, tmp_path: Path) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert compose("evaluate", overrides).run_dir == f"outputs/evaluate/{folder}"

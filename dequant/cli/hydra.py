@@ -3,13 +3,14 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from hydra.errors import HydraException, InstantiationException
+from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -75,24 +76,7 @@ def keep_config(cfg: DictConfig, path: Path, same: bool) -> None:
         file.write(text)
 
 
-def sampler_name(choice: str, overrides: Iterable[str], mark: str) -> str:
-    """What a sampler is called in results: its configuration with what this run changes, such as unipc4 or super27_x8.
-
-    Args:
-        choice: name of the configuration, such as unipc8.
-        overrides: the options given on the command line.
-        mark: of the fidelity to palette and texture, such as +exact+texture.
-    """
-    pairs = (one.lstrip("+").partition("=") for one in overrides)
-    given = {key.removeprefix("sampler."): value for key, _, value in pairs if key.startswith("sampler.")}
-    name = choice
-    if "num_inference_steps" in given:
-        solver = choice.partition("_x")[0]
-        name = solver.rstrip("0123456789") + given["num_inference_steps"] + choice.removeprefix(solver)
-    if "orientations" in given:
-        name = f"{name.removesuffix('_x8')}_x{given['orientations']}"
-    changes = [f"{key.removeprefix('fidelity.')}={given[key]}" for key in given if key.startswith("fidelity.")]
-    return "+".join((name + mark, *changes))
+OmegaConf.register_new_resolver("sampler_name", lambda sampler: instantiate(sampler).name, replace=True)
 
 
 def process(device: str | None) -> tuple[torch.device, int, int]:

@@ -14,7 +14,7 @@ from dequant.cli.hydra import one_sentence
 from dequant.color.matching import match_k_best
 from dequant.color.palette import Quantized, colormap_palette, quantize, transfer
 from dequant.condition.channels import for_palette
-from dequant.condition.texture import MAPS
+from dequant.condition.texture import TEXTURES
 from dequant.errors import InputError
 from dequant.io.files import whole_file
 from dequant.io.images import read_image, write_image
@@ -31,7 +31,7 @@ def inspect(image: str, variant: str, n_colors: int, quantizer: str, no_texture:
 
     Args:
         image: path of the image.
-        variant: whose texture, one of `texture.MAPS`.
+        variant: whose texture, one of `texture.TEXTURES`.
         n_colors: palette size.
         quantizer: method of `palette.quantize`.
         no_texture: leave the texture channels empty.
@@ -40,7 +40,7 @@ def inspect(image: str, variant: str, n_colors: int, quantizer: str, no_texture:
     """
     rgb = read_image(image)
     quantized = quantize(rgb, n_colors, quantizer)
-    condition = for_palette(quantized.rgb, n_colors, None if no_texture else MAPS[variant](rgb))
+    condition = for_palette(quantized.rgb, n_colors, None if no_texture else TEXTURES[variant].map(rgb))
     folder = _folder(out)
     _write_condition(folder / "condition.npz", condition.numpy())
     write_image(condition[:3], folder / "quantized.png")
@@ -103,7 +103,7 @@ def convert(options: argparse.Namespace) -> None:
     if options.direction == "to-authors":
         convert_back(options.weights, options.out)
     else:
-        variant = options.variant or (options.weights.stem if options.weights.stem in MAPS else "")
+        variant = options.variant or (options.weights.stem if options.weights.stem in TEXTURES else "")
         convert_file(options.weights, options.base, variant, options.text_embedding, _folder(options.out))
     print(f"{options.weights}: wrote {options.out}")
 
@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("inspect", help="write what the network sees of an image")
     show.add_argument("image")
-    show.add_argument("--variant", choices=MAPS, default="T", help="whose texture (default: T)")
+    show.add_argument("--variant", choices=TEXTURES, default="T", help="whose texture (default: T)")
     show.add_argument("--quantizer", default="median_cut", help="median_cut (the paper's), kmeans or octree")
     show.add_argument("--no-texture", action="store_true", help="leave the texture channels empty")
     pair = commands.add_parser("match", help="give an image the palette of another one")
@@ -143,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     turn.add_argument("direction", choices=["authors", "to-authors"])
     turn.add_argument("weights", type=Path, help="a .pt or .bin file; for to-authors the folder made from one")
     turn.add_argument("--base", default="if_ii_m", help="if_ii_m, if_ii_l, a hub id, a folder, or IF's config.yml")
-    turn.add_argument("--variant", choices=MAPS, help="its texture (default: the name of the file)")
+    turn.add_argument("--variant", choices=TEXTURES, help="its texture (default: the name of the file)")
     turn.add_argument(
         "--text-embedding", metavar="FILE", help="the empty prompt's, .npz or .safetensors, to go with it"
     )

@@ -1,9 +1,6 @@
-"""The 7 channels that condition the network, for palettes and patches, given or drawn at random for training.
+"""The seven channels that condition a network, made of a quantized image or of a photo with a patch to recolour."""
 
-Channels, in the order of the authors' released weights: 0-2 quantized RGB; 3-4 texture along rows, then along
-columns; 5 colour level N / 256, which is 1 where the true colour is given and 1/256 inside a patch; 6 texture
-indicator. Texture is 0 wherever its indicator is 0.
-"""
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -11,6 +8,35 @@ from torch import Tensor
 from dequant.color.palette import MAX_COLORS, QUANTIZATION_RMSE
 from dequant.color.rgb import check_rgb
 from dequant.errors import InputError
+
+PATCH_LEVEL = 1 / MAX_COLORS
+"""The level inside a patch: one colour."""
+
+
+class Condition(NamedTuple):
+    """Named views of a condition (..., 7, H, W) in [0, 1], in the channel order of the authors' released weights.
+
+    Attributes:
+        colors: quantized RGB, (..., 3, H, W).
+        texture: along rows, then along columns, (..., 2, H, W); 0 where it is not given.
+        level: colour level N / 256, (..., 1, H, W): 1 where the true colour is given, `PATCH_LEVEL` inside a patch.
+        given: 1 where texture is given, else 0, (..., 1, H, W).
+    """
+
+    colors: Tensor
+    texture: Tensor
+    level: Tensor
+    given: Tensor
+
+    @classmethod
+    def of(cls, condition: Tensor) -> Self:
+        """The views of a condition (..., 7, H, W)."""
+        return cls(*condition.split([3, 2, 1, 1], dim=-3))
+
+    @property
+    def patch(self) -> Tensor:
+        """The pixels to recolour, (..., H, W) bool."""
+        return self.level[..., 0, :, :] == PATCH_LEVEL
 
 
 def color_std(level: Tensor) -> Tensor:
@@ -31,7 +57,7 @@ def for_palette(quantized_rgb: Tensor, n_colors: int, texture: Tensor | None) ->
     Args:
         quantized_rgb: (3, H, W) in [0, 1].
         n_colors: colours asked of the quantizer, 1 to 256, even if the image has fewer.
-        texture: (2, H, W) in [0, 1] from `dequant.condition.texture`, or None to leave the texture to the network.
+        texture: (2, H, W) in [0, 1] from `dequant.condition.texture_maps`, or None to leave the texture to the network.
 
     Returns:
         (7, H, W) float32 in [0, 1].
@@ -53,7 +79,7 @@ def for_patch(rgb: Tensor, mask: Tensor, color: Tensor, texture: Tensor | None, 
         rgb: the photo, (3, H, W) in [0, 1].
         mask: (H, W) bool, True inside the patch.
         color: (3,) in [0, 1].
-        texture: (2, H, W) in [0, 1] from `dequant.condition.texture`, or None for no texture anywhere.
+        texture: (2, H, W) in [0, 1] from `dequant.condition.texture_maps`, or None for no texture anywhere.
         keep_inside: False removes the texture inside the patch and leaves it outside.
 
     Returns:
@@ -67,7 +93,7 @@ def for_patch(rgb: Tensor, mask: Tensor, color: Tensor, texture: Tensor | None, 
     if color.shape != (3,):
         raise InputError(f"A tensor of shape {tuple(color.shape)} is not a colour: give 3 values in [0, 1].")
     filled = torch.where(mask, color.to(rgb)[:, None, None], rgb)
-    level = torch.where(mask, 1 / MAX_COLORS, 1.0).to(rgb)
+    level = torch.where(mask, PATCH_LEVEL, 1.0).to(rgb)
     return stack(filled, texture, level, torch.ones_like(level) if keep_inside else (~mask).to(rgb))
 
 

@@ -61,7 +61,7 @@ class RandomTraining:
     those of the paper (section 3), as here, 2^2 to 2^7.
 
     Attributes:
-        texture_map: (3, H, W) -> (2, H, W), one of `dequant.condition.texture`; it makes the variant L, G or T.
+        texture_map: (3, H, W) -> (2, H, W), one of `dequant.condition.texture_maps`; it makes the variant L, G or T.
         patch_share: share of examples that recolour a patch instead of dequantizing a photo.
         texture_dropout: share of examples without texture, be it in the whole photo or inside the patch.
         gray_share: share of photos made grey.

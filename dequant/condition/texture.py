@@ -1,80 +1,41 @@
-"""What the network is told about the texture of a photo: luminance, gradients or thresholded gradients.
-
-Each map is a function `(..., 3, H, W) -> (..., 2, H, W)` in [0, 1] and makes one of the paper's variants L, G
-and T (section 3, channels 5 and 6). All work on 8-bit grey or L values, as the released weights expect.
-"""
+"""The textures of the paper's variants: L, G and T."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from dequant.color.opencv import gray_uint8, luminance
-from dequant.color.rgb import check_rgb
-from dequant.errors import InputError
+from dequant.condition.texture_bounds import nearest_gradients, nearest_luminance, nearest_thresholded_gradients
+from dequant.condition.texture_maps import gradient_map, luminance_map, thresholded_gradient_map
 
-GRADIENT_THRESHOLD = 8.0
-"""Grey levels out of 255 above which a gradient counts as texture (paper, section 3)."""
+Nearest = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+"""Image (3, H, W), texture (2, H, W), where it is given and which pixels may be moved (H, W) -> nearest image."""
 
 
-def luminance_map(rgb: Tensor) -> Tensor:
-    """Luminance in both channels: the texture of variant L.
+class Texture(NamedTuple):
+    """What a variant sees of a photo besides its colours (paper section 3, channels 5 and 6).
 
-    Args:
-        rgb: (..., 3, H, W) in [0, 1].
-
-    Returns:
-        (..., 2, H, W) float32 in [0, 1]: L* / 100 rounded to 8 bits, twice.
-
-    Raises:
-        InputError: `rgb` is not a floating-point image.
+    Attributes:
+        name: the variant's, which its weights carry.
+        map: rgb (..., 3, H, W) in [0, 1] -> texture (..., 2, H, W) in [0, 1].
+        nearest: the nearest image that has a given texture.
+        is_directional: whether its channels run along rows and columns, so that a quarter turn exchanges them.
+        is_signed: whether mirroring turns a value x into 1 - x.
     """
-    light = luminance(rgb).float()
-    return torch.stack((light, light), dim=-3)
+
+    name: str
+    map: Callable[[Tensor], Tensor]
+    nearest: Nearest
+    is_directional: bool
+    is_signed: bool
 
 
-def gradient_map(rgb: Tensor) -> Tensor:
-    """Gradients along rows, then along columns, shifted so that 0.5 is flat: the texture of variant G.
-
-    Args:
-        rgb: (..., 3, H, W) in [0, 1], at least 2 by 2 pixels.
-
-    Returns:
-        (..., 2, H, W) float32 in [0, 1]: `(g + 255) / 510`, g being the difference per pixel in grey levels.
-
-    Raises:
-        InputError: `rgb` is not a floating-point image of at least 2 by 2 pixels.
-    """
-    return (_gray_gradients(rgb) + 255) / 510
-
-
-def thresholded_gradient_map(rgb: Tensor, threshold: float = GRADIENT_THRESHOLD) -> Tensor:
-    """Where the grey image changes, without sign or magnitude: the texture of variant T.
-
-    Args:
-        rgb: (..., 3, H, W) in [0, 1], at least 2 by 2 pixels.
-        threshold: in grey levels out of 255; a gradient equal to it does not count.
-
-    Returns:
-        (..., 2, H, W) float32, 1 where the gradient along rows (then columns) exceeds `threshold`, else 0.
-
-    Raises:
-        InputError: `rgb` is not a floating-point image of at least 2 by 2 pixels.
-    """
-    return (_gray_gradients(rgb).abs() > threshold).float()
-
-
-MAPS: dict[str, Callable[[Tensor], Tensor]] = {
-    "L": luminance_map,
-    "G": gradient_map,
-    "T": thresholded_gradient_map,
+TEXTURES = {
+    texture.name: texture
+    for texture in (
+        Texture("L", luminance_map, nearest_luminance, is_directional=False, is_signed=False),
+        Texture("G", gradient_map, nearest_gradients, is_directional=True, is_signed=True),
+        Texture("T", thresholded_gradient_map, nearest_thresholded_gradients, is_directional=True, is_signed=False),
+    )
 }
-"""The texture map of each variant, by the name that its weights carry."""
-
-
-def _gray_gradients(rgb: Tensor) -> Tensor:
-    """Central differences of the 8-bit grey image, one-sided at the border: (..., 2, H, W) in [-255, 255]."""
-    check_rgb(rgb)
-    if min(rgb.shape[-2:]) < 2:
-        raise InputError(f"A shape of {tuple(rgb.shape)} has no gradients: give at least 2 by 2 pixels.")
-    return torch.stack(torch.gradient(gray_uint8(rgb).float(), dim=(-2, -1)), dim=-3)
+"""By name."""

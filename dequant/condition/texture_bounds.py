@@ -1,4 +1,4 @@
-"""What a texture map says of a picture, as bounds, and the nearest picture within them.
+"""The nearest picture within the bounds that a texture map sets.
 
 The texture of a photo bounds the photo itself: its luminance (variant L) or its gradients (G, T), up to the rounding to
 8 bits. Grey images within bounds on gradients are a convex set, and going to the nearest one brings a grey estimate
@@ -9,14 +9,12 @@ A bit of 0 bounds a gradient on both sides. One of 1 says that it is beyond the 
 picture itself is taken, where it has decided for one. Both keep a margin, so that bits survive the rounding.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from dequant.color.rgb import check_rgb
 from dequant.color.spaces import lab_to_rgb, rgb_to_lab
-from dequant.condition.texture import GRADIENT_THRESHOLD
+from dequant.condition.texture_maps import GRADIENT_THRESHOLD
 from dequant.errors import InputError
 
 ROUNDING = 0.5
@@ -31,30 +29,65 @@ ROUNDS = 60
 """Steps of the accelerated dual ascent, each of which carries what it finds two pixels far."""
 
 
-def nearest(rgb: Tensor, variant: str, texture: Tensor, given: Tensor, free: Tensor | None = None) -> Tensor:
-    """The picture within the bounds of the texture given, nearest to a picture: nearly, after `ROUNDS` steps.
+def nearest_luminance(rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor | None = None) -> Tensor:
+    """Move L* to within half a level of the luminance given, as far as the gamut allows, and keep a and b.
 
     Args:
-        rgb: (3, H, W), at least 2 by 2 pixels for G and T; clamped to [0, 1] first.
-        variant: L, G or T, what the texture is.
-        texture: (2, H, W) in [0, 1], as `dequant.condition.texture` makes it.
-        given: where it is given, (H, W) bool.
+        rgb: (3, H, W); clamped to [0, 1] first.
+        texture: (2, H, W) in [0, 1], from `texture_maps.luminance_map`.
+        given: where the texture is given, (H, W) bool.
         free: the pixels that may be moved, (H, W) bool; None for all.
 
     Returns:
         (3, H, W) float32 in [0, 1].
 
     Raises:
-        InputError: there is no such variant, or the picture is not one or too small.
+        InputError: `rgb` is not one image.
     """
-    check_rgb(rgb)
-    if variant not in BOUNDED:
-        raise InputError(f"Texture {variant!r} bounds nothing: the variants are {', '.join(BOUNDED)}.")
-    if rgb.ndim != 3 or (variant != "L" and min(rgb.shape[1:]) < 2):
-        raise InputError(f"A shape of {tuple(rgb.shape)} is none: give one picture (3, H, W) of 2 by 2 pixels or more.")
-    free = torch.ones_like(given) if free is None else free
     with torch.autocast(rgb.device.type, enabled=False):
-        return BOUNDED[variant](rgb.float().clamp(0, 1), texture.float(), given, free)
+        rgb, free = _prepared(rgb, given, free, smallest=1)
+        lab, half = rgb_to_lab(rgb), ROUNDING * 100 / 255
+        lab[0] = torch.where(given & free, lab[0].clamp(100 * texture[0] - half, 100 * texture[0] + half), lab[0])
+        return torch.where(given & free, lab_to_rgb(lab), rgb)
+
+
+def nearest_gradients(rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor | None = None) -> Tensor:
+    """Move an image along the grey axis to the nearest one with the gradients given, nearly, after `ROUNDS` steps.
+
+    Arguments and result as in `nearest_luminance`; the texture is that of `texture_maps.gradient_map`.
+
+    Raises:
+        InputError: `rgb` is not one image of at least 2 by 2 pixels.
+    """
+    with torch.autocast(rgb.device.type, enabled=False):
+        rgb, free = _prepared(rgb, given, free, smallest=2)
+        gradients, rounding = 510 * texture.float() - 255, _rounding(texture)
+        return _shifted(rgb, gradients - rounding, gradients + rounding, given, free)
+
+
+def nearest_thresholded_gradients(rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor | None = None) -> Tensor:
+    """Move an image along the grey axis to the nearest one with the thresholded gradients given, nearly.
+
+    Arguments, result and errors as in `nearest_gradients`; the texture is that of
+    `texture_maps.thresholded_gradient_map`.
+    """
+    with torch.autocast(rgb.device.type, enabled=False):
+        rgb, free = _prepared(rgb, given, free, smallest=2)
+        found, above = _differences(_gray(rgb)), texture > 0.5
+        rounding = _rounding(texture)
+        below, beyond = GRADIENT_THRESHOLD - rounding, GRADIENT_THRESHOLD + rounding
+        low = torch.where(above & (found > UNDECIDED), beyond, torch.where(above, -torch.inf, -below))
+        high = torch.where(above & (found < -UNDECIDED), -beyond, torch.where(above, torch.inf, below))
+        return _shifted(rgb, low, high, given, free)
+
+
+def _prepared(rgb: Tensor, given: Tensor, free: Tensor | None, smallest: int) -> tuple[Tensor, Tensor]:
+    """The image in float32 and [0, 1], and the pixels that may be moved."""
+    check_rgb(rgb)
+    if rgb.ndim != 3 or min(rgb.shape[1:]) < smallest:
+        shape = tuple(rgb.shape)
+        raise InputError(f"Expected one image (3, H, W) of at least {smallest} by {smallest} pixels, got {shape}.")
+    return rgb.float().clamp(0, 1), torch.ones_like(given) if free is None else free
 
 
 def within(gray: Tensor, low: Tensor, high: Tensor, free: Tensor) -> Tensor:
@@ -81,43 +114,15 @@ def within(gray: Tensor, low: Tensor, high: Tensor, free: Tensor) -> Tensor:
     return gray - free * _adjoint(force)
 
 
-def _of_luminance(rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor) -> Tensor:
-    """L* moved to within half a level of that given, as far as the gamut allows, a and b kept."""
-    lab, half = rgb_to_lab(rgb), ROUNDING * 100 / 255
-    lab[0] = torch.where(given & free, lab[0].clamp(100 * texture[0] - half, 100 * texture[0] + half), lab[0])
-    return torch.where(given & free, lab_to_rgb(lab), rgb)
-
-
-def _of_gradients(rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor) -> Tensor:
-    gradients, rounding = 510 * texture - 255, _rounding(texture)
-    return _shifted(rgb, gradients - rounding, gradients + rounding, given, free)
-
-
-def _of_thresholded_gradients(rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor) -> Tensor:
-    found, above = _differences(_gray(rgb)), texture > 0.5
-    rounding = _rounding(texture)
-    below, beyond = GRADIENT_THRESHOLD - rounding, GRADIENT_THRESHOLD + rounding
-    low = torch.where(above & (found > UNDECIDED), beyond, torch.where(above, -torch.inf, -below))
-    high = torch.where(above & (found < -UNDECIDED), -beyond, torch.where(above, torch.inf, below))
-    return _shifted(rgb, low, high, given, free)
-
-
 def _shifted(rgb: Tensor, low: Tensor, high: Tensor, given: Tensor, free: Tensor) -> Tensor:
     gray = _gray(rgb)
     low, high = low.masked_fill(~given, -torch.inf), high.masked_fill(~given, torch.inf)
     return (rgb + (within(gray, low, high, free) - gray) / 255).clamp(0, 1)
 
 
-BOUNDED: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
-    "L": _of_luminance,
-    "G": _of_gradients,
-    "T": _of_thresholded_gradients,
-}
-
-
 def _rounding(texture: Tensor) -> Tensor:
     """What rounding changes the gradients (2, H, W) by at most."""
-    rounding = torch.full_like(texture, ROUNDING)
+    rounding = torch.full_like(texture, ROUNDING, dtype=torch.float32)
     rounding[0, [0, -1]] *= 2
     rounding[1, :, [0, -1]] *= 2
     return rounding

@@ -1,17 +1,16 @@
-"""How strictly a picture keeps the colours and the texture asked for: `sampler.palette=strict|exact|soft|off` and
-`sampler.texture=exact|off`.
+"""How strictly a picture keeps the colours and the texture asked for (`Sampler.keep_palette`, `Sampler.keep_texture`).
 
 A condition says in which set each pixel of the photo lies: in the Voronoi cell of its palette colour
-(`dequant.cells`), or, outside a patch, at its true colour. Of a colour it also says roughly the mean over its pixels.
-Its texture bounds the luminance or the gradients (`dequant.bounds`). The clean image predicted in each step is
-projected onto the cells and moved towards the texture within them, and so is the picture in the end. Cells are convex,
-so projecting brings an estimate nearer to every photo that lies in them; and what an ideal denoiser predicts, a mean of
-such photos, lies in them.
+(`dequant.color.cells`), or, outside a patch, at its true colour. Of a colour it also says roughly the mean over its
+pixels. Its texture bounds the luminance or the gradients (`dequant.condition.texture_bounds`). The clean image
+predicted in each step is projected onto the cells and moved towards the texture within them, and so is the finished
+picture. Cells are convex, so projecting brings an estimate nearer to every photo that lies in them; and what an ideal
+denoiser predicts, a mean of such photos, lies in them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -19,8 +18,8 @@ from torch.nn import functional as F
 
 from dequant.color import cells
 from dequant.color.palette import Quantized
-from dequant.condition import texture_bounds
-from dequant.condition.channels import color_std
+from dequant.condition.channels import Condition, color_std
+from dequant.condition.texture import Texture
 from dequant.diffusion.solver import Projection
 from dequant.errors import InputError
 
@@ -36,8 +35,8 @@ class Request(NamedTuple):
         free: the pixels whose true colour is not given, (H, W) bool.
         cells: the colours of these n pixels and which pixel has which, as an index map (1, n).
         error: root mean square error to be expected of a palette of this size, in levels.
-        variant: what the texture is, L, G or T; "" for a model that reads none.
-        texture: (2, H, W) in [0, 1].
+        texture: what the texture map is, None for a model that reads none.
+        texture_map: (2, H, W) in [0, 1].
         textured: where it is given, (H, W) bool.
     """
 
@@ -45,21 +44,21 @@ class Request(NamedTuple):
     free: Tensor
     cells: Quantized
     error: float
-    variant: str
-    texture: Tensor
+    texture: Texture | None
+    texture_map: Tensor
     textured: Tensor
 
     @classmethod
-    def of(cls, condition: Tensor, variant: str) -> Self:
+    def of(cls, condition: Tensor, texture: Texture | None) -> Self:
         """What a condition (7, H, W) asks for: a level of 1 everywhere is a palette of 256, not a true image."""
-        asked, level = condition[:3].float(), condition[5]
+        asked = Condition.of(condition)
+        colors, level = asked.colors.float(), asked.level[0]
         free = level < 1
         if not free.any():
             free = ~free
         error = 127.5 * color_std(level[free].amin()).item()
-        wanted = cells.cells_of(asked[:, None, free])
-        textured = (condition[6] > 0) & bool(variant)
-        return cls(asked, free, wanted, error, variant, condition[3:5], textured)
+        textured = (asked.given[0] > 0) & (texture is not None)
+        return cls(colors, free, cells.cells_of(colors[:, None, free]), error, texture, asked.texture, textured)
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,8 @@ class Fidelity:
         patch_radius: levels by which the mean over the pixels of a patch may differ from its colour, which is that
             mean rounded down; None for any.
         power: the strength in step i of n is `((i + 1) / n) ** power`; 0 for full strength always.
-        texture: whether pixels then go towards the nearest picture with the texture given (`texture_bounds.nearest`),
-            as far as their cells go.
+        texture: whether pixels then go towards the nearest picture with the texture given (`Texture.nearest`), as far
+            as their cells go.
 
     Raises:
         InputError: a number is out of its range.
@@ -129,7 +128,7 @@ class Fidelity:
         picture[:, free] = cells.project(pixels, wanted, self.scale)[:, 0]
         return rgb.float().lerp(picture, self.share)
 
-    def idle(self, requests: Sequence[Request]) -> bool:
+    def is_idle(self, requests: Sequence[Request]) -> bool:
         """Whether nothing that is asked for counts."""
         return not self.share and not (self.texture and any(one.textured.any() for one in requests))
 
@@ -144,7 +143,7 @@ class Fidelity:
     def in_steps(
         self, requests: Sequence[Request], decode: Callable[[Tensor], Tensor] | None, height: int, width: int
     ) -> Projection:
-        """The projection for `diffusion.sample`.
+        """The projection for `solver.solve`.
 
         Args:
             requests: one for all pictures of the batch, or for equally many in turn.
@@ -180,41 +179,36 @@ MODES: dict[str, Fidelity | None] = {
     "exact": Fidelity(),
     "strict": Fidelity(scale=0.9, reach=2, mean_radius=0.25),
 }
-"""By the name that `sampler.palette` gives them: `exact` is nearest to photos, `strict` to an edited palette."""
+"""By the name that `keep_palette` gives them: `exact` is nearest to photos, `strict` to an edited palette."""
 
 
-TEXTURES = {"off": False, "exact": True}
-"""By the name that `sampler.texture` gives them."""
+KEEP_TEXTURE = {"off": False, "exact": True}
+"""By the name that `keep_texture` gives them."""
 
 
-def requests(condition: Tensor, variant: str) -> list[Request]:
-    """What each of some conditions (B, 7, H, W) with the texture of a variant asks for."""
-    return [Request.of(one, variant) for one in condition]
+def requests_of(condition: Tensor, texture: Texture | None) -> list[Request]:
+    """What each of some conditions (B, 7, H, W) with a texture asks for."""
+    return [Request.of(one, texture) for one in condition]
 
 
-def named(palette: str | Fidelity, texture: str = "off", changes: Mapping[str, Any] | None = None) -> Fidelity | None:
+def named(palette: str | Fidelity, texture: str = "off") -> Fidelity | None:
     """One of `MODES`, with the texture given or without.
 
     Args:
         palette: name of the mode, or a mode.
-        texture: one of `TEXTURES`.
-        changes: attributes of `Fidelity` that differ from the mode's.
+        texture: one of `KEEP_TEXTURE`.
 
     Raises:
-        InputError: there is no such mode, texture or attribute, or its value is out of its range.
+        InputError: there is no such mode or texture.
     """
     if isinstance(palette, str) and palette not in MODES:
-        raise InputError(f"There is no palette fidelity {palette!r}: choose {', '.join(MODES)}.")
-    if texture not in TEXTURES:
-        raise InputError(f"There is no texture fidelity {texture!r}: choose {', '.join(TEXTURES)}.")
-    unknown = set(changes or {}) - {field.name for field in fields(Fidelity)}
-    if unknown:
-        names = ", ".join(field.name for field in fields(Fidelity))
-        raise InputError(f"Palette fidelity has no {', '.join(sorted(unknown))}: it has {names}.")
+        raise InputError(f"There is no keep_palette={palette!r}: choose {', '.join(MODES)}.")
+    if texture not in KEEP_TEXTURE:
+        raise InputError(f"There is no keep_texture={texture!r}: choose {', '.join(KEEP_TEXTURE)}.")
     fidelity = MODES[palette] if isinstance(palette, str) else palette
-    if TEXTURES[texture]:
+    if KEEP_TEXTURE[texture]:
         fidelity = replace(fidelity or Fidelity(share=0), texture=True)
-    return None if fidelity is None else replace(fidelity, **(changes or {}))
+    return fidelity
 
 
 def toward(z: Tensor, decode: Callable[[Tensor], Tensor], nearest: Callable[[Tensor], Tensor]) -> Tensor:
@@ -241,7 +235,8 @@ def toward(z: Tensor, decode: Callable[[Tensor], Tensor], nearest: Callable[[Ten
 
 
 def _with_texture(rgb: Tensor, request: Request) -> Tensor:
-    return texture_bounds.nearest(rgb, request.variant, request.texture, request.textured, request.free)
+    assert request.texture is not None
+    return request.texture.nearest(rgb, request.texture_map, request.textured, request.free)
 
 
 def _with_means(pixels: Tensor, wanted: Quantized, radius: float) -> Tensor:

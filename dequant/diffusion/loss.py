@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dequant.condition.texture import GRADIENT_THRESHOLD, thresholded_gradient_map
+from dequant.condition.texture_maps import GRADIENT_THRESHOLD, thresholded_gradient_map
 from dequant.diffusion.schedule import signal_and_noise
 
 if TYPE_CHECKING:

@@ -5,6 +5,8 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from dequant.condition.channels import Condition
+from dequant.condition.texture import Texture
 from dequant.errors import InputError
 
 
@@ -36,20 +38,21 @@ class Orientation(NamedTuple):
         """Images in this orientation as they were before `turn`."""
         return torch.rot90(x.flip(-1) if self.mirrored else x, -self.quarter_turns, (-2, -1))
 
-    def condition(self, condition: Tensor, variant: str) -> Tensor:
-        """The condition (..., 7, H, W) on the turned photo: gradients along rows become such along columns.
+    def condition(self, condition: Tensor, texture: Texture | None) -> Tensor:
+        """The condition (..., 7, H, W) on the turned photo: gradients along rows become gradients along columns.
 
         Args:
             condition: in [0, 1].
-            variant: whose texture it carries: G has signed gradients, T has none, L has no direction.
+            texture: that it carries, None for none.
         """
         turned = self.turn(condition)
-        if variant not in ("G", "T"):
+        if texture is None or not texture.is_directional:
             return turned
-        rows, columns, given = turned[..., 3, :, :], turned[..., 4, :, :], turned[..., 6, :, :] > 0
+        seen = Condition.of(turned)
+        rows, columns = seen.texture.unbind(-3)
         for _ in range(self.quarter_turns):
-            rows, columns = (1 - columns if variant == "G" else columns), rows
-        if self.mirrored and variant == "G":
+            rows, columns = (1 - columns if texture.is_signed else columns), rows
+        if self.mirrored and texture.is_signed:
             columns = 1 - columns
-        turned[..., 3, :, :], turned[..., 4, :, :] = rows * given, columns * given
+        seen.texture.copy_(torch.stack((rows, columns), dim=-3) * (seen.given > 0))
         return turned

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from dequant.color.opencv import luminance, replace_luminance
 from dequant.color.rgb import to_uint8
 from dequant.evaluation.cases import TEXTURES, Case
-from dequant.training.dequantizer import Dequantizer
 
 Restore = Callable[[Sequence[Case], list[torch.Generator]], Tensor]
 """Cases of one size and a CPU generator for each -> rgb (B, 3, H, W) in [0, 1]."""
@@ -42,35 +41,43 @@ def identity() -> Method:
     return Method(lambda cases, _: torch.stack([case.asked for case in cases]), "")
 
 
+class Model(Protocol):
+    """A model that draws pictures under conditions."""
+
+    def draw(self, condition: Tensor, generator: list[torch.Generator]) -> Tensor:
+        """Conditions (B, 7, H, W) in [0, 1] and a CPU generator for each -> rgb (B, 3, H, W) in [0, 1]."""
+
+    def hold(self, rgb: Tensor, condition: Tensor) -> Tensor:
+        """Pictures that were changed after they were drawn, held to what the model keeps."""
+
+
 def of_model(
-    model: Dequantizer,
+    model: Model,
     settings: Mapping[str, Any],
     *,
     device: torch.device,
     bf16: bool,
     finish: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Method:
-    """A method that samples from a model, which is moved to `device`.
+    """A method that draws from a model.
 
     Args:
-        model: with its weights.
-        settings: what else its pictures depend on, such as the sampler and the seed of the noise.
+        model: on `device`, ready for inference.
+        settings: all that its pictures depend on, such as its weights, the sampler and the seed of the noise.
         device: where it computes.
         bf16: compute in bfloat16 where autocasting allows.
         finish: what is done to an output (B, 3, H, W) with its source photo (B, 3, H, W), or None.
     """
-    model = model.to(device).eval()
-    weights = {"weights": weights_hash(model.trained), "base": model.base.fingerprint}
 
     def restore(cases: Sequence[Case], generators: list[torch.Generator]) -> Tensor:
         condition = torch.stack([case.condition for case in cases]).to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            output = model.sample(condition, generators).float().cpu()
+            output = model.draw(condition, generators).float().cpu()
         if finish is None:
             return output
-        return model.finish(finish(output, torch.stack([case.source for case in cases])), condition.cpu())
+        return model.hold(finish(output, torch.stack([case.source for case in cases])), condition.cpu())
 
-    return Method(restore, settings_hash({**settings, **weights, "bf16": bf16}))
+    return Method(restore, settings_hash({**settings, "bf16": bf16}))
 
 
 def with_source_luminance(output: Tensor, source: Tensor) -> Tensor:

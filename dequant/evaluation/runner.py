@@ -22,7 +22,7 @@ from dequant.evaluation.cases import LABELS, Case, generator_of, partner_of, pho
 from dequant.evaluation.measurements import KEY, Key, Measurements
 from dequant.evaluation.methods import IDENTITY, Method
 from dequant.io.files import Row
-from dequant.metrics.image import mean_and_stderr, mean_ciede2000, psnr, ssim
+from dequant.metrics.image import mean_and_stderr, mean_ciede2000, psnr, psnr_and_ssim, ssim
 from dequant.metrics.palette import index_agreement, palette_error
 from dequant.metrics.texture import gradient_agreement, haar_distance, texture_correlation
 
@@ -139,7 +139,7 @@ def measure(case: Case, output: Tensor) -> dict[str, float]:
         values["ssim"] = ssim(batch, target)
         values["ciede2000"] = mean_ciede2000(batch, target)
     values["palette_psnr"], values["palette_ssim"] = palette_error(
-        batch, case.asked[None], case.palette_colors, _psnr_and_ssim
+        batch, case.asked[None], case.palette_colors, psnr_and_ssim
     )
     values["index_agreement"] = index_agreement(batch, case.asked[None], case.palette_colors)
     values["texture_correlation"] = texture_correlation(batch, source)
@@ -298,10 +298,6 @@ def _row(job: _Job, output: Tensor, others: Mapping[str, float]) -> Row:
     about = {"variant": job.name, "settings": job.settings, "photo": job.photo.key, "case": job.case.digest}
     labels = {name: str(value) for name, value in job.case.labels.items()}
     return about | {"paper_item": job.case.paper_item} | labels | values
-
-
-def _psnr_and_ssim(pred: Tensor, target: Tensor) -> Tensor:
-    return torch.cat((psnr(pred, target), ssim(pred, target)))
 
 
 class _Rate(ProgressColumn):

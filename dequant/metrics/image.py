@@ -123,6 +123,11 @@ def smape(pred: Tensor, target: Tensor) -> Tensor:
     return ((pred - target).abs() / (pred.abs() + target.abs() + 0.01)).mean((1, 2, 3))
 
 
+def psnr_and_ssim(pred: Tensor, target: Tensor) -> Tensor:
+    """Both, (2, B), for measures that take one function."""
+    return torch.stack((psnr(pred, target), ssim(pred, target)))
+
+
 def mean_ciede2000(pred: Tensor, target: Tensor) -> Tensor:
     """Mean CIEDE2000 colour difference over the pixels.
 

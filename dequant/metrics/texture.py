@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dequant.color.opencv import gray_uint8
-from dequant.condition.texture import GRADIENT_THRESHOLD, gradient_map, thresholded_gradient_map
+from dequant.condition.texture_maps import GRADIENT_THRESHOLD, gradient_map, thresholded_gradient_map
 from dequant.errors import InputError
 from dequant.metrics.image import check_pair
 

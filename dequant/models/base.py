@@ -14,7 +14,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dequant.condition.channels import color_std
+from dequant.condition.channels import Condition, color_std
 from dequant.diffusion.schedule import Generator, cosine_alphas_cumprod, posterior, signal_and_noise
 from dequant.models.hub import Source, autoencoder
 from dequant.models.prompt import EMBEDDING, empty_prompt, write_embedding
@@ -24,7 +24,7 @@ Residuals = tuple[tuple[Tensor, ...], Tensor]
 
 
 class Context(NamedTuple):
-    """What a UNet is told beside the image: each is None for a base that has no such input.
+    """What a UNet is conditioned on besides the image: each is None for a base that has no such input.
 
     text: embedding of the empty prompt, (B, 77, D).
     augmentation: the UNet's embedding of the noise level of its coarse image, (B, E).
@@ -38,16 +38,16 @@ class DiffusionBase(nn.Module):
     """A diffusion model that a control encoder steers; the UNet's and the scheduler's configurations say which kind.
 
     - `prediction_type="sample"`: a pixel model in the manner of stage II of DeepFloyd IF, whose extra input is the
-      quantized photo. In place of IF's augmentation level, one number for the whole image, the network is told per
-      pixel how far the colours can be trusted: `level`, N / 256. It predicts the residual about `diffusion.posterior`.
+      quantized photo. In place of IF's augmentation level, one number for the whole image, it reads the colour level
+      N / 256 of each pixel. It predicts the residual about `schedule.posterior`.
     - A UNet with more input channels than the image has: super-resolution, such as DeepFloyd IF stage II. The
-      quantized photo is its coarse image, noised afresh in each call to the augmentation level that it is told.
+      quantized photo is its coarse image, noised afresh in each call to the augmentation level.
     - Otherwise a plain model, such as Stable Diffusion: the quantized photo reaches it by the control encoder alone.
 
     Args:
         unet: for `prediction_type="sample"` it reads x_t, coarse image and level (7 channels, times `patch_size`
             squared) and writes 3 channels (likewise).
-        scheduler: noise schedule.
+        scheduler: noise schedule; that of IF is replaced by a copy in the precision of IF's own code.
         patch_size: pixels are folded into channels in squares of this side, so that the first block runs on a
             smaller grid (twice as fast at 2).
         vae: autoencoder of a latent base, None for one of pixels.
@@ -68,7 +68,6 @@ class DiffusionBase(nn.Module):
     ) -> None:
         super().__init__()
         self.unet = unet
-        self.scheduler = scheduler
         self.patch_size = patch_size
         self.vae = vae
         self.augmentation = augmentation
@@ -76,7 +75,9 @@ class DiffusionBase(nn.Module):
         self._fingerprint: str | None = None
         exact = {"variance_type": "learned_range", "beta_schedule": "squaredcos_cap_v2"}
         if exact.items() <= dict(scheduler.config).items():  # IF's own code computes this schedule in float64
+            scheduler = copy.copy(scheduler)
             scheduler.alphas_cumprod = cosine_alphas_cumprod(scheduler.config.num_train_timesteps)
+        self.scheduler = scheduler
 
     @property
     def channels(self) -> int:
@@ -146,7 +147,7 @@ class DiffusionBase(nn.Module):
         return a * x + s * noise
 
     def context(self, batch_size: int) -> Context:
-        """What the UNet is told beside the image, for a control encoder to be told the same."""
+        """What the UNet is conditioned on besides the image, for a control encoder to share."""
         text = None if self.text_embedding is None else self.text_embedding.expand(batch_size, -1, -1)
         steps = self._augmentation_steps(batch_size, self.unet.device)
         return Context(text, self.unet.get_class_embed(self.unet.conv_in.weight, steps))
@@ -155,8 +156,7 @@ class DiffusionBase(nn.Module):
         self,
         x_t: Tensor,
         t: Tensor,
-        color: Tensor,
-        level: Tensor,
+        condition: Tensor,
         residuals: Residuals | None = None,
         generator: Generator = None,
     ) -> tuple[Tensor, Tensor | None]:
@@ -165,17 +165,18 @@ class DiffusionBase(nn.Module):
         Args:
             x_t: (B, C, h, w), the noised image or latents.
             t: timesteps (B,), 0..999.
-            color: (B, 3, H, W) on [-1, 1], the quantized image.
-            level: (B, 1, H, W) in (0, 1], the colour level N / 256.
+            condition: (B, 7, H, W) in [0, 1], of which the base reads the colours and the level.
             residuals: of a control encoder, or None for the base alone.
             generator: of the coarse image's noise, one for the batch or one per image.
 
         Returns:
             The prediction (B, C, h, w), twice as many channels with a learned variance, and for the clean image the
-            deviation (B, 1, H, W) that `diffusion.loss` divides by.
+            deviation (B, 1, H, W) that `loss.loss` divides by.
         """
+        asked = Condition.of(condition)
+        color = 2 * asked.colors - 1
         if self.scheduler.config.prediction_type == "sample":
-            return self._denoise_about_posterior(x_t, t, color, level, residuals)
+            return self._denoise_about_posterior(x_t, t, color, asked.level, residuals)
         inputs = [x_t]
         if self.unet.config["in_channels"] > self.channels:
             a, s = signal_and_noise(self.scheduler, self._augmentation_steps(len(x_t), x_t.device))

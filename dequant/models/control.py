@@ -10,6 +10,8 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dequant.condition.channels import Condition
+from dequant.condition.texture import TEXTURES, Texture
 from dequant.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,6 +83,11 @@ class ControlEncoder(ModelMixin, ConfigMixin):
         for text in (self.add_embedding, self.encoder_hid_proj):
             if text is not None:
                 text.requires_grad_(False)
+
+    @property
+    def texture(self) -> Texture | None:
+        """The texture that it reads, None for one that is not among `TEXTURES`."""
+        return TEXTURES.get(self.config["variant"])
 
     @classmethod
     def from_base(
@@ -196,7 +203,7 @@ class ControlEncoder(ModelMixin, ConfigMixin):
 
     def _normalize(self, condition: Tensor) -> Tensor:
         """Colours and indicator on [-1, 1], level in octaves, texture centred where it is given and 0 where not."""
-        rgb, texture, level, given = condition.split([3, 2, 1, 1], dim=1)
+        rgb, texture, level, given = Condition.of(condition)
         return torch.cat(
             [
                 2 * rgb - 1,

@@ -4,12 +4,14 @@ import hashlib
 import importlib.util
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from dequant.errors import InputError
 from dequant.io.files import whole_path
@@ -20,6 +22,27 @@ EMBEDDING = "text_embedding.safetensors"
 
 PROMPT_LENGTH = 77
 """Tokens that Stable Diffusion and DeepFloyd IF pad a prompt to."""
+
+
+class TextEmbedding(ModelMixin, ConfigMixin):
+    """The embedding of the empty prompt, as a component that is saved and moved like the others.
+
+    Args:
+        tokens: of the prompt.
+        width: features of each.
+    """
+
+    @register_to_config
+    def __init__(self, tokens: int = 77, width: int = 768) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, tokens, width), requires_grad=False)
+
+    @classmethod
+    def of(cls, embedding: Tensor) -> Self:
+        """The component of an embedding (1, T, D)."""
+        component = cls(*embedding.shape[1:])
+        component.weight.data = embedding
+        return component
 
 
 def prompt_width(unet_config: dict[str, Any]) -> int | None:

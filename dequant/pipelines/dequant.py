@@ -1,11 +1,10 @@
 """The model as a diffusers pipeline: photos in, edited photos out."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.modeling_utils import ModelMixin
@@ -13,48 +12,28 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from torch import Tensor, nn
+from torch import Tensor
 
-from dequant.condition.texture import MAPS
-from dequant.diffusion import solver as solver_module
-from dequant.diffusion.fidelity import Fidelity, named
+from dequant.condition.texture import TEXTURES
+from dequant.diffusion.fidelity import Fidelity
+from dequant.diffusion.sampler import Sampler
 from dequant.diffusion.schedule import Generator
-from dequant.diffusion.solver import check_generators, check_solver, check_steps
+from dequant.diffusion.solver import StepCallback, check_generators, check_steps
 from dequant.errors import InputError
-from dequant.models import base
-from dequant.models import control as control_module
 from dequant.models.base import DiffusionBase
+from dequant.models.base import bundled as bundled_base
 from dequant.models.control import ControlEncoder
+from dequant.models.control import bundled as bundled_control
+from dequant.models.controlled import Controlled
+from dequant.models.prompt import TextEmbedding
 from dequant.pipelines import inputs
-from dequant.pipelines.outputs import OUTPUT_TYPES, Answers, Images, convert
-from dequant.training.dequantizer import Dequantizer
+from dequant.pipelines.conditions import PaletteEdit, palette_conditions, patch_conditions
+from dequant.pipelines.outputs import OUTPUT_TYPES, DequantOutput, Images, convert
 
 ALIGNMENT = 64
 """Bytes, as PyTorch allocates."""
 
-
 StepEnd = Callable[["DequantPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
-
-
-class TextEmbedding(ModelMixin, ConfigMixin):
-    """The embedding of the empty prompt, as a component that is saved and moved like the others.
-
-    Args:
-        tokens: of the prompt.
-        width: features of each.
-    """
-
-    @register_to_config
-    def __init__(self, tokens: int = 77, width: int = 768) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1, tokens, width), requires_grad=False)
-
-    @classmethod
-    def of(cls, embedding: Tensor) -> Self:
-        """The component of an embedding (1, T, D)."""
-        component = cls(*embedding.shape[1:])
-        component.weight.data = embedding
-        return component
 
 
 class DequantPipeline(DiffusionPipeline):
@@ -93,7 +72,7 @@ class DequantPipeline(DiffusionPipeline):
         patch_size: int = 1,
         augmentation: float = 0.0,
         num_inference_steps: int | None = None,
-        timesteps: list[int] | None = None,
+        timesteps: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler, control=control, vae=vae, text_embedding=text_embedding)
@@ -103,15 +82,15 @@ class DequantPipeline(DiffusionPipeline):
             num_inference_steps=num_inference_steps,
             timesteps=timesteps and list(timesteps),
         )
-        if control.config["variant"] not in MAPS:
+        if control.texture is None:
             raise InputError(
                 f"The control encoder's variant {control.config['variant']!r} has no texture map: "
-                f"use weights of variant {', '.join(MAPS)}."
+                f"use weights of variant {', '.join(TEXTURES)}."
             )
         self._check_pair()
         for module in (unet, control, vae):
             if module is not None:
-                _align(module)
+                _align(module, self._base().memory_format)
 
     @classmethod
     def bundled(cls, variant: str = "T") -> Self:
@@ -120,35 +99,10 @@ class DequantPipeline(DiffusionPipeline):
         Raises:
             InputError: none of this variant come with it.
         """
-        encoder = ControlEncoder.from_pretrained(control_module.bundled(variant), torch_dtype=torch.float32)
-        model = DiffusionBase.from_pretrained(base.bundled())
+        encoder = ControlEncoder.from_pretrained(bundled_control(variant), torch_dtype=torch.float32)
+        model = DiffusionBase.from_pretrained(bundled_base())
         scheduler = DDIMScheduler.from_config(model.scheduler.config, timestep_spacing="trailing")
         return cls(model.unet, scheduler, encoder, patch_size=model.patch_size, num_inference_steps=1)
-
-    @classmethod
-    def from_dequantizer(cls, model: Dequantizer) -> Self:
-        """The networks and the sampler of a trained model, shared with it.
-
-        Raises:
-            InputError: it is a prior, or its sampler is not `diffusion.sample` with its settings bound.
-        """
-        if model.control is None:
-            raise InputError("A prior has no control encoder: train one on it before making a pipeline.")
-        settings = getattr(model.sampler, "keywords", {})
-        if "solver" not in settings:
-            raise InputError("The sampler has no solver: bind the settings of dequant.diffusion.sample with partial.")
-        text = model.base.text_embedding
-        return cls(
-            model.base.unet,
-            settings["solver"].from_config(model.base.scheduler.config, **(settings.get("options") or {})),
-            model.control,
-            model.base.vae,
-            None if text is None else TextEmbedding.of(text),
-            patch_size=model.base.patch_size,
-            augmentation=model.base.augmentation,
-            num_inference_steps=settings.get("num_inference_steps"),
-            timesteps=settings.get("timesteps"),
-        )
 
     def __call__(
         self,
@@ -163,20 +117,20 @@ class DequantPipeline(DiffusionPipeline):
         mask: Any = None,
         color: Any = None,
         texture: bool = True,
+        sampler: Sampler | None = None,
         num_inference_steps: int | None = None,
         timesteps: Sequence[int] | None = None,
-        solver: type[SchedulerMixin] | None = None,
+        keep_palette: str | Fidelity | None = None,
+        keep_texture: str | None = None,
+        orientations: int | None = None,
+        tile: int | None = None,
         generator: Generator = None,
         num_images: int = 1,
         seeds: Sequence[int] | None = None,
-        tile: int | None = None,
-        palette_fidelity: str | Fidelity = "off",
-        texture_fidelity: str = "off",
-        orientations: int = 1,
         output_type: str = "pil",
         return_dict: bool = True,
         callback_on_step_end: StepEnd | None = None,
-    ) -> Answers | tuple[Images]:
+    ) -> DequantOutput | tuple[Images]:
         """Edit photos of any sizes.
 
         Args:
@@ -191,24 +145,19 @@ class DequantPipeline(DiffusionPipeline):
             blend: 0 keeps the photo's colours, 1 takes those of `palette`; several numbers are several answers.
             mask: recolours a patch instead, (H, W), true inside; everything else keeps its true colours.
             color: of the patch: a hex string or three numbers in [0, 1].
-            texture: show the network the photo's texture; False leaves it to the network, for a patch only inside.
-            num_inference_steps: number of steps; or else
+            texture: condition the network on the photo's texture; False leaves it to the network, for a patch only
+                inside.
+            sampler: solver, steps and what predictions are held to, in place of the pipeline's. Its most frequent
+                settings may be given by name instead, and take precedence:
+            num_inference_steps: see `Sampler`, as all below.
             timesteps: the steps themselves, descending, of a solver that takes them, such as DDPMScheduler.
-            solver: class of the diffusers scheduler that takes the steps, instead of that of `scheduler`.
+            keep_palette: "exact", "strict", "soft" or "off".
+            keep_texture: "exact" or "off".
+            orientations: 1, 2 or 8.
+            tile: side in pixels of the tiles of large images.
             generator: CPU generator, or a list with one per image, which makes it independent of its neighbours.
             num_images: how many images to draw of each edit; those of one edit follow each other.
             seeds: of the images of each edit, one for each, instead of `num_images` and `generator`.
-            tile: side in pixels of the overlapping tiles in which larger images are denoised; None for all at once.
-            palette_fidelity: "exact" moves every pixel to where the palette's nearest colour is the one asked for, also
-                in 8 bits, and leaves the outside of a patch as it is; "strict" keeps closer to the colours
-                themselves too, for an edited palette that the texture contradicts; "soft" goes half of the way to
-                the palette's cells, with smoother gradients; "off" trusts the network. Or a `Fidelity`, whose
-                `patch_radius` bounds how far the mean of a patch is from its colour.
-            texture_fidelity: "exact" moves the image to the nearest one with the texture of the photo, that is its
-                luminance (variant L), gradients (G) or thresholded gradients (T), as far as `palette_fidelity` lets it;
-                "off" trusts the network, unless `palette_fidelity` is a `Fidelity` that says otherwise.
-            orientations: over how many the network's predictions are averaged, which takes as many times as long and
-                is nearer to the photo: 1, 2 (mirrored) or 8 (turned too).
             output_type: "pil", "np" (B, H, W, 3) or "pt" (B, 3, H, W), both in [0, 1]; a list where sizes differ.
             return_dict: False returns a tuple.
             callback_on_step_end: called with the pipeline, the number of the step, the timestep and {"latents": x_t},
@@ -223,117 +172,110 @@ class DequantPipeline(DiffusionPipeline):
         Raises:
             InputError: an argument is wrong, or two do not go together.
         """
+        # 1. Inputs
         if output_type not in OUTPUT_TYPES:
             raise InputError(f"There is no output type {output_type!r}: choose pil, np or pt.")
-        for name, value in (("k", k), ("num_images", num_images), ("tile", 0 if tile is None else tile)):
+        for name, value in (("k", k), ("num_images", num_images)):
             if not isinstance(value, int):
                 raise InputError(f"{name} is {value!r}: give a whole number.")
         draws = _draws(num_images, seeds, generator)
-        photos, texture_map = inputs.photos(image), MAPS[self._variant]
+        by_name = {"num_inference_steps": num_inference_steps, "timesteps": timesteps, "keep_palette": keep_palette}
+        by_name |= {"keep_texture": keep_texture, "orientations": orientations, "tile": tile}
+        sampler = self._sampler(sampler, {name: value for name, value in by_name.items() if value is not None})
+        photos, texture_map = inputs.photos(image), self.control.texture.map
+        # 2. Conditions
         if mask is None and color is None:
-            asked = inputs.palette_conditions(
-                photos, texture_map, n_colors, palette, method, assignment, texture, k, blend
-            )
+            edit = PaletteEdit(n_colors, palette, method, assignment, k, blend, texture)
+            asked = palette_conditions(photos, texture_map, edit)
         elif palette is None and assignment is None and k == blend == 1:
-            asked = inputs.patch_conditions(photos, texture_map, mask, color, texture)
+            asked = patch_conditions(photos, texture_map, mask, color, texture)
         else:
             raise InputError("A palette and a patch cannot be edited at once: give a palette or a mask with a color.")
-        rgbs = self.sample(
-            [one.condition for one in asked],
-            generator if seeds is None else [torch.Generator().manual_seed(seed) for _ in asked for seed in seeds],
-            num_images=len(draws),
-            tile=tile,
-            palette_fidelity=palette_fidelity,
-            texture_fidelity=texture_fidelity,
-            orientations=orientations,
-            num_inference_steps=num_inference_steps,
-            timesteps=timesteps,
-            solver=solver,
-            callback_on_step_end=callback_on_step_end,
-        )
-        images = convert(rgbs, output_type)
-        return Answers(images, [one.label for one in asked], draws) if return_dict else (images,)
+        # 3. Pictures
+        if seeds is not None:
+            generator = [torch.Generator().manual_seed(seed) for _ in asked for seed in seeds]
+        on_step = self._on_step(callback_on_step_end)
+        conditions = [one.condition for one in asked]
+        pictures = self.draw(conditions, generator, sampler, num_images=len(draws), callback=on_step)
+        # 4. Outputs
+        images = convert(pictures, output_type)
+        return DequantOutput(images, [one.label for one in asked], draws, pictures) if return_dict else (images,)
 
-    @torch.no_grad()
-    def sample(
+    def draw(
         self,
         conditions: Sequence[Tensor],
         generator: Generator = None,
+        sampler: Sampler | None = None,
         *,
         num_images: int = 1,
-        tile: int | None = None,
-        palette_fidelity: str | Fidelity = "off",
-        texture_fidelity: str = "off",
-        orientations: int = 1,
-        num_inference_steps: int | None = None,
-        timesteps: Sequence[int] | None = None,
-        solver: type[SchedulerMixin] | None = None,
-        callback_on_step_end: StepEnd | None = None,
+        callback: StepCallback | None = None,
     ) -> list[Tensor]:
-        """Draw photographs under conditions made by `dequant.condition`, those of one size together.
+        """Draw photographs under conditions made by `dequant.condition.channels`, those of one size together.
 
         Args:
             conditions: (7, H, W) in [0, 1] each.
-            generator: as all other arguments, see `__call__`.
-            num_images: see `__call__`.
-            tile: see `__call__`.
-            palette_fidelity: see `__call__`.
-            texture_fidelity: see `__call__`.
-            orientations: see `__call__`.
-            num_inference_steps: see `__call__`.
-            timesteps: see `__call__`.
-            solver: see `__call__`.
-            callback_on_step_end: see `__call__`.
+            generator: as in `__call__`.
+            sampler: in place of the pipeline's.
+            num_images: as in `__call__`.
+            callback: see `Sampler.draw`.
 
         Returns:
             rgb (3, H, W) in [0, 1], `num_images` for each, on the device of the networks.
 
         Raises:
-            InputError: the steps, the solver, the generators or the fidelity are wrong.
+            InputError: the steps, the solver or the generators are wrong.
         """
         check_generators(generator, len(conditions) * num_images)
-        fidelity = named(palette_fidelity, texture_fidelity)
-        device = self._execution_device
-        steps = self._steps(num_inference_steps, timesteps, solver or type(self.scheduler))
+        sampler = self._sampler(sampler, {})
         groups: dict[torch.Size, list[int]] = {}
         for i, one in enumerate(conditions):
             groups.setdefault(one.shape, []).append(i)
         found: dict[int, Tensor] = {}
-        with self.progress_bar(total=len(groups) * (steps["num_inference_steps"] or len(steps["timesteps"]))) as bar:
+        model, steps = (
+            Controlled(self._base(), self.control),
+            sampler.num_inference_steps or len(sampler.timesteps or ()),
+        )
+        with self.progress_bar(total=len(groups) * steps * sampler.draws) as bar:
 
-            def callback(i: int, t: Tensor, x: Tensor) -> Tensor:
+            def on_step(i: int, t: Tensor, x: Tensor) -> Tensor:
                 bar.update()
-                changed = callback_on_step_end(self, i, t, {"latents": x}) if callback_on_step_end else None
-                return (changed or {}).get("latents", x)
+                return x if callback is None else callback(i, t, x)
 
-            model = self._model(partial(solver_module.sample, **steps, callback=callback), fidelity, orientations)
             for members in groups.values():
                 places = [i * num_images + j for i in members for j in range(num_images)]
-                generators = [generator[i] for i in places] if isinstance(generator, list) else generator
-                batch = torch.stack([conditions[i] for i in members]).to(device)
-                found |= zip(places, model.sample(batch, generators, num_images, tile), strict=True)
+                own = [generator[i] for i in places] if isinstance(generator, list) else generator
+                batch = torch.stack([conditions[i] for i in members]).to(self._execution_device)
+                found |= zip(places, sampler.draw(model, batch, own, num_images, on_step), strict=True)
         self.maybe_free_model_hooks()
         return [found[i] for i in range(len(found))]
+
+    def _sampler(self, sampler: Sampler | None, by_name: dict[str, Any]) -> Sampler:
+        """The sampler given, or else the pipeline's own, with the settings given by name."""
+        if {"num_inference_steps", "timesteps"} & by_name.keys():
+            by_name = {"num_inference_steps": None, "timesteps": None} | by_name
+        if sampler is None:
+            own = {name: self.config[name] for name in ("num_inference_steps", "timesteps")}
+            by_name = own | by_name
+            steps = by_name["num_inference_steps"], by_name["timesteps"]
+            check_steps(*steps, self.scheduler.config.num_train_timesteps)
+            sampler = Sampler(type(self.scheduler), {})
+        sampler = replace(sampler, **by_name)
+        sampler.check(self.scheduler)
+        return sampler
+
+    def _on_step(self, callback: StepEnd | None) -> StepCallback:
+        """`callback_on_step_end` as samplers take it."""
+
+        def on_step(i: int, t: Tensor, x: Tensor) -> Tensor:
+            changed = callback(self, i, t, {"latents": x}) if callback else None
+            return (changed or {}).get("latents", x)
+
+        return on_step
 
     def _base(self) -> DiffusionBase:
         text = None if self.text_embedding is None else self.text_embedding.weight.data
         patch_size, augmentation = self.config["patch_size"], self.config["augmentation"]
         return DiffusionBase(self.unet, self.scheduler, patch_size, self.vae, text, augmentation)
-
-    def _model(self, sampler: Callable[..., Tensor], fidelity: Fidelity | None, orientations: int) -> Dequantizer:
-        """The components as they are now: a user may have exchanged one."""
-        return Dequantizer(
-            self._base(),
-            lambda *_: self.control,
-            sampler,
-            variant=self._variant,
-            fidelity=fidelity,
-            orientations=orientations,
-        ).eval()
-
-    @property
-    def _variant(self) -> str:
-        return str(self.control.config["variant"])
 
     def _check_pair(self) -> None:
         """Refuse weights of two bases, except those rounded to bfloat16: they have lost their fingerprint."""
@@ -345,23 +287,13 @@ class DequantPipeline(DiffusionPipeline):
                 "choose weights that agree."
             )
 
-    def _steps(
-        self, num_inference_steps: int | None, timesteps: Sequence[int] | None, solver: type[SchedulerMixin]
-    ) -> dict[str, Any]:
-        """Settings of `diffusion.sample`: those of the call, or else those of the pipeline."""
-        if num_inference_steps is None and timesteps is None:
-            num_inference_steps, timesteps = self.config["num_inference_steps"], self.config["timesteps"]
-        timesteps = None if timesteps is None else [int(t) for t in timesteps]
-        check_steps(num_inference_steps, timesteps, self.scheduler.config.num_train_timesteps)
-        check_solver(solver, self.scheduler, timesteps is not None)
-        return {"solver": solver, "num_inference_steps": num_inference_steps, "timesteps": timesteps}
 
-
-def _align(module: nn.Module) -> None:
-    """Move weights that a file was mapped to onto aligned memory: kernels round otherwise on the rest."""
+def _align(module: ModelMixin, memory_format: torch.memory_format) -> None:
+    """Move weights that a file was mapped to onto aligned memory, in the base's order: kernels round by both."""
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.data_ptr() % ALIGNMENT:
             tensor.data = tensor.data.clone()
+    module.to(memory_format=memory_format)
 
 
 def _draws(num_images: int, seeds: Sequence[int] | None, generator: Generator) -> list[str]:

@@ -1,18 +1,16 @@
 """What people ask for: photos, palettes, colours and masks in the forms they come in, and conditions made of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from dequant.color.matching import match_k_best
-from dequant.color.palette import quantize, transfer
-from dequant.condition.channels import for_palette, for_patch
+from dequant.color.palette import quantize
 from dequant.errors import InputError
 from dequant.io.images import read_image, to_tensor, upright
 from dequant.io.palettes import parse_hex
@@ -39,103 +37,6 @@ Assignment = Tensor | np.ndarray | Sequence[int]
 
 TOLERANCE = 1e-3
 """By which resampled photos may leave [0, 1]."""
-
-
-class Asked(NamedTuple):
-    """One edit of one photo: a condition (7, H, W), and what tells it apart from the others of the call."""
-
-    label: str
-    condition: Tensor
-
-
-def palette_conditions(
-    rgbs: list[Tensor],
-    texture_map: Callable[[Tensor], Tensor],
-    n_colors: int,
-    target: Any = None,
-    method: str = "color",
-    chosen: Any = None,
-    with_texture: bool = True,
-    k: int = 1,
-    blend: float | Sequence[float] = 1.0,
-) -> list[Asked]:
-    """Conditions on photos reduced to a palette, be it their own or another.
-
-    Args:
-        rgbs: photos (3, H, W).
-        texture_map: (3, H, W) -> (2, H, W), of the variant.
-        n_colors: size of the palette of each photo.
-        target: replaces it: a `Palette`, a list with one for each photo, or None.
-        method: which colour replaces which, as in `palette.match`.
-        chosen: says it instead: an `Assignment`, a list with one for each photo, or None.
-        with_texture: show the network the texture.
-        k: how many of the best assignments to take, fewer where fewer exist.
-        blend: 0 keeps the photo's colours, 1 takes those of `target`; or several such numbers.
-
-    Returns:
-        For each photo its assignments, the best first, and for each of these every blend.
-
-    Raises:
-        InputError: an argument is wrong.
-    """
-    blends = [blend] if isinstance(blend, int | float) else list(blend)
-    if not blends or not all(isinstance(share, int | float) for share in blends):
-        raise InputError(f"{blend!r} is not a blend: give a number from 0 to 1, or a list of such numbers.")
-    if target is None and (chosen is not None or k != 1 or blends != [1]):
-        raise InputError("Assignments and blends have no meaning without a palette: give the one that they lead to.")
-    if chosen is not None and k != 1:
-        raise InputError(f"The {k} best assignments cannot be taken where one is given: give k or assignment.")
-    targets = one_each(target, len(rgbs), "palettes", strings=1, numbers=2)
-    assignments = one_each(chosen, len(rgbs), "assignments", numbers=1)
-    found = []
-    for i, (rgb, wanted, pairs) in enumerate(zip(rgbs, targets, assignments, strict=True)):
-        quantized, texture = quantize(rgb, n_colors), texture_map(rgb) if with_texture else None
-        edits = {_label(rgbs, i): quantized}
-        if wanted is not None:
-            colors, counts = palette(wanted, n_colors)
-            every = (
-                [pairs]
-                if pairs is not None
-                else match_k_best(
-                    quantized.palette, colors, k, method, source_counts=quantized.counts, target_counts=counts
-                )
-            )
-            edits = {
-                _label(
-                    rgbs, i, *(f"assignment {rank}",) * (k > 1), *(f"blend {share:g}",) * (len(blends) > 1)
-                ): transfer(quantized, colors, assignment(one), share)
-                for rank, one in enumerate(every, start=1)
-                for share in blends
-            }
-        found += [Asked(label, for_palette(edit.rgb, n_colors, texture)) for label, edit in edits.items()]
-    return found
-
-
-def patch_conditions(
-    rgbs: list[Tensor], texture_map: Callable[[Tensor], Tensor], inside: Any, fill: Any, with_texture: bool = True
-) -> list[Asked]:
-    """Conditions on photos in each of which a patch gets one colour.
-
-    Args:
-        rgbs: photos (3, H, W).
-        texture_map: (3, H, W) -> (2, H, W), of the variant.
-        inside: the patch: a `Mask`, or a list or batch with one for each photo.
-        fill: its `Color`, or a list with one for each photo.
-        with_texture: show the network the texture inside the patch too.
-
-    Raises:
-        InputError: an argument is wrong.
-    """
-    if inside is None:
-        raise InputError("A colour without a patch has no place: give the mask of the patch too.")
-    if fill is None:
-        raise InputError("A patch needs a new colour: give color, a hex string or three numbers in [0, 1].")
-    masks = one_each(list(inside) if getattr(inside, "ndim", 0) > 2 else inside, len(rgbs), "masks")
-    colors = one_each(fill, len(rgbs), "colours", numbers=1)
-    return [
-        Asked(_label(rgbs, i), for_patch(rgb, mask(patch), color(shade), texture_map(rgb), keep_inside=with_texture))
-        for i, (rgb, patch, shade) in enumerate(zip(rgbs, masks, colors, strict=True))
-    ]
 
 
 def photos(image: Photo | Sequence[Photo]) -> list[Tensor]:
@@ -262,10 +163,6 @@ def one_each(value: Any, n: int, name: str, *, strings: int = 0, numbers: int = 
     if len(values) not in (1, n):
         raise InputError(f"{len(values)} {name} do not fit {n} photos: give one for all, or one for each.")
     return values * n if len(values) == 1 else values
-
-
-def _label(rgbs: list[Tensor], i: int, *parts: str) -> str:
-    return ", ".join((*(f"photo {i + 1}",) * (len(rgbs) > 1), *parts))
 
 
 def _photo_arrays(image: Tensor | np.ndarray) -> list[Tensor]:

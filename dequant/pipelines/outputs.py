@@ -10,7 +10,6 @@ from PIL import Image
 from torch import Tensor
 
 from dequant.io import figures
-from dequant.pipelines import inputs
 
 OUTPUT_TYPES = ("pil", "np", "pt")
 
@@ -19,17 +18,19 @@ Images = list[Any] | np.ndarray | Tensor
 
 
 @dataclass
-class Answers(ImagePipelineOutput):
+class DequantOutput(ImagePipelineOutput):
     """Edited photos.
 
     Attributes:
         images: as asked for: PIL images, (B, H, W, 3) or (B, 3, H, W) in [0, 1], or a list of these where sizes differ.
         edits: what tells the edits apart: photo, assignment and blend.
         draws: what tells the pictures of one edit apart, which follow each other in `images`: their seeds or numbers.
+        pictures: the same as rgb (3, H, W) in [0, 1], whatever the form of `images`.
     """
 
     edits: list[str] = field(default_factory=list)
     draws: list[str] = field(default_factory=list)
+    pictures: list[Tensor] = field(default_factory=list)
 
     @property
     def labels(self) -> list[str]:
@@ -38,8 +39,8 @@ class Answers(ImagePipelineOutput):
 
     def grid(self) -> Image.Image:
         """A row for each edit, a column for each draw."""
-        rgbs, n = inputs.photos(list(self.images)), len(self.draws)
-        columns = {draw or "output": rgbs[j::n] for j, draw in enumerate(self.draws)}
+        n = len(self.draws)
+        columns = {draw or "output": self.pictures[j::n] for j, draw in enumerate(self.draws)}
         return figures.ragged_grid(columns, self.edits)
 
 

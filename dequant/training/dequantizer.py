@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning as L
 import torch
@@ -10,24 +10,23 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 
 from dequant.color.palette import QUANTIZATION_RMSE
-from dequant.condition.channels import color_std
-from dequant.diffusion.fidelity import Fidelity, requests
+from dequant.condition.channels import Condition, color_std
+from dequant.diffusion.fidelity import requests_of
 from dequant.diffusion.loss import disagreement, loss
+from dequant.diffusion.sampler import Sampler
 from dequant.diffusion.schedule import Generator
-from dequant.diffusion.solver import check_steps
 from dequant.errors import InputError
 from dequant.io.files import whole_folder
-from dequant.metrics.image import psnr, ssim
+from dequant.metrics.image import psnr, psnr_and_ssim, ssim
 from dequant.metrics.palette import palette_error
 from dequant.metrics.texture import gradient_agreement
 from dequant.models.base import DiffusionBase, half_precision
 from dequant.models.control import ControlEncoder
-from dequant.models.controlled import draw
+from dequant.models.controlled import Controlled
+from dequant.models.prompt import TextEmbedding
+from dequant.pipelines.dequant import DequantPipeline
 from dequant.training import fsdp
 from dequant.training.distillation import Distillation
-
-if TYPE_CHECKING:
-    from dequant.pipelines.dequant import DequantPipeline
 
 Batch = dict[str, Any]
 
@@ -41,26 +40,27 @@ class Dequantizer(L.LightningModule):
     Args:
         base: the diffusion base.
         control: makes an encoder from the base and the variant's name, or None to train the base itself.
-        sampler: `diffusion.sample` with its settings bound.
+        sampler: draws the pictures of a validation or an evaluation.
         optimizer: makes the optimizer from parameters.
         lr_schedule: makes a per-step schedule from the optimizer, or None for a constant rate.
         variant: name of the texture that conditions carry; a checkpoint of another variant is refused.
         gradient_checkpointing: recompute activations in the backward pass, which takes time and saves memory.
         timestep_bias: training steps are drawn as `t = 1000 u^(1 / bias)`, u uniform: from 1 on, the more of them are
             near pure noise, where samplers take most of their steps.
-        texture_weight: weight of `texture.disagreement` between the estimate of the clean image and the photo, where
-            texture is given, in proportion to the variance of the colours' error (`diffusion.color_std`); for pixel
-            bases that predict the clean image.
+        texture_weight: weight of `loss.disagreement` between the estimate of the clean image and the photo, where
+            texture is given, in proportion to the variance of the colours' error (`color_std`); for pixel bases that
+            predict the clean image.
         distillation: a loss that teaches a trained encoder to take fewer steps, in place of the denoising loss.
-        fidelity: how strictly drawn photographs keep the colours and the texture asked for, None for not at all.
-        orientations: over how many predictions are averaged, as in `sampling.draw`.
+
+    Raises:
+        InputError: the sampler's steps are impossible, or `texture_weight` does not suit the base.
     """
 
     def __init__(
         self,
         base: DiffusionBase,
         control: Callable[[DiffusionBase, str], ControlEncoder] | None,
-        sampler: Callable[..., Tensor],
+        sampler: Sampler,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None = None,
         lr_schedule: Callable[[torch.optim.Optimizer], Any] | None = None,
         variant: str = "T",
@@ -68,23 +68,15 @@ class Dequantizer(L.LightningModule):
         timestep_bias: float = 1.0,
         texture_weight: float = 0.0,
         distillation: Distillation | None = None,
-        fidelity: Fidelity | None = None,
-        orientations: int = 1,
     ) -> None:
         super().__init__()
-        settings = getattr(sampler, "keywords", {})
-        settings = getattr(settings.get("sampler"), "keywords", settings)
-        if "solver" in settings:
-            given = (settings.get("num_inference_steps"), settings.get("timesteps"))
-            check_steps(*given, len(base.scheduler.alphas_cumprod))
+        sampler.check(base.scheduler)
         if texture_weight and (base.scheduler.config.prediction_type != "sample" or base.vae is not None):
             raise InputError("texture_weight needs a pixel base that predicts the clean image: set it to 0.")
         self.base = base.requires_grad_(False)
         self.base.unet.requires_grad_(control is None)
         self.control = control(base, variant) if control else None
         self.sampler = sampler
-        self.fidelity = fidelity
-        self.orientations = orientations
         self.optimizer = optimizer
         self.lr_schedule = lr_schedule
         self.variant = variant
@@ -105,6 +97,11 @@ class Dequantizer(L.LightningModule):
         return self.control if self.control is not None else self.base.unet
 
     @property
+    def controlled(self) -> Controlled:
+        """The base under the control of the encoder, as samplers take it."""
+        return Controlled(self.base, self.control)
+
+    @property
     def identity(self) -> dict[str, str]:
         """What weights must agree with: the variant and the base's fingerprint (empty for a prior)."""
         if self.control is None:
@@ -116,15 +113,6 @@ class Dequantizer(L.LightningModule):
         for part in (self.base.unet, self.control):
             if part is not None:
                 part.compile()
-
-    def denoise(
-        self, x_t: Tensor, t: Tensor, condition: Tensor, generator: Generator = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """`DiffusionBase.denoise` under the control of a condition (B, 7, H, W)."""
-        residuals = None
-        if self.control is not None:
-            residuals = self.control(condition, t, x_t, *self.base.context(len(x_t)))
-        return self.base.denoise(x_t, t, 2 * condition[:, :3] - 1, condition[:, 5:6], residuals, generator)
 
     def setup(self, stage: str) -> None:
         """Let a distillation begin with the present encoder."""
@@ -141,13 +129,13 @@ class Dequantizer(L.LightningModule):
             value = self.distillation(self.base, self.control, batch["condition"], x, noise, t, generators)
             self.log("train/loss", value, prog_bar=True, sync_dist=True)
             return value
-        output, deviation = self.denoise(self.base.add_noise(x, noise, t), t, batch["condition"], generators)
+        output, deviation = self.controlled.denoise(self.base.add_noise(x, noise, t), t, batch["condition"], generators)
         value = loss(output, x, noise, self.base.scheduler, deviation, t)
         self.log("train/loss", value, prog_bar=True, sync_dist=True)
         if self.texture_weight:
-            level, given = batch["condition"][:, 5:6], batch["condition"][:, 6:]
-            doubt = (color_std(level) / QUANTIZATION_RMSE) ** 2 * (level < 1)
-            edges = disagreement((output + 1) / 2, batch["target"], given * doubt)
+            asked = Condition.of(batch["condition"])
+            doubt = (color_std(asked.level) / QUANTIZATION_RMSE) ** 2 * (asked.level < 1)
+            edges = disagreement((output + 1) / 2, batch["target"], asked.given * doubt)
             self.log("train/texture", edges, sync_dist=True)
             value = value + self.texture_weight * edges
         return value
@@ -165,11 +153,8 @@ class Dequantizer(L.LightningModule):
         too, and each metric once more as `<metric>/n_<colours>`.
         """
         generators = [torch.Generator().manual_seed(i) for i in range(len(batch["target"]))]
-        output, quantized, target = (
-            self.sample(batch["condition"], generators),
-            batch["condition"][:, :3],
-            batch["target"],
-        )
+        output, target = self.draw(batch["condition"], generators), batch["target"]
+        quantized = Condition.of(batch["condition"]).colors
         n_colors = batch.get("n_colors")
         with torch.autocast(self.device.type, enabled=False):
             values = {
@@ -181,7 +166,7 @@ class Dequantizer(L.LightningModule):
             }
             values["gain"] = values["psnr"] - values["psnr_input"]
             if n_colors is not None:
-                errors = palette_error(output.cpu(), quantized.cpu(), n_colors.tolist(), _psnr_and_ssim)
+                errors = palette_error(output.cpu(), quantized.cpu(), n_colors.tolist(), psnr_and_ssim)
                 values["palette_psnr"], values["palette_ssim"] = errors.to(output.device)
         self._log_means(values, "")
         for n in [] if n_colors is None else n_colors.unique().tolist():
@@ -192,31 +177,19 @@ class Dequantizer(L.LightningModule):
         for name, value in values.items():
             self.log(f"val/{name}{suffix}", value.mean(), batch_size=len(value), sync_dist=True)
 
-    def sample(
-        self, condition: Tensor, generator: Generator = None, num_images: int = 1, tile: int | None = None
-    ) -> Tensor:
-        """Draw photographs with the sampler: `sampling.draw`.
+    def draw(self, condition: Tensor, generator: Generator = None) -> Tensor:
+        """Draw photographs with the sampler, `Sampler.draw`: rgb (B, 3, H, W) in [0, 1].
 
         Args:
             condition: (B, 7, H, W) in [0, 1], any H and W.
-            generator: CPU generators, one for the batch or one per image drawn.
-            num_images: of each condition; they follow each other.
-            tile: side in pixels of the tiles of large images, None for whole ones.
-
-        Returns:
-            rgb (B * num_images, 3, H, W) in [0, 1].
-
-        Raises:
-            InputError: the tiles are too small.
+            generator: CPU generators, one for the batch or one for each.
         """
-        networks = (self.base, self.control, self.sampler)
-        return draw(*networks, condition, generator, num_images, tile, self.fidelity, self.orientations)
+        return self.sampler.draw(self.controlled, condition, generator)
 
-    def finish(self, rgb: Tensor, condition: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) that were changed after they were drawn, as `fidelity` has them again."""
-        if self.fidelity is None:
-            return rgb
-        return self.fidelity.finish(rgb, requests(condition, self.identity["variant"]))
+    def hold(self, rgb: Tensor, condition: Tensor) -> Tensor:
+        """Hold pictures (B, 3, H, W) that were changed after they were drawn to what the sampler keeps."""
+        fidelity = self.sampler.fidelity
+        return rgb if fidelity is None else fidelity.finish(rgb, requests_of(condition, self.controlled.texture))
 
     def configure_model(self) -> None:
         """Under Lightning's ModelParallelStrategy, split the part that learns over all processes (FSDP2).
@@ -308,15 +281,26 @@ class Dequantizer(L.LightningModule):
             else:
                 half_precision(self.control).save_pretrained(partial)
 
-    def to_pipeline(self) -> "DequantPipeline":
-        """A diffusers pipeline of the present weights, shared, and of the sampler.
+    def to_pipeline(self) -> DequantPipeline:
+        """A diffusers pipeline of the present weights, shared, and of the sampler's solver and steps.
 
         Raises:
-            InputError: this is a prior, or the sampler is not `diffusion.sample` with its settings bound.
+            InputError: this is a prior.
         """
-        from dequant.pipelines.dequant import DequantPipeline  # here because it is made of this module
-
-        return DequantPipeline.from_dequantizer(self)
+        if self.control is None:
+            raise InputError("A prior has no control encoder: train one on it before making a pipeline.")
+        text = self.base.text_embedding
+        return DequantPipeline(
+            self.base.unet,
+            self.sampler.solver.from_config(self.base.scheduler.config, **self.sampler.options),
+            self.control,
+            self.base.vae,
+            None if text is None else TextEmbedding.of(text),
+            patch_size=self.base.patch_size,
+            augmentation=self.base.augmentation,
+            num_inference_steps=self.sampler.num_inference_steps,
+            timesteps=self.sampler.timesteps,
+        )
 
     def _check(self, identity: Mapping[str, Any], name: str) -> None:
         for key, value in self.identity.items():
@@ -330,22 +314,3 @@ class Dequantizer(L.LightningModule):
 def _check_layout(weights: Mapping[str, Tensor], control: ControlEncoder, name: str) -> None:
     if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in control.state_dict().items()}:
         raise InputError(f"The encoder at {name} was made for a base of another layout: start with a fresh one.")
-
-
-def _psnr_and_ssim(pred: Tensor, target: Tensor) -> Tensor:
-    return torch.stack((psnr(pred, target), ssim(pred, target)))
-
-
-def adamw_8bit(
-    parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], weight_decay: float
-) -> torch.optim.Optimizer:
-    """AdamW whose moments take 8 bits each.
-
-    Raises:
-        InputError: bitsandbytes is not installed.
-    """
-    try:
-        from bitsandbytes.optim import AdamW8bit
-    except ImportError as error:
-        raise InputError("The 8-bit optimizer is bitsandbytes': pip install -e '.[8bit]'.") from error
-    return AdamW8bit(parameters, lr=lr, betas=tuple(betas), weight_decay=weight_decay)

@@ -1,16 +1,14 @@
 """Consistency distillation: an encoder learns to jump to the end of the path that its teacher walks step by step."""
 
 import copy
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from dequant.diffusion.schedule import Generator, predicted_clean, signal_and_noise
+from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
-
-if TYPE_CHECKING:
-    from dequant.models.base import DiffusionBase
+from dequant.models.controlled import Controlled
 
 
 class Distillation(nn.Module):
@@ -39,7 +37,7 @@ class Distillation(nn.Module):
 
     def forward(
         self,
-        base: "DiffusionBase",
+        base: DiffusionBase,
         student: ControlEncoder,
         condition: Tensor,
         x: Tensor,
@@ -82,18 +80,17 @@ class Distillation(nn.Module):
 
 
 def predict_clean(
-    base: "DiffusionBase",
+    base: DiffusionBase,
     control: ControlEncoder,
     condition: Tensor,
     x_t: Tensor,
     t: Tensor,
     generator: Generator = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The clean image (B, C, h, w) predicted at timesteps `t` (B,), and the deviation that `diffusion.loss` divides by.
+    """The clean image (B, C, h, w) predicted at timesteps `t` (B,), and the deviation that `loss.loss` divides by.
 
     In pixels it is clamped to [-1, 1], as samplers do.
     """
-    residuals = control(condition, t, x_t, *base.context(len(x_t)))
-    output, deviation = base.denoise(x_t, t, 2 * condition[:, :3] - 1, condition[:, 5:6], residuals, generator)
+    output, deviation = Controlled(base, control).denoise(x_t, t, condition, generator)
     clean = predicted_clean(output[:, : x_t.shape[1]], x_t, t, base.scheduler)
     return (clean.clamp(-1, 1) if base.vae is None else clean), deviation

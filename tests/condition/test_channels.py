@@ -15,11 +15,10 @@ from dequant.color.palette import QUANTIZATION_RMSE, quantize
 from dequant.condition import examples
 from dequant.condition.channels import color_std, for_palette, for_patch, mean_color
 from dequant.condition.examples import RandomDegradation, RandomTraining, random_mask, random_n_colors, random_window
-from dequant.condition.texture import gradient_map, luminance_map, thresholded_gradient_map
+from dequant.condition.texture import TEXTURES
+from dequant.condition.texture_maps import gradient_map
 from dequant.errors import InputError
 from tests.support.paths import GOLDEN
-
-MAPS = {"L": luminance_map, "G": gradient_map, "T": thresholded_gradient_map}
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -47,7 +46,7 @@ def test_palettes_agree_with_the_released_code(name: str, case: str) -> None:
     actual = for_palette(
         quantize(rgb, int(n_colors)).rgb,
         int(n_colors),
-        MAPS[variant](rgb) if with_texture == "tex" else None,
+        TEXTURES[variant].map(rgb) if with_texture == "tex" else None,
     )
     close(actual, arrays["conditioning"][arrays["cases"].tolist().index(case)])
 
@@ -58,7 +57,7 @@ def test_patches_agree_with_the_released_code(case: str) -> None:
     variant, with_texture, kind = case.split("_")
     rgb, mask = photo(), torch.from_numpy(arrays["mask"])
     color = mean_color(rgb, mask) if kind == "mean" else torch.tensor([192, 2, 172]) / 255
-    actual = for_patch(rgb, mask, color, MAPS[variant](rgb), keep_inside=with_texture == "tex")
+    actual = for_patch(rgb, mask, color, TEXTURES[variant].map(rgb), keep_inside=with_texture == "tex")
     close(actual, arrays["conditioning"][arrays["cases"].tolist().index(case)])
 
 
@@ -123,7 +122,7 @@ def test_refuses_colors_and_supports_that_are_none() -> None:
 @given(seeds, st.sampled_from("LGT"))
 def test_every_training_example_is_consistent(seed: int, variant: str) -> None:
     rgb = photo()[:, 30:78, 40:90]
-    example = RandomTraining(MAPS[variant])(rgb, np.random.default_rng(seed))
+    example = RandomTraining(TEXTURES[variant].map)(rgb, np.random.default_rng(seed))
     result, target = example["condition"], example["target"]
     assert result.shape == (7, 48, 50)
     assert target.shape == (3, 48, 50)
@@ -131,7 +130,7 @@ def test_every_training_example_is_consistent(seed: int, variant: str) -> None:
     assert min(result.min(), target.min()) >= 0
     assert max(result.max(), target.max()) <= 1
     on, level = result[6] == 1, result[5]
-    expected_texture = MAPS[variant](target)
+    expected_texture = TEXTURES[variant].map(target)
     assert torch.equal(result[3:5], torch.where(on, expected_texture, 0))
     if (level == 1).any():
         mask = level == 1 / 256
@@ -306,3 +305,8 @@ def test_windows_reach_every_corner_and_may_be_the_whole() -> None:
     assert corners == {0, 1, 2, 3, 8, 9, 10, 11}
     square = {name: values[:, :, :6] for name, values in whole.items()}
     assert all(torch.equal(random_window(square, 6, rng)[name], square[name]) for name in square)
+
+
+@pytest.mark.parametrize(("n_colors", "expected"), [(1, 0.3), (4, 0.15), (16, 0.075), (64, 0.0375), (256, 0.01875)])
+def test_color_std(n_colors: int, expected: float) -> None:
+    assert color_std(torch.tensor(n_colors / 256)).item() == pytest.approx(expected)

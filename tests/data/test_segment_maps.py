@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dequant.condition import patches
 from dequant.condition.examples import RandomDegradation, RandomTraining
-from dequant.condition.texture import luminance_map
+from dequant.condition.texture_maps import luminance_map
 from dequant.data.crops import draw_crop, random_crop
 from dequant.data.datasets import TrainingStream
 from dequant.data.packing import COLUMNS, main

@@ -1,31 +1,29 @@
 """Pictures keep the colours asked for, in pixels and in latents, whatever the sampler."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
 from dequant.color import cells
 from dequant.color.palette import quantize
 from dequant.condition.channels import for_palette, for_patch, mean_color
-from dequant.condition.texture import MAPS
+from dequant.condition.texture import TEXTURES
 from dequant.diffusion import fidelity
 from dequant.diffusion.fidelity import MODES, Fidelity, Request
-from dequant.diffusion.solver import sample
+from dequant.diffusion.sampler import Sampler
 from dequant.errors import InputError
 from dequant.metrics.palette import index_agreement
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
-from dequant.training.dequantizer import Dequantizer
+from dequant.models.controlled import Controlled
 
 EXACT = Fidelity()
-ONE_STEP = {"solver": DDIMScheduler, "options": {"timestep_spacing": "trailing"}, "num_inference_steps": 1}
-FEW_STEPS = {"solver": DDPMScheduler, "timesteps": [999, 500, 0]}
-
-
+ONE_STEP = Sampler()
+FEW_STEPS = Sampler(DDPMScheduler, timesteps=[999, 500, 0])
 BLOCKS = {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2}
 
 
@@ -49,15 +47,15 @@ def agreement(output: torch.Tensor, condition: torch.Tensor, n_colors: int) -> f
 
 def test_a_palette_asks_for_cells_of_all_pixels(rgb: torch.Tensor) -> None:
     quantized = quantize(rgb, 8)
-    request = Request.of(for_palette(quantized.rgb, 8, None), "T")
+    request = Request.of(for_palette(quantized.rgb, 8, None), TEXTURES["T"])
     assert request.free.all()
     torch.testing.assert_close(request.cells.rgb.view_as(rgb), quantized.rgb)
-    assert Request.of(for_palette(quantize(rgb, 256).rgb, 256, None), "T").free.all()
+    assert Request.of(for_palette(quantize(rgb, 256).rgb, 256, None), TEXTURES["T"]).free.all()
 
 
 def test_a_patch_asks_for_true_colors_outside_and_its_own_inside(rgb: torch.Tensor, mask: torch.Tensor) -> None:
     color = torch.tensor([0.2, 0.4, 0.6])
-    request = Request.of(for_patch(rgb, mask, color, None), "T")
+    request = Request.of(for_patch(rgb, mask, color, None), TEXTURES["T"])
     assert torch.equal(request.free, mask)
     torch.testing.assert_close(request.cells.palette, color[None])
     output = 0.5 * torch.ones_like(rgb)
@@ -71,7 +69,7 @@ def test_the_mean_of_a_patch_is_within_a_ball_about_its_color(
     rgb: torch.Tensor, mask: torch.Tensor, radius: float
 ) -> None:
     color = torch.tensor([0.2, 0.4, 0.6])
-    request = Request.of(for_patch(rgb, mask, color, None), "T")
+    request = Request.of(for_patch(rgb, mask, color, None), TEXTURES["T"])
     kept = Fidelity(patch_radius=radius).project(rgb, request)
     away = (kept[:, mask].mean(1) - color).norm() * 255
     assert away == pytest.approx(radius, abs=0.2)
@@ -83,7 +81,7 @@ def test_the_mean_of_a_patch_is_within_a_ball_about_its_color(
 
 def test_means_of_a_palette_come_nearer_and_cells_are_kept(rgb: torch.Tensor) -> None:
     condition = for_palette(quantize(rgb, 8).rgb, 8, None)
-    request = Request.of(condition, "T")
+    request = Request.of(condition, TEXTURES["T"])
     output = (rgb + 0.1).clamp(0, 1)
 
     def away(picture: torch.Tensor) -> torch.Tensor:
@@ -98,7 +96,7 @@ def test_means_of_a_palette_come_nearer_and_cells_are_kept(rgb: torch.Tensor) ->
 
 
 def test_strict_pictures_are_nearer_to_the_colors_asked_for(rgb: torch.Tensor) -> None:
-    request = Request.of(for_palette(quantize(rgb, 8).rgb, 8, None), "T")
+    request = Request.of(for_palette(quantize(rgb, 8).rgb, 8, None), TEXTURES["T"])
     output = (rgb + torch.tensor([0.08, -0.05, 0.03])[:, None, None]).clamp(0, 1)[None]
     far = {mode: (chosen.finish(output, [request]) - request.asked).norm() for mode, chosen in MODES.items() if chosen}
     assert far["strict"] < far["exact"] < far["soft"]
@@ -111,7 +109,7 @@ def roughness(image: torch.Tensor) -> torch.Tensor:
 
 def test_spread_corrections_are_smoother_and_soft_ones_go_half_of_the_way(rgb: torch.Tensor) -> None:
     condition = for_palette(quantize(rgb, 8).rgb, 8, None)
-    request = Request.of(condition, "T")
+    request = Request.of(condition, TEXTURES["T"])
     output = (rgb + torch.tensor([0.08, -0.05, 0.03])[:, None, None]).clamp(0, 1)
     plain, spread, soft = (
         each.finish(output[None], [request])[0] for each in (Fidelity(reach=0), Fidelity(), MODES["soft"])
@@ -125,7 +123,7 @@ def test_spread_corrections_are_smoother_and_soft_ones_go_half_of_the_way(rgb: t
 
 
 def test_without_reach_it_is_the_projection(rgb: torch.Tensor) -> None:
-    request = Request.of(for_palette(quantize(rgb, 8).rgb, 8, None), "T")
+    request = Request.of(for_palette(quantize(rgb, 8).rgb, 8, None), TEXTURES["T"])
     output = (rgb + 0.1).clamp(0, 1)
     expected = cells.project(output, request.cells._replace(indices=request.cells.indices.view(27, 30)))
     torch.testing.assert_close(Fidelity(reach=0).project(output, request), expected, atol=1e-6, rtol=0)
@@ -138,7 +136,7 @@ def test_true_colors_are_not_blurred_into(rgb: torch.Tensor, mask: torch.Tensor)
     condition = for_patch(rgb, mask, torch.tensor([0.9, 0.1, 0.1]), None)
     condition[:3, 5:10, 8:20] = torch.tensor([0.1, 0.1, 0.9])[:, None, None]
     output = torch.full_like(rgb, 0.5)
-    kept = EXACT.finish(output[None], [Request.of(condition, "T")])[0]
+    kept = EXACT.finish(output[None], [Request.of(condition, TEXTURES["T"])])[0]
     assert torch.equal(kept[:, ~mask], rgb[:, ~mask])
     assert cells.kept(kept[:, 5:15, 8:20], cells.cells_of(condition[:3, 5:15, 8:20])).all()
 
@@ -146,14 +144,18 @@ def test_true_colors_are_not_blurred_into(rgb: torch.Tensor, mask: torch.Tensor)
 @pytest.mark.parametrize("n_colors", [2, 16, 256])
 @pytest.mark.parametrize("steps", [ONE_STEP, FEW_STEPS])
 def test_drawn_pictures_have_the_index_map_asked_for(
-    tiny_base: DiffusionBase, rgb: torch.Tensor, n_colors: int, steps: dict
+    tiny_base: DiffusionBase, rgb: torch.Tensor, n_colors: int, steps: Sampler
 ) -> None:
     torch.nn.init.normal_(tiny_base.unet.conv_out.weight, std=1.0)
     condition = for_palette(quantize(rgb, n_colors).rgb, n_colors, None)
     shares = {}
-    for mode, chosen in MODES.items():
-        model = Dequantizer(tiny_base, ControlEncoder.from_base, partial(sample, **steps), fidelity=chosen)
-        output = model.sample(condition[None].expand(2, -1, -1, -1), torch.Generator().manual_seed(0), num_images=2)
+    model, given = (
+        Controlled(tiny_base, ControlEncoder.from_base(tiny_base, "T")),
+        condition[None].expand(2, -1, -1, -1),
+    )
+    for mode in MODES:
+        sampler = replace(steps, keep_palette=mode)
+        output = sampler.draw(model, given, torch.Generator().manual_seed(0), num_images=2)
         assert output.shape == (4, 3, 27, 30)
         shares[mode] = [agreement(one, condition, n_colors) for one in output]
     assert shares["exact"] == shares["strict"] == [1.0] * 4
@@ -161,7 +163,7 @@ def test_drawn_pictures_have_the_index_map_asked_for(
 
 
 def test_the_projection_acts_in_every_step_with_scheduled_strength(rgb: torch.Tensor) -> None:
-    request = Request.of(for_palette(quantize(rgb, 4).rgb, 4, None), "T")
+    request = Request.of(for_palette(quantize(rgb, 4).rgb, 4, None), TEXTURES["T"])
     x = 2 * torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) - 1
     project = Fidelity(power=2.0).in_steps([request], None, 27, 30)
     full = project(x, 3, 4)
@@ -174,7 +176,7 @@ def test_the_projection_acts_in_every_step_with_scheduled_strength(rgb: torch.Te
 def test_latents_are_guided_through_the_decoder(rgb: torch.Tensor) -> None:
     torch.manual_seed(0)
     vae = AutoencoderKL(block_out_channels=[8, 8], norm_num_groups=4, latent_channels=4, **BLOCKS)
-    request = Request.of(for_palette(quantize(rgb[:, :24, :28], 4).rgb, 4, None), "T")
+    request = Request.of(for_palette(quantize(rgb[:, :24, :28], 4).rgb, 4, None), TEXTURES["T"])
 
     def decode(z: torch.Tensor) -> torch.Tensor:
         return (vae.decode(z).sample + 1) / 2
@@ -202,9 +204,8 @@ def test_latents_of_pictures_inside_stay() -> None:
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (partial(fidelity.named, "perfect"), "no palette fidelity 'perfect': choose off, soft, exact"),
-        (partial(fidelity.named, "exact", "soft"), "no texture fidelity 'soft': choose off, exact"),
-        (partial(fidelity.named, "exact", changes={"radius": 1}), "has no radius: it has share, reach"),
+        (partial(fidelity.named, "perfect"), "no keep_palette='perfect': choose off, soft, exact"),
+        (partial(fidelity.named, "exact", "soft"), "no keep_texture='soft': choose off, exact"),
         (partial(Fidelity, scale=2.0), "from 0 to 1"),
         (partial(Fidelity, mean_radius=-1.0), "no number below 0"),
         (partial(Fidelity, power=-1.0), "no number below 0"),
@@ -213,11 +214,6 @@ def test_latents_of_pictures_inside_stay() -> None:
 def test_bad_input(call: partial, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         call()
-
-
-def test_off_has_no_fidelity_whatever_is_changed() -> None:
-    assert fidelity.named("off", changes={"mean_radius": 3.0}) is None
-    assert fidelity.named("exact", changes={"mean_radius": 3.0}) == Fidelity(mean_radius=3.0)
 
 
 def test_texture_goes_with_any_palette_fidelity() -> None:
@@ -230,8 +226,8 @@ def test_texture_goes_with_any_palette_fidelity() -> None:
 @pytest.mark.parametrize("variant", ["L", "G", "T"])
 def test_texture_and_palette_are_kept_together(photo: torch.Tensor, variant: str) -> None:
     """The photo lies in both sets: with either a picture comes nearer to it, with both nearest."""
-    condition = for_palette(quantize(photo, 8).rgb, 8, MAPS[variant](photo))
-    request = Request.of(condition, variant)
+    condition = for_palette(quantize(photo, 8).rgb, 8, TEXTURES[variant].map(photo))
+    request = Request.of(condition, TEXTURES[variant])
     noise = torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
     output = (photo + 0.05 * noise + 0.02).clamp(0, 1)[None]
     modes = {"none": None, "colors": EXACT, "texture": Fidelity(share=0, texture=True), "both": Fidelity(texture=True)}
@@ -245,7 +241,7 @@ def test_an_edited_palette_is_not_tinted(photo: torch.Tensor) -> None:
     """Where texture contradicts the palette, pixels stop at the border of their cells instead of sliding along it."""
     gray = photo.mean(0, keepdim=True).expand(3, -1, -1)
     swapped = quantize(1 - gray, 8)
-    request = Request.of(for_palette(swapped.rgb, 8, MAPS["L"](gray)), "L")
+    request = Request.of(for_palette(swapped.rgb, 8, TEXTURES["L"].map(gray)), TEXTURES["L"])
     plain, both = (one.finish(swapped.rgb[None], [request])[0] for one in (EXACT, Fidelity(texture=True)))
     assert cells.kept(both, request.cells._replace(indices=request.cells.indices.view(64, 64))).all()
     assert (both - gray).norm() < (plain - gray).norm()
@@ -256,8 +252,8 @@ def test_an_edited_palette_is_not_tinted(photo: torch.Tensor) -> None:
 def test_patches_keep_texture_inside_and_true_colors_outside(photo: torch.Tensor, variant: str) -> None:
     inside = torch.zeros(64, 64, dtype=torch.bool)
     inside[16:48, 20:40] = True
-    condition = for_patch(photo, inside, mean_color(photo, inside), MAPS[variant](photo))
-    request = Request.of(condition, variant)
+    condition = for_patch(photo, inside, mean_color(photo, inside), TEXTURES[variant].map(photo))
+    request = Request.of(condition, TEXTURES[variant])
     output = (photo + 0.05 * torch.randn(64, 64, generator=torch.Generator().manual_seed(0))).clamp(0, 1)[None]
     plain, both = (one.finish(output, [request])[0] for one in (EXACT, Fidelity(texture=True)))
     assert torch.equal(both[:, ~inside], photo[:, ~inside])
@@ -265,16 +261,14 @@ def test_patches_keep_texture_inside_and_true_colors_outside(photo: torch.Tensor
 
 
 def test_a_base_without_encoder_has_no_texture_to_keep(tiny_base: DiffusionBase, photo: torch.Tensor) -> None:
-    condition = for_palette(quantize(photo, 4).rgb, 4, MAPS["T"](photo))[None]
+    condition = for_palette(quantize(photo, 4).rgb, 4, TEXTURES["T"].map(photo))[None]
     kept, plain = (
-        Dequantizer(tiny_base, None, partial(sample, **ONE_STEP), fidelity=one).sample(
-            condition, torch.Generator().manual_seed(0)
-        )
-        for one in (Fidelity(share=0, texture=True), None)
+        Sampler(keep_texture=one).draw(Controlled(tiny_base, None), condition, torch.Generator().manual_seed(0))
+        for one in ("exact", "off")
     )
     torch.testing.assert_close(kept, plain)
 
 
 def test_without_texture_given_it_changes_nothing(rgb: torch.Tensor) -> None:
-    request = Request.of(for_palette(quantize(rgb, 8).rgb, 8, None), "T")
+    request = Request.of(for_palette(quantize(rgb, 8).rgb, 8, None), TEXTURES["T"])
     assert torch.equal(Fidelity(share=0, texture=True).finish(rgb[None], [request])[0], rgb)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dequant.color.palette import colormap_palette, quantize
 from dequant.condition.channels import for_palette, mean_color
-from dequant.condition.texture import luminance_map, thresholded_gradient_map
+from dequant.condition.texture_maps import luminance_map, thresholded_gradient_map
 from dequant.errors import InputError
 from dequant.evaluation.cases import LABELS, Case, partner_of, photo_digest
 from dequant.evaluation.protocols import colormap_transfer, dequantization, inpainting, palette_transfer, robustness

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
 
-from dequant.condition.texture import thresholded_gradient_map
-from dequant.diffusion.solver import sample
+from dequant.condition.texture_maps import thresholded_gradient_map
+from dequant.diffusion.sampler import Sampler
 from dequant.errors import InputError
 from dequant.evaluation import methods, protocols, runner
 from dequant.evaluation.cases import Case
@@ -247,8 +246,7 @@ def test_a_photo_draws_the_same_whatever_its_place() -> None:
 
 
 def test_a_model_samples_and_may_be_finished(tiny_base: DiffusionBase) -> None:
-    sampler = partial(sample, solver=DDIMScheduler, num_inference_steps=2)
-    model = Dequantizer(tiny_base, ControlEncoder.from_base, sampler)
+    model = Dequantizer(tiny_base, ControlEncoder.from_base, Sampler(num_inference_steps=2))
     cases = work().cases(work().photos[0])
     options = {"device": torch.device("cpu"), "bf16": False}
 
@@ -258,13 +256,14 @@ def test_a_model_samples_and_may_be_finished(tiny_base: DiffusionBase) -> None:
     plain = methods.of_model(model, {"seed": 0}, **options)
     finished = methods.of_model(model, {"seed": 0}, **options, finish=methods.with_source_luminance)
     output = plain.restore(cases, generators())
-    expected = model.sample(torch.stack([case.condition for case in cases]), generators())
+    expected = model.draw(torch.stack([case.condition for case in cases]), generators())
     torch.testing.assert_close(output, expected)
     of_source = methods.with_source_luminance(output, torch.stack([case.source for case in cases]))
     assert torch.equal(finished.restore(cases, generators()), of_source)
     assert plain.settings != methods.of_model(model, {"seed": 1}, **options).settings
+    before = methods.weights_hash(model.trained)
     torch.nn.init.normal_(model.trained.zero_conv_mid.weight)
-    assert plain.settings != methods.of_model(model, {"seed": 0}, **options).settings
+    assert before != methods.weights_hash(model.trained)
 
 
 def test_baselines_are_known_by_what_they_do() -> None:

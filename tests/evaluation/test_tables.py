@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from dequant.cli.hydra import sampler_name
-from dequant.condition.texture import thresholded_gradient_map
+from dequant.condition.texture_maps import thresholded_gradient_map
 from dequant.errors import InputError
 from dequant.evaluation import runner
 from dequant.evaluation import tables as reports
@@ -171,21 +170,6 @@ def test_curves_over_the_steps_of_a_sampler() -> None:
     drawn = reports.panels(rows, "steps", ["metric"], ["solver"], ["palette_psnr"])
     lines = {key: sorted({x for x, _, _ in points}) for key, points in drawn["palette PSNR"].items()}
     assert lines == {("ddim",): [4.0, 16.0], ("super",): [27.0]}
-
-
-@pytest.mark.parametrize(
-    ("choice", "overrides", "name"),
-    [
-        ("one_step", ["variant=T", "sampler.palette=exact"], "one_step+exact"),
-        ("unipc8", ["sampler.num_inference_steps=4"], "unipc4+exact"),
-        ("one_step_x8", ["sampler.num_inference_steps=4"], "one_step4_x8+exact"),
-        ("ddim8", ["sampler.orientations=2"], "ddim8_x2+exact"),
-        ("one_step_x8", ["sampler.orientations=2"], "one_step_x2+exact"),
-        ("one_step", ["+sampler.fidelity.reach=2", "+sampler.fidelity.scale=0.9"], "one_step+exact+reach=2+scale=0.9"),
-    ],
-)
-def test_samplers_are_called_after_what_differs(choice: str, overrides: list[str], name: str) -> None:
-    assert sampler_name(choice, overrides, "+exact") == name
 
 
 def test_samplers_without_steps_leave_no_curves(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.clip.modeling_clip import CLIPModel
 
 from dequant.color.rgb import to_uint8
-from dequant.condition.texture import thresholded_gradient_map
+from dequant.condition.texture_maps import thresholded_gradient_map
 from dequant.errors import InputError
 from dequant.evaluation import runner
 from dequant.evaluation.cases import Case

@@ -10,27 +10,27 @@ import numpy as np
 import pytest
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 
 from dequant.diffusion.loss import loss
+from dequant.diffusion.sampler import Sampler
 from dequant.diffusion.schedule import signal_and_noise
-from dequant.diffusion.solver import sample
 from dequant.errors import InputError
 from dequant.models import prompt
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
-from dequant.training.dequantizer import Dequantizer, adamw_8bit
+from dequant.training.dequantizer import Dequantizer
+from dequant.training.optimizers import adamw_8bit
 from tests.support.foreign import WIDTH, write_if_stage_2, write_stable_diffusion, write_tiny_autoencoder
 from tests.support.paths import ROOT
 
 STANDARD = {"stem_widths": [16, 16, 32, 32, 96, 96, 256], "reads_x_t": True}
 RELEASED = {"stem_widths": [48, 48, 64, 64, 96, 96, 128], "raw_condition": True}
 LAYOUTS = [("sd", STANDARD), ("if", RELEASED), ("if", {"reads_x_t": True}), ("small", STANDARD), ("small", RELEASED)]
-DDIM = partial(sample, solver=DDIMScheduler, num_inference_steps=2)
-DDPM = partial(sample, solver=DDPMScheduler, timesteps=[999, 500, 0])
+DDIM = Sampler(num_inference_steps=2)
+DDPM = Sampler(DDPMScheduler, timesteps=[999, 500, 0])
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,7 @@ def load(name: str, folders: Path, tiny_base: DiffusionBase) -> DiffusionBase:
     return tiny_base if name == "small" else DiffusionBase.from_pretrained(folders / name)
 
 
-def dequantizer(base: DiffusionBase, layout: dict, sampler: partial = DDPM, **options: bool) -> Dequantizer:
+def dequantizer(base: DiffusionBase, layout: dict, sampler: Sampler = DDPM, **options: bool) -> Dequantizer:
     control = partial(ControlEncoder.from_base, **layout)
     model = Dequantizer(base, control, sampler, partial(torch.optim.AdamW, lr=1e-3), **options)
     model.log = lambda *args, **kwargs: None
@@ -67,9 +67,8 @@ def test_untrained_encoder_changes_nothing(
     base = load(name, folders, tiny_base)
     model = dequantizer(base, layout)
     x_t, t = torch.randn(2, *base.latent_shape(32, 32)), torch.tensor([999, 10])
-    given = [x_t, t, 2 * condition[:, :3] - 1, condition[:, 5:6]]
-    alone = base.denoise(*given, generator=torch.Generator().manual_seed(0))[0]
-    controlled = model.denoise(x_t, t, condition, torch.Generator().manual_seed(0))[0]
+    alone = base.denoise(x_t, t, condition, generator=torch.Generator().manual_seed(0))[0]
+    controlled = model.controlled.denoise(x_t, t, condition, torch.Generator().manual_seed(0))[0]
     torch.testing.assert_close(controlled, alone, atol=0, rtol=0)
 
 
@@ -95,11 +94,11 @@ def test_training_moves_every_trained_tensor_and_no_frozen_one(
 
 
 @pytest.mark.parametrize(("name", "sampler"), [("sd", DDIM), ("sd_v", DDPM), ("if", DDPM), ("if", DDIM)])
-def test_any_size_and_a_generator_for_each_image(name: str, sampler: partial, folders: Path) -> None:
+def test_any_size_and_a_generator_for_each_image(name: str, sampler: Sampler, folders: Path) -> None:
     model = dequantizer(DiffusionBase.from_pretrained(folders / name), STANDARD if "sd" in name else RELEASED, sampler)
     condition = torch.rand(2, 7, 35, 18)
-    first = model.sample(condition, [torch.Generator().manual_seed(i) for i in (1, 2)])
-    alone = model.sample(condition[1:], [torch.Generator().manual_seed(2)])
+    first = model.draw(condition, [torch.Generator().manual_seed(i) for i in (1, 2)])
+    alone = model.draw(condition[1:], [torch.Generator().manual_seed(2)])
     assert first.shape == (2, 3, 35, 18)
     assert 0 <= first.min() < first.max() <= 1
     torch.testing.assert_close(first[1:], alone, atol=1e-4, rtol=0)
@@ -107,7 +106,7 @@ def test_any_size_and_a_generator_for_each_image(name: str, sampler: partial, fo
 
 def test_coarse_image_is_noised_afresh(folders: Path) -> None:
     base = DiffusionBase.from_pretrained(folders / "if")
-    given = [torch.randn(1, 3, 16, 16), torch.tensor([500]), torch.zeros(1, 3, 16, 16), torch.ones(1, 1, 16, 16)]
+    given = [torch.randn(1, 3, 16, 16), torch.tensor([500]), torch.full((1, 7, 16, 16), 0.5)]
     generator = torch.Generator().manual_seed(0)
     first, second = (base.denoise(*given, generator=generator)[0] for _ in range(2))
     again = base.denoise(*given, generator=torch.Generator().manual_seed(0))[0]
@@ -161,7 +160,7 @@ def test_precision_keeps_fingerprint_and_result(name: str, folders: Path, condit
     x_t = torch.randn(2, *exact.base.latent_shape(32, 32))
     t = torch.tensor([500, 10])
     with torch.no_grad():
-        outputs = [m.denoise(x_t, t, condition, torch.Generator().manual_seed(0))[0] for m in (exact, rough)]
+        outputs = [m.controlled.denoise(x_t, t, condition, torch.Generator().manual_seed(0))[0] for m in (exact, rough)]
     assert outputs[1].dtype == torch.float32
     assert 0 < (outputs[0] - outputs[1]).abs().mean() < 0.05
 

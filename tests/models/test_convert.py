@@ -2,20 +2,18 @@
 
 import json
 import lzma
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
 from dequant.cli.main import main
 from dequant.diffusion import loss as loss_module
 from dequant.diffusion.loss import variational_bound
+from dequant.diffusion.sampler import Sampler
 from dequant.diffusion.schedule import cosine_alphas_cumprod
-from dequant.diffusion.solver import sample
 from dequant.errors import InputError
 from dequant.models import convert, released
 from dequant.models.base import DiffusionBase
@@ -56,6 +54,11 @@ def network(folder: Path) -> tuple[DiffusionBase, ControlEncoder]:
     return DiffusionBase.from_pretrained(folder / "base"), ControlEncoder.from_pretrained(folder / "control")
 
 
+def of_color(color: torch.Tensor) -> torch.Tensor:
+    """A condition whose colours are a coarse image on [-1, 1], the rest being 0."""
+    return torch.nn.functional.pad((color.double() + 1) / 2, (0, 0, 0, 0, 0, 4))
+
+
 @pytest.mark.parametrize("case", ["small", "sq", "rect"])
 def test_outputs_and_residuals(
     case: str, network: tuple[DiffusionBase, ControlEncoder], draws: list[torch.Tensor]
@@ -64,11 +67,11 @@ def test_outputs_and_residuals(
     golden = arrays("forward")
     x, color, hint, noise, t = (golden[f"{case}/{key}"] for key in ("x", "low_res", "hint", "aug_noise", "t"))
     draws += [noise, noise]
-    level = torch.zeros(len(x), 1, *x.shape[-2:])
+    condition = of_color(color)
     with torch.no_grad():
         residuals = control((hint.double() + 1) / 2, t.long(), x, *model.context(len(x)))
-        controlled = model.denoise(x, t.long(), color, level, residuals)[0]
-        alone = model.denoise(x, t.long(), color, level)[0]
+        controlled = model.denoise(x, t.long(), condition, residuals)[0]
+        alone = model.denoise(x, t.long(), condition)[0]
     torch.testing.assert_close(controlled, golden[f"{case}/out_control"], atol=5e-5, rtol=0)
     torch.testing.assert_close(alone, golden[f"{case}/out_nocontrol"], atol=5e-5, rtol=0)
     expected = [golden[key] for key in sorted(golden) if key.startswith(f"{case}/control_")]
@@ -83,7 +86,7 @@ def test_other_augmentation_level(folder: Path, network: tuple, draws: list[torc
     x, t = golden["small/x"], golden["small/t"].long()
     with torch.no_grad():
         residuals = control((golden["small/hint"].double() + 1) / 2, t, x, *model.context(2))
-        out = model.denoise(x, t, golden["small/low_res"], torch.zeros(2, 1, 16, 32), residuals)[0]
+        out = model.denoise(x, t, of_color(golden["small/low_res"]), residuals)[0]
     torch.testing.assert_close(out, golden["small/out_control_aug0.25"], atol=5e-5, rtol=0)
 
 
@@ -97,7 +100,7 @@ def test_schedule(network: tuple[DiffusionBase, ControlEncoder]) -> None:
 def test_super27_from_the_same_noise(
     controlled: bool,
     network: tuple[DiffusionBase, ControlEncoder],
-    super27: partial,
+    super27: Sampler,
     draws: list[torch.Tensor],
     monkeypatch,
 ) -> None:
@@ -105,20 +108,20 @@ def test_super27_from_the_same_noise(
     model = Dequantizer(network[0], (lambda *_: network[1]) if controlled else None, super27)
     draws += [noise for pair in zip(golden["noise_aug"], golden["noise_step"], strict=True) for noise in pair]
     monkeypatch.setattr(torch, "randn", lambda *args, **kwargs: golden["noise_init"][0])
-    out = model.sample(golden["conditioning"])
+    out = model.draw(golden["conditioning"])
     expected = golden["final" if controlled else "final_nocontrol"]
     torch.testing.assert_close(2 * out - 1, expected, atol=3e-3, rtol=0)
     assert len(draws) == 1  # the released code draws after its last step as well
 
 
 def test_loss_and_gradients(
-    network: tuple[DiffusionBase, ControlEncoder], super27: partial, draws: list[torch.Tensor]
+    network: tuple[DiffusionBase, ControlEncoder], super27: Sampler, draws: list[torch.Tensor]
 ) -> None:
     golden, (model, control) = arrays("train"), network
     module = Dequantizer(model, lambda *_: control, super27)
     x, t, noise = 2 * golden["target"] - 1, golden["t"], golden["noise"]
     draws.append(golden["aug_noise"])
-    output, deviation = module.denoise(model.add_noise(x, noise, t), t, golden["conditioning"])
+    output, deviation = module.controlled.denoise(model.add_noise(x, noise, t), t, golden["conditioning"])
     bound = variational_bound(output, x, noise, model.scheduler, t)
     torch.testing.assert_close(bound.detach(), golden["vb"], rtol=2e-3, atol=0)
     loss = loss_module.loss(output, x, noise, model.scheduler, deviation, t)
@@ -131,9 +134,9 @@ def test_loss_and_gradients(
 
 
 def test_solvers_without_a_learned_variance_ignore_it(network: tuple[DiffusionBase, ControlEncoder]) -> None:
-    sampler = partial(sample, solver=DDIMScheduler, num_inference_steps=2)
+    sampler = Sampler(num_inference_steps=2)
     model = Dequantizer(network[0], lambda *_: network[1], sampler)
-    assert model.sample(torch.rand(1, 7, 20, 16), torch.Generator().manual_seed(0)).shape == (1, 3, 20, 16)
+    assert model.draw(torch.rand(1, 7, 20, 16), torch.Generator().manual_seed(0)).shape == (1, 3, 20, 16)
 
 
 def test_round_trip_is_bit_identical(checkpoint: Path, folder: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import math
 import zlib
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dequant.diffusion import loss as loss_module
+from dequant.diffusion.sampler import Sampler
 from dequant.errors import InputError
 from dequant.models import convert, released
 from dequant.models.control import ControlEncoder
@@ -68,7 +68,7 @@ def expected() -> dict[str, Tensor]:
     return {key: torch.from_numpy(stored[key]) for key in stored.files}
 
 
-def network(case: str, sampler: partial) -> Dequantizer:
+def network(case: str, sampler: Sampler) -> Dequantizer:
     """One of the reference networks, through the released layout."""
     config = released.unet_config(OTHERS[case])
     text = normal("text", 1, 77, OTHERS[case]["encoder_dim"])
@@ -78,7 +78,7 @@ def network(case: str, sampler: partial) -> Dequantizer:
 
 @pytest.mark.parametrize("case", OTHERS)
 def test_outputs_and_loss_of_the_released_code(
-    case: str, expected: dict[str, Tensor], super27: partial, draws: list[Tensor]
+    case: str, expected: dict[str, Tensor], super27: Sampler, draws: list[Tensor]
 ) -> None:
     """Last residual, outputs with and without the encoder, loss."""
     module = network(case, super27)
@@ -87,9 +87,9 @@ def test_outputs_and_loss_of_the_released_code(
     draws += [normal("augmentation", 2, *SHAPE)] * 3
     with torch.no_grad():
         mid = module.control(condition, t, x_t, *module.base.context(2))[1]
-        controlled = module.denoise(x_t, t, condition)[0]
-        alone = module.base.denoise(x_t, t, 2 * condition[:, :3] - 1, condition[:, 5:6])[0]
-        output, deviation = module.denoise(module.base.add_noise(x, noise, t), t, condition)
+        controlled = module.controlled.denoise(x_t, t, condition)[0]
+        alone = module.base.denoise(x_t, t, condition)[0]
+        output, deviation = module.controlled.denoise(module.base.add_noise(x, noise, t), t, condition)
     loss = loss_module.loss(output, x, noise, module.base.scheduler, deviation, t)
     for found, name in ((mid, "control_mid"), (controlled, "out_control"), (alone, "out_nocontrol")):
         torch.testing.assert_close(found, expected[f"{case}/{name}"], atol=5e-5, rtol=0)
@@ -98,13 +98,13 @@ def test_outputs_and_loss_of_the_released_code(
 
 @pytest.mark.parametrize("case", ["shallow", pytest.param("wide", marks=SLOW), pytest.param("plain", marks=SLOW)])
 def test_image_of_the_released_code(
-    case: str, expected: dict[str, Tensor], super27: partial, draws: list[Tensor], monkeypatch: pytest.MonkeyPatch
+    case: str, expected: dict[str, Tensor], super27: Sampler, draws: list[Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = network(case, super27)
     draws += [normal(f"step {i}", 1, *SHAPE) for i in range(54)]
     initial = normal("init", 1, *SHAPE)[0]
     monkeypatch.setattr(torch, "randn", lambda *args, **kwargs: initial)
-    final = 2 * module.sample(uniform("condition", 2, 7, *SHAPE[1:])[:1]) - 1
+    final = 2 * module.draw(uniform("condition", 2, 7, *SHAPE[1:])[:1]) - 1
     torch.testing.assert_close(final, expected[f"{case}/final"], atol=3e-3, rtol=0)
 
 
@@ -146,7 +146,7 @@ def test_any_network_returns_unchanged(params: dict[str, Any], condition_channel
     side = 2 * model.multiple
     with torch.no_grad():
         down, mid = control(torch.rand(1, 7, side, side), torch.tensor([5]), None, *model.context(1))
-        model.denoise(torch.rand(1, 3, side, side), torch.tensor([5]), torch.rand(1, 3, side, side), None, (down, mid))
+        model.denoise(torch.rand(1, 3, side, side), torch.tensor([5]), torch.rand(1, 7, side, side), (down, mid))
     back = convert.to_released(model.unet.state_dict(), model.unet.config, control.state_dict())
     assert back.keys() == state.keys()
     assert all(torch.equal(value, state[name]) for name, value in back.items())

@@ -16,8 +16,8 @@ from PIL import Image
 
 from dequant.color.palette import quantize
 from dequant.condition.channels import for_palette
-from dequant.condition.texture import MAPS
-from dequant.diffusion import solver as solver_module
+from dequant.condition.texture import TEXTURES
+from dequant.diffusion.sampler import Sampler
 from dequant.errors import InputError
 from dequant.io.images import write_image
 from dequant.metrics.texture import gradient_agreement
@@ -47,8 +47,8 @@ def test_is_the_exported_dequantizer(
     tiny_base: DiffusionBase, photo: torch.Tensor, variant: str, sampler: dict[str, Any]
 ) -> None:
     model = dequantizer(tiny_base, variant, **sampler)
-    given = for_palette(quantize(photo, 8).rgb, 8, MAPS[variant](photo))
-    expected = model.sample(given[None], seeded())
+    given = for_palette(quantize(photo, 8).rgb, 8, TEXTURES[variant].map(photo))
+    expected = model.draw(given[None], seeded())
     found = draw(model.to_pipeline(), photo, n_colors=8)
     torch.testing.assert_close(found, expected, atol=0, rtol=0)
 
@@ -69,13 +69,13 @@ def test_super27(tiny_base: DiffusionBase, pipe: DequantPipeline, photo: torch.T
     }
     exported = dequantizer(tiny_base, **sampler).to_pipeline()
     expected = draw(exported, photo)
-    found = draw(pipe, photo, solver=DDPMScheduler, timesteps=super27_timesteps)
+    found = draw(pipe, photo, sampler=Sampler(DDPMScheduler, timesteps=super27_timesteps))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def test_another_scheduler_takes_the_steps(pipe: DequantPipeline, photo: torch.Tensor) -> None:
     for solver in (DPMSolverMultistepScheduler, UniPCMultistepScheduler):
-        other = draw(pipe, photo, solver=solver, num_inference_steps=4)
+        other = draw(pipe, photo, sampler=Sampler(solver, {}), num_inference_steps=4)
         assert other.isfinite().all()
         assert not torch.equal(other, draw(pipe, photo, num_inference_steps=4))
     pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config)
@@ -114,10 +114,10 @@ def test_orientations(pipe: DequantPipeline, photo: torch.Tensor) -> None:
 
 
 def test_fidelity_to_the_texture(pipe: DequantPipeline, photo: torch.Tensor) -> None:
-    plain, kept = draw(pipe, photo), draw(pipe, photo, texture_fidelity="exact")
+    plain, kept = draw(pipe, photo), draw(pipe, photo, keep_texture="exact")
     agreement = gradient_agreement(torch.cat((plain, kept)), photo.expand(2, -1, -1, -1))
     assert agreement[1] > agreement[0]
-    hidden, off = (draw(pipe, photo, texture=False, texture_fidelity=name) for name in ("exact", "off"))
+    hidden, off = (draw(pipe, photo, texture=False, keep_texture=name) for name in ("exact", "off"))
     torch.testing.assert_close(hidden, off)
 
 
@@ -130,14 +130,14 @@ def test_tiles(pipe: DequantPipeline, photo: torch.Tensor) -> None:
 
 
 def test_same_generator_same_image(pipe: DequantPipeline, photo: torch.Tensor) -> None:
-    options = {"solver": DDPMScheduler, "num_inference_steps": 3}
+    options = {"sampler": Sampler(DDPMScheduler, num_inference_steps=3)}
     assert torch.equal(draw(pipe, photo, **options), draw(pipe, photo, **options))
     assert not torch.equal(draw(pipe, photo, **options), draw(pipe, photo, generator=seeded(1), **options))
 
 
 def test_a_batch_is_its_singles(pipe: DequantPipeline, photo: torch.Tensor) -> None:
     photos = torch.stack((photo, photo.flip(0), photo.flip(1)))
-    options = {"solver": DDPMScheduler, "num_inference_steps": 3, "n_colors": 5}
+    options = {"sampler": Sampler(DDPMScheduler, num_inference_steps=3), "n_colors": 5}
     together = draw(pipe, photos, generator=[seeded(i) for i in range(3)], **options)
     assert together.shape == photos.shape
     for i, one in enumerate(photos):
@@ -206,11 +206,31 @@ def test_bad_parts_are_one_sentence(tiny_base: DiffusionBase, photo: torch.Tenso
         DequantPipeline(*parts, control, patch_size=tiny_base.patch_size)
 
 
-def test_only_a_dequantizer_with_a_bound_sampler_is_exported(tiny_base: DiffusionBase) -> None:
+def test_a_prior_is_not_exported(tiny_base: DiffusionBase) -> None:
     with pytest.raises(InputError, match="prior"):
-        Dequantizer(tiny_base, None, solver_module.sample).to_pipeline()
-    with pytest.raises(InputError, match="solver"):
-        Dequantizer(tiny_base, ControlEncoder.from_base, solver_module.sample).to_pipeline()
+        Dequantizer(tiny_base, None, Sampler()).to_pipeline()
+
+
+def test_settings_given_by_name_take_precedence(pipe: DequantPipeline, photo: torch.Tensor) -> None:
+    four, kept = Sampler(num_inference_steps=4), Sampler(num_inference_steps=4, keep_palette="exact")
+    assert torch.equal(draw(pipe, photo, sampler=four, keep_palette="exact"), draw(pipe, photo, sampler=kept))
+    assert torch.equal(draw(pipe, photo, sampler=kept, keep_palette="off"), draw(pipe, photo, sampler=four))
+    visited: list[int] = []
+    steps = {"timesteps": [900, 100], "callback_on_step_end": lambda pipe, i, t, tensors: visited.append(int(t))}
+    draw(pipe, photo, sampler=Sampler(DDPMScheduler, num_inference_steps=4), **steps)
+    assert visited == [900, 100]
+    with pytest.raises(InputError, match="Steps are given twice"):
+        draw(pipe, photo, num_inference_steps=2, timesteps=[900, 100])
+
+
+def test_the_users_networks_stay_as_they_are(pipe: DequantPipeline, photo: torch.Tensor) -> None:
+    pipe.unet.requires_grad_(True)
+    before = {name: value.clone() for name, value in pipe.unet.state_dict().items()}
+    modes = [module.training for module in (pipe.unet, pipe.control)]
+    draw(pipe, photo)
+    assert all(parameter.requires_grad for parameter in pipe.unet.parameters())
+    assert modes == [module.training for module in (pipe.unet, pipe.control)]
+    assert all(torch.equal(value, before[name]) for name, value in pipe.unet.state_dict().items())
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from dequant.cli.main import main
 from dequant.color.palette import quantize
 from dequant.condition.channels import for_palette, for_patch
 from dequant.condition.texture import thresholded_gradient_map
+from dequant.diffusion.sampler import Sampler
 from dequant.errors import InputError
 from dequant.io.images import read_image, write_image
 from dequant.io.palettes import parse_hex
@@ -63,10 +64,10 @@ def conditions(
 ) -> list[torch.Tensor]:
     """The conditions that a call makes."""
     seen: list[torch.Tensor] = []
-    sample = pipe.sample
+    pictures = pipe.draw
     with monkeypatch.context() as patch:
         patch.setattr(
-            pipe, "sample", lambda given, *args, **kwargs: seen.extend(given) or sample(given, *args, **kwargs)
+            pipe, "draw", lambda given, *args, **kwargs: seen.extend(given) or pictures(given, *args, **kwargs)
         )
         pipe(image, **options)
     return seen
@@ -157,7 +158,7 @@ def test_patch(pipe: DequantPipeline, photo: torch.Tensor, monkeypatch: pytest.M
         (None, {"seeds": 3}, "list of integers"),
         (None, {"seeds": [1], "generator": torch.Generator()}, "neither num_images nor generator"),
         (None, {"tile": 2}, "Tiles of 2 pixels"),
-        (None, {"tile": "big"}, "tile is 'big'"),
+        (None, {"tile": "big"}, "for tile, got 'big'"),
         (None, {"k": 1.5}, "k is 1.5"),
         (None, {"k": 2}, "without a palette"),
         (None, {"blend": 0.5}, "without a palette"),
@@ -194,12 +195,12 @@ def test_patch(pipe: DequantPipeline, photo: torch.Tensor, monkeypatch: pytest.M
         (None, {"num_inference_steps": 1001}, "1001 steps"),
         (None, {"num_inference_steps": 2, "timesteps": [5]}, "twice"),
         (None, {"timesteps": [999, 0]}, "DDIMScheduler spaces its steps itself"),
-        (None, {"timesteps": [0, 999], "solver": DDPMScheduler}, "descending"),
-        (None, {"timesteps": [], "solver": DDPMScheduler}, "descending"),
-        (None, {"timesteps": [1000], "solver": DDPMScheduler}, "999 to 0"),
-        (None, {"solver": "ddim"}, "not a solver"),
-        (None, {"solver": EulerDiscreteScheduler}, "EulerDiscreteScheduler"),
-        (None, {"solver": RePaintScheduler}, "RePaintScheduler"),
+        (None, {"sampler": Sampler(DDPMScheduler, timesteps=[0, 999])}, "descending"),
+        (None, {"sampler": Sampler(DDPMScheduler, timesteps=[])}, "descending"),
+        (None, {"sampler": Sampler(DDPMScheduler, timesteps=[1000])}, "999 to 0"),
+        (None, {"sampler": Sampler("ddim")}, "not a solver"),
+        (None, {"sampler": Sampler(EulerDiscreteScheduler)}, "EulerDiscreteScheduler"),
+        (None, {"sampler": Sampler(RePaintScheduler)}, "RePaintScheduler"),
         (None, {"generator": [torch.Generator()] * 2}, "2 generators do not fit 1 images"),
         (None, {"generator": 7}, "manual_seed"),
         (None, {"orientations": 3}, "3 orientations"),

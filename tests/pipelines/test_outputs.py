@@ -8,7 +8,7 @@ from PIL import Image
 from dequant.color.matching import match_k_best
 from dequant.color.palette import quantize, transfer
 from dequant.condition.channels import for_palette
-from dequant.condition.texture import MAPS
+from dequant.condition.texture import TEXTURES
 from dequant.pipelines.dequant import DequantPipeline
 from tests.support.pipelines import SIZE, draw, seeded
 
@@ -39,8 +39,8 @@ def test_answers_are_assignments_blends_and_draws_in_this_order(pipe: DequantPip
     for label, image in zip(answers.labels, answers.images, strict=True):
         rank, share, seed = (float(part.split()[-1]) for part in label.split(", "))
         asked = transfer(source, target, best[int(rank) - 1], share)
-        given = for_palette(asked.rgb, 4, MAPS["T"](photo))
-        alone = pipe.sample([given], seeded(int(seed)))[0]
+        given = for_palette(asked.rgb, 4, TEXTURES["T"].map(photo))
+        alone = pipe.draw([given], seeded(int(seed)))[0]
         torch.testing.assert_close(image, alone, atol=1e-5, rtol=0)
 
 

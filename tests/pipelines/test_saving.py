@@ -17,8 +17,8 @@ from huggingface_hub import RepoUrl
 
 from dequant.color.palette import quantize
 from dequant.condition.channels import for_palette
-from dequant.condition.texture import MAPS
-from dequant.diffusion import solver as solver_module
+from dequant.condition.texture import TEXTURES
+from dequant.diffusion.sampler import Sampler
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
 from dequant.pipelines.dequant import DequantPipeline
@@ -118,10 +118,9 @@ def test_other_bases(
     base = request.getfixturevalue(kind)
     stem = {"stem_widths": [8, 16]} if base.downscale > 1 else {}
     make = partial(ControlEncoder.from_base, **stem)
-    sampler = partial(solver_module.sample, solver=solver, num_inference_steps=3)
-    model = Dequantizer(base, make, sampler)
-    given = for_palette(quantize(photo, 8).rgb, 8, MAPS["T"](photo))
-    expected = model.sample(given[None], [seeded()])
+    model = Dequantizer(base, make, Sampler(solver, {}, num_inference_steps=3))
+    given = for_palette(quantize(photo, 8).rgb, 8, TEXTURES["T"].map(photo))
+    expected = model.draw(given[None], [seeded()])
     exported = model.to_pipeline()
     torch.testing.assert_close(draw(exported, photo, n_colors=8, generator=[seeded()]), expected, atol=0, rtol=0)
     exported.save_pretrained(tmp_path)

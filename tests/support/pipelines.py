@@ -1,12 +1,10 @@
 """A small pipeline for tests: an encoder with an effect, and the model that is exported."""
 
-from functools import partial
 from typing import Any
 
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
-from dequant.diffusion import solver as solver_module
+from dequant.diffusion.sampler import Sampler
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
 from dequant.pipelines.dequant import DequantPipeline
@@ -25,12 +23,7 @@ def encoder(base: DiffusionBase, variant: str = "T") -> ControlEncoder:
 
 
 def dequantizer(base: DiffusionBase, variant: str = "T", **sampler: Any) -> Dequantizer:
-    sampler = sampler or {
-        "solver": DDIMScheduler,
-        "options": {"timestep_spacing": "trailing"},
-        "num_inference_steps": 3,
-    }
-    return Dequantizer(base, encoder, partial(solver_module.sample, **sampler), variant=variant)
+    return Dequantizer(base, encoder, Sampler(**(sampler or {"num_inference_steps": 3})), variant=variant)
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
-from dequant.diffusion.solver import sample
+from dequant.diffusion.sampler import Sampler
 from dequant.errors import InputError
 from dequant.models.base import DiffusionBase, new_unet
 from dequant.models.control import ControlEncoder
+from dequant.models.controlled import Controlled
 from dequant.training.dequantizer import Dequantizer
 
-ONE_STEP = partial(sample, solver=DDIMScheduler, options={"timestep_spacing": "trailing"}, num_inference_steps=1)
+ONE_STEP = Sampler()
 
 
 def dequantizer(base: DiffusionBase, variant: str = "T", prior: bool = False) -> Dequantizer:
@@ -29,8 +29,8 @@ def dequantizer(base: DiffusionBase, variant: str = "T", prior: bool = False) ->
 def test_untrained_control_changes_nothing(tiny_base: DiffusionBase, condition: torch.Tensor) -> None:
     model = dequantizer(tiny_base)
     x_t, t = torch.randn(2, 3, 32, 32), torch.tensor([999, 10])
-    with_control = model.denoise(x_t, t, condition)[0]
-    alone = tiny_base.denoise(x_t, t, 2 * condition[:, :3] - 1, condition[:, 5:6])[0]
+    with_control = model.controlled.denoise(x_t, t, condition)[0]
+    alone = tiny_base.denoise(x_t, t, condition)[0]
     torch.testing.assert_close(with_control, alone, atol=0, rtol=0)
 
 
@@ -38,7 +38,7 @@ def test_new_base_starts_at_the_posterior_mean(condition: torch.Tensor, tiny_bas
     torch.nn.init.zeros_(tiny_base.unet.conv_out.weight)
     x_t, t = torch.randn(2, 3, 32, 32), torch.tensor([999, 999])
     color = 2 * condition[:, :3] - 1
-    out = tiny_base.denoise(x_t, t, color, condition[:, 5:6])[0]
+    out = tiny_base.denoise(x_t, t, condition)[0]
     torch.testing.assert_close(out, color, atol=1e-3, rtol=0)
 
 
@@ -74,7 +74,7 @@ def test_prior_trains_the_base(tiny_base: DiffusionBase, condition: torch.Tensor
 def test_any_size(tiny_base: DiffusionBase, size: tuple[int, int]) -> None:
     condition = torch.rand(1, 7, *size)
     condition[:, 5] = 0.25
-    out = dequantizer(tiny_base).sample(condition, torch.Generator().manual_seed(0))
+    out = dequantizer(tiny_base).draw(condition, torch.Generator().manual_seed(0))
     assert out.shape == (1, 3, *size)
     assert out.min() >= 0
     assert out.max() <= 1
@@ -82,8 +82,8 @@ def test_any_size(tiny_base: DiffusionBase, size: tuple[int, int]) -> None:
 
 def test_sample_depends_on_its_generator_only(tiny_base: DiffusionBase, condition: torch.Tensor) -> None:
     model = dequantizer(tiny_base)
-    first = model.sample(condition, [torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)])
-    alone = model.sample(condition[1:], [torch.Generator().manual_seed(2)])
+    first = model.draw(condition, [torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)])
+    alone = model.draw(condition[1:], [torch.Generator().manual_seed(2)])
     torch.testing.assert_close(first[1:], alone, atol=1e-5, rtol=0)
 
 
@@ -160,7 +160,7 @@ def test_timesteps_lean_to_noise_by_the_bias(
     model.log = lambda *args, **kwargs: None
     drawn: list[torch.Tensor] = []
     monkeypatch.setattr(tiny_base, "add_noise", lambda x, noise, t: drawn.append(t) or x)
-    monkeypatch.setattr(model, "denoise", lambda x, *_: (x.requires_grad_(), None))
+    monkeypatch.setattr(Controlled, "denoise", lambda self, x, *_: (x.requires_grad_(), None))
     batch = {"condition": condition[:1, :, :1, :1].expand(2000, -1, 1, 1), "target": torch.rand(2000, 3, 1, 1)}
     batch["seed"] = list(range(2000))
     model.training_step(batch, 0)

@@ -1,17 +1,14 @@
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
-from dequant.diffusion.solver import sample
+from dequant.diffusion.sampler import Sampler
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
+from dequant.models.controlled import Controlled
 from dequant.training.dequantizer import Dequantizer
 from dequant.training.distillation import Distillation
-
-OPTIONS = {"solver": DDIMScheduler, "options": {"timestep_spacing": "trailing"}}
 
 
 @pytest.fixture
@@ -63,10 +60,8 @@ def test_a_student_learns_to_jump_to_the_end_of_the_teachers_path(
     tiny_base: DiffusionBase, student: ControlEncoder, condition: torch.Tensor
 ) -> None:
     def end(steps: int) -> torch.Tensor:
-        sampler = partial(sample, **OPTIONS, num_inference_steps=steps)
-        model = Dequantizer(tiny_base, lambda *_: student, sampler).eval()
         generators = [torch.Generator().manual_seed(i) for i in (5, 6)]
-        return model.sample(condition, generators)
+        return Sampler(num_inference_steps=steps).draw(Controlled(tiny_base, student), condition, generators)
 
     path, before = end(4), end(1)
     distillation = Distillation(steps=4, decay=0.5)
@@ -83,8 +78,7 @@ def test_a_student_learns_to_jump_to_the_end_of_the_teachers_path(
 
 
 def test_a_checkpoint_keeps_the_target(tiny_base: DiffusionBase, student: ControlEncoder, tmp_path: Path) -> None:
-    sampler = partial(sample, **OPTIONS, num_inference_steps=1)
-    model = Dequantizer(tiny_base, lambda *_: student, sampler, distillation=Distillation(steps=50, decay=0.95))
+    model = Dequantizer(tiny_base, lambda *_: student, Sampler(), distillation=Distillation(steps=50, decay=0.95))
     model.setup("fit")
     checkpoint = {"state_dict": model.state_dict()}
     model.on_save_checkpoint(checkpoint)

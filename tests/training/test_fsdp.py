@@ -17,6 +17,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor
 
 from dequant.data.examples import batch
+from dequant.diffusion.sampler import Sampler
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
 from dequant.training import fsdp
@@ -79,7 +80,7 @@ def test_split_like_and_gathered_are_inverse(mesh: DeviceMesh) -> None:
 
 
 def test_average_of_split_weights_is_saved_whole(mesh: DeviceMesh, tiny_base: DiffusionBase) -> None:
-    model = Dequantizer(tiny_base, ControlEncoder.from_base, lambda *_: None)
+    model = Dequantizer(tiny_base, ControlEncoder.from_base, Sampler())
     first = {name: value.detach().clone() for name, value in model.trained.named_parameters()}
     fsdp.shard(model.trained, mesh)
     trainer, average, checkpoint = SimpleNamespace(global_step=0), EMA(decay=0.5), {}

@@ -6,12 +6,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dequant.condition.texture import gradient_map, luminance_map, thresholded_gradient_map
+from dequant.condition.texture import TEXTURES
+from dequant.condition.texture_maps import gradient_map, luminance_map, thresholded_gradient_map
 from dequant.diffusion.loss import disagreement
 from dequant.errors import InputError
 from tests.support.paths import GOLDEN
-
-MAPS = {"L": luminance_map, "G": gradient_map, "T": thresholded_gradient_map}
 
 
 def photo(name: str) -> Tensor:
@@ -28,7 +27,7 @@ def gray(rows: list[list[int]]) -> Tensor:
 def test_agrees_with_the_released_code(name: str, variant: str) -> None:
     arrays = np.load(GOLDEN / f"cond_{name}.npz")
     case = arrays["cases"].tolist().index(f"{variant}_16_tex")
-    texture = MAPS[variant](photo(name))
+    texture = TEXTURES[variant].map(photo(name))
     assert texture.dtype == torch.float32
     torch.testing.assert_close(texture, torch.from_numpy(arrays["conditioning"][case, 3:5]), rtol=0, atol=1e-6)
 
@@ -65,13 +64,13 @@ def test_luminance_is_the_same_twice_and_spans_the_range() -> None:
     assert texture[0, 0, 2] == 1
 
 
-@pytest.mark.parametrize("texture_map", MAPS.values())
+@pytest.mark.parametrize("texture_map", [texture.map for texture in TEXTURES.values()])
 def test_batches_are_images_side_by_side(texture_map) -> None:
     batch = torch.stack([photo("caps"), photo("plane")])
     assert torch.equal(texture_map(batch), torch.stack([texture_map(rgb) for rgb in batch]))
 
 
-@pytest.mark.parametrize("texture_map", MAPS.values())
+@pytest.mark.parametrize("texture_map", [texture.map for texture in TEXTURES.values()])
 @pytest.mark.parametrize("bad", [torch.rand(4, 8, 8), torch.rand(8, 8), torch.zeros(3, 8, 8, dtype=torch.uint8)])
 def test_refuses_what_is_not_a_photo(texture_map, bad: Tensor) -> None:
     with pytest.raises(InputError, match="give a floating-point tensor"):

@@ -1,0 +1,249 @@
+"""The sampler: how photographs are drawn under conditions, whatever the model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from diffusers.pipelines.deepfloyd_if.timesteps import super27_timesteps
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from torch import Tensor
+from torch.nn import functional as F
+
+from dequant.condition.texture import Texture
+from dequant.diffusion.fidelity import Fidelity, named, requests_of
+from dequant.diffusion.orientations import Orientation
+from dequant.diffusion.schedule import Generator
+from dequant.diffusion.solver import Predict, StepCallback, check_generators, check_solver, check_steps, prepare, solve
+from dequant.diffusion.tiles import Tile, blend, tiles
+from dequant.errors import InputError
+
+SHORT_NAMES = {
+    "DDIMScheduler": "ddim",
+    "DDPMScheduler": "ddpm",
+    "DPMSolverMultistepScheduler": "dpmpp",
+    "UniPCMultistepScheduler": "unipc",
+    "LCMScheduler": "lcm",
+}
+"""Of solvers, in results; others are called by their class."""
+MEAN_DRAWS = 8
+"""Draws of super27_mean."""
+
+
+class Denoiser(Protocol):
+    """What a sampler needs of a model."""
+
+    @property
+    def scheduler(self) -> SchedulerMixin:
+        """The noise schedule."""
+
+    @property
+    def texture(self) -> Texture | None:
+        """What the model sees of a photo besides its colours, None for nothing."""
+
+    @property
+    def is_latent(self) -> bool:
+        """Whether x_t holds latents, which `decode` turns into pixels, differentiably."""
+
+    @property
+    def multiple(self) -> int:
+        """Heights and widths of conditions must be multiples of this."""
+
+    @property
+    def downscale(self) -> int:
+        """Pixels per side of one place of x_t."""
+
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """Shape (C, h, w) of x_t for one image."""
+
+    def start(
+        self,
+        condition: Tensor,
+        *,
+        num_images: int = 1,
+        generator: Generator = None,
+        timesteps: Tensor | None = None,
+        memory_share: float = 1.0,
+    ) -> Predict:
+        """Read a condition (B, 7, H, W) once, for predictions of `num_images` images of each at every step.
+
+        Args:
+            condition: in [0, 1].
+            num_images: of each condition; they follow each other in x_t.
+            generator: of noise that the model draws itself.
+            timesteps: the steps that are coming, if known, for what can be computed ahead of time.
+            memory_share: how much of its memory for that the model may use.
+        """
+
+    def decode(self, z: Tensor, in_tiles: bool = False) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] from clean x (B, C, h, w); in tiles where memory is short."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A diffusers solver, its steps, and what every prediction is held to.
+
+    Attributes:
+        solver: diffusers scheduler class that starts from standard normal noise.
+        options: its settings that differ from those of the base's noise schedule.
+        num_inference_steps: number of steps, spaced by the solver: 1, unless given here or by
+        timesteps: the steps themselves, descending, for solvers that take them, such as DDPMScheduler.
+        draws: a picture is the mean of so many independent draws.
+        orientations: each prediction is the mean over the image as it is (1), mirrored too (2), or turned too (8):
+            nearer to the photo, at as many times the cost.
+        keep_palette: "exact" moves every pixel to where the nearest palette colour is the one asked for, also in 8
+            bits, and leaves the outside of a patch as it is; "strict" also stays closer to the colours, for an edited
+            palette that the texture contradicts; "soft" goes half of the way, with smoother gradients; "off" trusts
+            the network. Or a `Fidelity`.
+        keep_texture: "exact" moves predictions to the nearest image with the luminance (variant L), gradients (G) or
+            thresholded gradients (T) given, as far as `keep_palette` allows; "off" trusts the network.
+        tile: side in pixels of the overlapping tiles in which larger images are denoised, in bounded memory; None for
+            whole images.
+
+    Raises:
+        InputError: a setting is impossible.
+    """
+
+    solver: type[SchedulerMixin] = DDIMScheduler
+    options: Mapping[str, Any] = field(default_factory=lambda: {"timestep_spacing": "trailing"})
+    num_inference_steps: int | None = None
+    timesteps: Sequence[int] | None = None
+    draws: int = 1
+    orientations: int = 1
+    keep_palette: str | Fidelity = "off"
+    keep_texture: str = "off"
+    tile: int | None = None
+
+    def __post_init__(self) -> None:
+        """Fill in the number of steps; refuse impossible settings with an `InputError`."""
+        if self.timesteps is not None:
+            object.__setattr__(self, "timesteps", [int(t) for t in self.timesteps])
+        elif self.num_inference_steps is None:
+            object.__setattr__(self, "num_inference_steps", 1)
+        for name in ("num_inference_steps", "draws", "tile"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise InputError(f"Expected a whole number of at least 1 for {name}, got {value!r}.")
+        Orientation.first(self.orientations)
+        named(self.keep_palette, self.keep_texture)
+
+    def check(self, scheduler: SchedulerMixin) -> None:
+        """Raise `InputError` where the solver or its steps do not fit a noise schedule."""
+        check_solver(self.solver, scheduler, self.timesteps is not None)
+        check_steps(self.num_inference_steps, self.timesteps, len(scheduler.alphas_cumprod))
+
+    @property
+    def fidelity(self) -> Fidelity | None:
+        """What predictions are held to, None for nothing."""
+        return named(self.keep_palette, self.keep_texture)
+
+    @property
+    def name(self) -> str:
+        """What results call it, such as one_step, ddim8, super27_mean or one_step_x8+exact+texture."""
+        solver = SHORT_NAMES.get(self.solver.__name__, self.solver.__name__)
+        name = f"{solver}{self.num_inference_steps}"
+        if self.timesteps is not None:
+            name = f"{solver}_at_{'_'.join(map(str, self.timesteps))}"
+        name = "super27" if self.timesteps == super27_timesteps else "one_step" if name == "ddim1" else name
+        name += f"_x{self.orientations}" if self.orientations > 1 else ""
+        name += {1: "", MEAN_DRAWS: "_mean"}.get(self.draws, f"_mean{self.draws}")
+        return name + _mark(self.keep_palette) + ("" if self.keep_texture == "off" else "+texture")
+
+    @torch.no_grad()
+    def draw(
+        self,
+        model: Denoiser,
+        condition: Tensor,
+        generator: Generator = None,
+        num_images: int = 1,
+        callback: StepCallback | None = None,
+    ) -> Tensor:
+        """Draw photographs: rgb (B * num_images, 3, H, W) in [0, 1].
+
+        Args:
+            model: what denoises.
+            condition: (B, 7, H, W) in [0, 1], any H and W.
+            generator: CPU generators, one for all images or one for each.
+            num_images: of each condition; they follow each other.
+            callback: see `StepCallback`; steps are numbered afresh in each draw.
+
+        Raises:
+            InputError: generators, solver, steps or tiles do not fit.
+        """
+        check_generators(generator, len(condition) * num_images)
+        # 1. Pad to what the network can take
+        height, width = condition.shape[-2:]
+        padding = (0, -width % model.multiple, 0, -height % model.multiple)
+        padded = F.pad(condition, padding, mode="replicate") if any(padding) else condition
+        rows, columns = padded.shape[-2:]
+        shape = (len(condition) * num_images, *model.latent_shape(rows, columns))
+        # 2. What predictions are held to
+        fidelity = self.fidelity
+        requests = [] if fidelity is None else requests_of(condition, model.texture)
+        fidelity = None if fidelity is None or fidelity.is_idle(requests) else fidelity
+        pieces = [] if self.tile is None else list(tiles(rows, columns, self.tile, model.multiple))
+        decode = partial(_decode, model, len(pieces) > 1)
+        space = decode if model.is_latent else None
+        hold = None if fidelity is None else fidelity.in_steps(requests, space, height, width)
+        # 3. Predictions: from all orientations, whole or in tiles
+        options = {**self.options, **({} if fidelity is None else {"prediction_type": "sample"})}
+        prepared = partial(prepare, self.solver, options, model.scheduler, self.num_inference_steps, self.timesteps)
+        views, start = Orientation.first(self.orientations), {"num_images": num_images, "generator": generator}
+        if len(pieces) > 1:
+            predict = _in_tiles(model, padded, views, pieces, start)
+        else:
+            predict = _from_all_sides(model, padded, views, start | {"timesteps": prepared(condition.device).timesteps})
+        # 4. The mean of the draws, in pixels
+        total = torch.zeros(shape, device=condition.device)
+        for _ in range(self.draws):
+            noise, stepper = _noise(shape, generator).to(total.device), prepared(total.device)
+            total += solve(predict, noise, model.scheduler, stepper, generator, callback, hold)
+        rgb = decode(total / self.draws)[..., :height, :width]
+        return rgb if fidelity is None else fidelity.finish(rgb, requests)
+
+
+def _from_all_sides(model: Denoiser, condition: Tensor, views: list[Orientation], start: dict[str, Any]) -> Predict:
+    """The mean of the predictions in several orientations."""
+    share = 1 / len(views)
+    predicts = [model.start(view.condition(condition, model.texture), memory_share=share, **start) for view in views]
+
+    def predict(x_t: Tensor, t: Tensor) -> Tensor:
+        found = [view.back(one(view.turn(x_t), t)) for view, one in zip(views, predicts, strict=True)]
+        return found[0] if len(found) == 1 else torch.stack(found).mean(0)
+
+    return predict
+
+
+def _in_tiles(
+    model: Denoiser, condition: Tensor, views: list[Orientation], pieces: list[Tile], start: dict[str, Any]
+) -> Predict:
+    """Predictions blended of those in tiles, each of which is read anew in every step, so that memory is bounded."""
+
+    def predict(x_t: Tensor, t: Tensor) -> Tensor:
+        def of_tile(tile: Tile, part: Tensor) -> Tensor:
+            return _from_all_sides(model, condition[..., tile.rows, tile.columns], views, start)(part, t)
+
+        return blend(of_tile, x_t, pieces, model.downscale)
+
+    return predict
+
+
+def _decode(model: Denoiser, in_tiles: bool, z: Tensor) -> Tensor:
+    return model.decode(z.float(), in_tiles)
+
+
+def _noise(shape: tuple[int, ...], generator: Generator) -> Tensor:
+    """Standard normal, image by image, so that one with a generator of its own does not depend on the others."""
+    generators = generator if isinstance(generator, list) else [generator] * shape[0]
+    return torch.stack([torch.randn(shape[1:], generator=one) for one in generators])
+
+
+def _mark(palette: str | Fidelity) -> str:
+    """How a kept palette shows in the name of a sampler: +exact, or the settings that differ from it."""
+    if isinstance(palette, str):
+        return "" if palette == "off" else f"+{palette}"
+    changes = [f"+{one.name}={getattr(palette, one.name)}" for one in fields(palette)]
+    usual = [f"+{one.name}={one.default}" for one in fields(palette)]
+    return "+exact" + "".join(change for change in changes if change not in usual)

@@ -1,0 +1,133 @@
+"""What is asked of photos, as conditions: another palette, or a patch of another colour."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from dequant.color.matching import match_k_best
+from dequant.color.palette import Quantized, quantize, transfer
+from dequant.condition.channels import for_palette, for_patch
+from dequant.errors import InputError
+from dequant.pipelines.inputs import assignment, color, mask, one_each, palette
+
+
+class Asked(NamedTuple):
+    """One edit of one photo: a condition (7, H, W), and what tells it apart from the others of the call."""
+
+    label: str
+    condition: Tensor
+
+
+class PaletteEdit(NamedTuple):
+    """A photo reduced to a palette, its own or another.
+
+    Attributes:
+        n_colors: size of the palette of each photo.
+        target: replaces it: a `Palette`, a list with one for each photo, or None.
+        method: which colour replaces which, as in `matching.match`.
+        assignment: says it instead: an `Assignment`, a list with one for each photo, or None.
+        k: how many of the best assignments to take, fewer where fewer exist.
+        blend: 0 keeps the photo's colours, 1 takes those of `target`; or several such numbers.
+        texture: condition the network on the texture.
+    """
+
+    n_colors: int
+    target: Any = None
+    method: str = "color"
+    assignment: Any = None
+    k: int = 1
+    blend: float | Sequence[float] = 1.0
+    texture: bool = True
+
+    def blends(self) -> list[float]:
+        """The blends asked for.
+
+        Raises:
+            InputError: they are no numbers, or settings do not go together.
+        """
+        found = [self.blend] if isinstance(self.blend, int | float) else list(self.blend)
+        if not found or not all(isinstance(share, int | float) for share in found):
+            raise InputError(f"{self.blend!r} is not a blend: give a number from 0 to 1, or a list of such numbers.")
+        if self.target is None and (self.assignment is not None or self.k != 1 or found != [1]):
+            raise InputError("Assignments and blends mean nothing without a palette: give the one that they lead to.")
+        if self.assignment is not None and self.k != 1:
+            raise InputError(f"The {self.k} best assignments cannot be taken where one is given: give k or assignment.")
+        return found
+
+
+def palette_conditions(rgbs: list[Tensor], texture_map: Callable[[Tensor], Tensor], edit: PaletteEdit) -> list[Asked]:
+    """Conditions on photos reduced to a palette.
+
+    Args:
+        rgbs: photos (3, H, W).
+        texture_map: (3, H, W) -> (2, H, W), of the variant.
+        edit: what is asked of them.
+
+    Returns:
+        For each photo its assignments, the best first, and for each of these every blend.
+
+    Raises:
+        InputError: an argument is wrong.
+    """
+    blends = edit.blends()
+    targets = one_each(edit.target, len(rgbs), "palettes", strings=1, numbers=2)
+    assignments = one_each(edit.assignment, len(rgbs), "assignments", numbers=1)
+    found = []
+    for i, (rgb, wanted, chosen) in enumerate(zip(rgbs, targets, assignments, strict=True)):
+        quantized = quantize(rgb, edit.n_colors)
+        edits = {_label(rgbs, i): quantized}
+        if wanted is not None:
+            colors, counts = palette(wanted, edit.n_colors)
+            every = [chosen] if chosen is not None else _best_assignments(quantized, colors, counts, edit)
+            edits = {}
+            for rank, one in enumerate(every, start=1):
+                for share in blends:
+                    parts = _which("assignment", rank, edit.k), _which("blend", f"{share:g}", len(blends))
+                    edits[_label(rgbs, i, *parts)] = transfer(quantized, colors, assignment(one), share)
+        texture = texture_map(rgb) if edit.texture else None
+        found += [Asked(label, for_palette(made.rgb, edit.n_colors, texture)) for label, made in edits.items()]
+    return found
+
+
+def _best_assignments(quantized: Quantized, colors: Tensor, counts: Tensor, edit: PaletteEdit) -> Tensor:
+    """(k, K), best first."""
+    return match_k_best(
+        quantized.palette, colors, edit.k, edit.method, source_counts=quantized.counts, target_counts=counts
+    )
+
+
+def _which(name: str, value: object, count: int) -> str:
+    """Part of a label, empty where there is only one."""
+    return f"{name} {value}" if count > 1 else ""
+
+
+def patch_conditions(
+    rgbs: list[Tensor], texture_map: Callable[[Tensor], Tensor], inside: Any, fill: Any, with_texture: bool = True
+) -> list[Asked]:
+    """Conditions on photos in each of which a patch gets one colour.
+
+    Args:
+        rgbs: photos (3, H, W).
+        texture_map: (3, H, W) -> (2, H, W), of the variant.
+        inside: the patch: a `Mask`, or a list or batch with one for each photo.
+        fill: its `Color`, or a list with one for each photo.
+        with_texture: show the network the texture inside the patch too.
+
+    Raises:
+        InputError: an argument is wrong.
+    """
+    if inside is None:
+        raise InputError("A colour without a patch has no place: give the mask of the patch too.")
+    if fill is None:
+        raise InputError("A patch needs a new colour: give color, a hex string or three numbers in [0, 1].")
+    masks = one_each(list(inside) if getattr(inside, "ndim", 0) > 2 else inside, len(rgbs), "masks")
+    colors = one_each(fill, len(rgbs), "colours", numbers=1)
+    return [
+        Asked(_label(rgbs, i), for_patch(rgb, mask(patch), color(shade), texture_map(rgb), keep_inside=with_texture))
+        for i, (rgb, patch, shade) in enumerate(zip(rgbs, masks, colors, strict=True))
+    ]
+
+
+def _label(rgbs: list[Tensor], i: int, *parts: str) -> str:
+    return ", ".join(part for part in (_which("photo", i + 1, len(rgbs)), *parts) if part)
