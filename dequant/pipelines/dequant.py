@@ -9,7 +9,6 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
@@ -29,6 +28,7 @@ from dequant.models.prompt import TextEmbedding
 from dequant.pipelines import inputs
 from dequant.pipelines.conditions import PaletteEdit, palette_conditions, patch_conditions
 from dequant.pipelines.outputs import OUTPUT_TYPES, DequantOutput, Images, convert
+from dequant.pipelines.saving import SavedPipeline
 
 ALIGNMENT = 64
 """Bytes, as PyTorch allocates."""
@@ -36,7 +36,7 @@ ALIGNMENT = 64
 StepEnd = Callable[["DequantPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 
 
-class DequantPipeline(DiffusionPipeline):
+class DequantPipeline(SavedPipeline):
     """Dequantizes a photo, gives it another palette, or recolours a patch of it.
 
     Args:

@@ -1,0 +1,145 @@
+"""Saved pipelines: their folders load in plain diffusers too, and here without running code from them."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from inspect import signature
+from pathlib import Path
+from typing import Any, Self, get_args
+
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+
+from dequant.errors import InputError
+from dequant.io.files import whole_file
+from dequant.models.control import ControlEncoder
+from dequant.models.hub import Source
+
+INDEX = "model_index.json"
+
+WITHOUT_CODE = ["*.json", "*.safetensors"]
+"""The files that are fetched from the hub."""
+
+HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
+
+
+class SavedPipeline(DiffusionPipeline):
+    """A pipeline of this package's classes, which is saved and loaded.
+
+    diffusers imports classes that are not its own only from modules in the saved folder, and only with
+    `trust_remote_code=True`. So `save_pretrained` and `push_to_hub` write such modules, one line each, which import the
+    classes from the installed package; `from_pretrained` of this package does not need them.
+    """
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any) -> Self:
+        """Load a saved pipeline from a folder or the hub. No code from there is run.
+
+        Args:
+            pretrained_model_name_or_path: a folder that `save_pretrained` wrote, or a hub id "OWNER/NAME".
+            options: those of diffusers, such as `torch_dtype`, `variant`, `revision` and `token`. `use_safetensors` is
+                True by default; `custom_pipeline` and `trust_remote_code` are ignored.
+
+        Raises:
+            InputError: there is no such pipeline, or it cannot be loaded.
+        """
+        folder = fetch(pretrained_model_name_or_path, **options)
+        options = {"use_safetensors": True} | options | {"custom_pipeline": None, "trust_remote_code": False}
+        with reading(pretrained_model_name_or_path, folder / INDEX):
+            pipeline = super().from_pretrained(str(folder), **options)
+        pipeline.register_to_config(_name_or_path=str(pretrained_model_name_or_path))
+        return pipeline
+
+    @classmethod
+    def load_config(cls, *args: Any, **options: Any) -> dict[str, Any]:
+        """The saved index. Classes of this package are the installed ones, whatever modules the index names."""
+        own = _own_classes(cls)
+        index = {**super().load_config(*args, **options), "_class_name": cls.__name__}
+        for component, value in index.items():
+            match value:
+                case [str(_), str(name)] if name in own:
+                    index[component] = [own[name].__module__, name]
+        return index
+
+    def to_json_file(self, json_file_path: str | os.PathLike[str]) -> None:
+        """Write the index, and the modules that it names."""
+        path = Path(json_file_path)
+        index = json.loads(self.to_json_string())
+        index.pop("_name_or_path", None)  # a copy does not say where its original was
+        name = type(self).__name__
+        _write_module(path.with_name("pipeline.py"), type(self).__module__, name)
+        index["_class_name"] = ["pipeline", name]
+        for component, value in index.items():
+            match value:
+                case [str(library), str(name)] if library.startswith("dequant."):
+                    module = f"dequant_{component}"
+                    _write_module(path.parent / component / f"{module}.py", library, name)
+                    index[component] = [module, name]
+        with whole_file(path) as file:
+            file.write(json.dumps(index, indent=2, sort_keys=True) + "\n")
+
+
+def fetch(source: str | os.PathLike[str], **options: Any) -> Path:
+    """The folder that a path or a hub id means. Of a model on the hub, it holds the JSON and safetensors files.
+
+    Args:
+        source: a folder, or the id of a model on the hub, "OWNER/NAME".
+        options: `cache_dir`, `force_download`, `local_files_only`, `revision` and `token` of the hub; others are
+            ignored.
+
+    Raises:
+        InputError: there is no such folder, no such model could be fetched, or it has no control encoder.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    repo_id = str(source)
+    if not is_hub_id(repo_id):
+        raise InputError(f"There is no folder '{source}': give that of a saved pipeline, or a hub id OWNER/NAME.")
+    hub = {name: options[name] for name in HUB_OPTIONS if options.get(name) is not None}
+    download = partial(snapshot_download, repo_id, **hub)
+    folder = Path(Source(repo_id).load(lambda: download(allow_patterns=["*.json"])))
+    if not any(ControlEncoder.__name__ in path.read_text() for path in folder.glob("*.json")):
+        raise InputError(f"{source} on the hub has no control encoder: give the id of a pipeline saved by dequant.")
+    return Path(Source(repo_id).load(lambda: download(allow_patterns=WITHOUT_CODE, revision=folder.name)))
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether this has the form OWNER/NAME."""
+    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source) is not None
+
+
+@contextmanager
+def reading(source: str | os.PathLike[str], config: Path) -> Iterator[None]:
+    """Turn what goes wrong while a saved folder is loaded into a sentence.
+
+    Args:
+        source: what the user gave for the folder.
+        config: the file in the folder that says what it holds.
+
+    Raises:
+        InputError: the file is missing, or loading fails.
+    """
+    if not config.is_file():
+        raise InputError(f"'{source}' has no {config.name}: give a folder or a hub id that `save_pretrained` wrote.")
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"'{source}' cannot be loaded: {' '.join(str(error).split())}") from error
+
+
+def _own_classes(pipeline: type) -> dict[str, type]:
+    """The components' classes that are this package's, by name."""
+    hints = [parameter.annotation for parameter in signature(pipeline).parameters.values()]
+    kinds = [kind for hint in hints for kind in get_args(hint) or [hint]]
+    return {kind.__name__: kind for kind in kinds if isinstance(kind, type) and kind.__module__.startswith("dequant.")}
+
+
+def _write_module(path: Path, module: str, name: str) -> None:
+    with whole_file(path) as file:
+        file.write(f"from {module} import {name}\n")
