@@ -8,7 +8,8 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from dequant.errors import InputError
 from dequant.models.base import DiffusionBase, bundled
 from dequant.models.control import ControlEncoder
-from dequant.pipelines.dequant import DequantPipeline, TextEmbedding
+from dequant.models.prompt import TextEmbedding
+from dequant.pipelines.dequant import DequantPipeline
 from dequant.pipelines.saving import INDEX, fetch, is_hub_id, reading
 
 BUNDLED = ("T", "L", "G")
