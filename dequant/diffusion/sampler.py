@@ -140,6 +140,11 @@ class Sampler:
         return named(self.keep_palette, self.keep_texture)
 
     @property
+    def total_steps(self) -> int:
+        """Steps of all draws."""
+        return self.draws * (self.num_inference_steps or len(self.timesteps or ()))
+
+    @property
     def name(self) -> str:
         """What results call it, such as one_step, ddim8, super27_mean or one_step_x8+exact+texture."""
         solver = SHORT_NAMES.get(self.solver.__name__, self.solver.__name__)

@@ -254,6 +254,9 @@ class DiffusionBase(nn.Module):
             options["vae"] = autoencoder(source, "vae")
         if augmentation is not None:
             options["augmentation"] = augmentation
+        for part in (unet, options.get("vae")):
+            if part is not None:
+                part.register_to_config(_name_or_path="")  # a copy does not say where its original was
         base = cls(unet, source.scheduler(), **options)
         return base if dtype == "float32" else base.in_precision(getattr(torch, dtype))
 

@@ -84,6 +84,13 @@ class ControlEncoder(ModelMixin, ConfigMixin):
             if text is not None:
                 text.requires_grad_(False)
 
+    @classmethod
+    def read(cls, folder: str | Path) -> Self:
+        """The encoder in a folder, in float32, without a note of where it lay."""
+        control = cls.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True)
+        control.register_to_config(_name_or_path="")
+        return control
+
     @property
     def texture(self) -> Texture | None:
         """The texture that it reads, None for one that is not among `TEXTURES`."""

@@ -9,7 +9,6 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
@@ -88,9 +87,6 @@ class DequantPipeline(SavedPipeline):
                 f"use weights of variant {', '.join(TEXTURES)}."
             )
         self._check_pair()
-        for module in (unet, control, vae):
-            if module is not None:
-                _align(module, self._base().memory_format)
 
     @classmethod
     def bundled(cls, variant: str = "T") -> Self:
@@ -99,10 +95,24 @@ class DequantPipeline(SavedPipeline):
         Raises:
             InputError: none of this variant come with it.
         """
-        encoder = ControlEncoder.from_pretrained(bundled_control(variant), torch_dtype=torch.float32)
-        model = DiffusionBase.from_pretrained(bundled_base())
-        scheduler = DDIMScheduler.from_config(model.scheduler.config, timestep_spacing="trailing")
-        return cls(model.unet, scheduler, encoder, patch_size=model.patch_size, num_inference_steps=1)
+        base, encoder = DiffusionBase.from_pretrained(bundled_base()), ControlEncoder.read(bundled_control(variant))
+        return cls.of(base, encoder, Sampler())
+
+    @classmethod
+    def of(cls, base: DiffusionBase, control: ControlEncoder, sampler: Sampler) -> Self:
+        """A base and an encoder on it, shared, with the solver and the steps of a sampler."""
+        text = base.text_embedding
+        return cls(
+            base.unet,
+            sampler.solver.from_config(base.scheduler.config, **sampler.options),
+            control,
+            base.vae,
+            None if text is None else TextEmbedding.of(text),
+            patch_size=base.patch_size,
+            augmentation=base.augmentation,
+            num_inference_steps=sampler.num_inference_steps,
+            timesteps=sampler.timesteps,
+        )
 
     def __call__(
         self,
@@ -178,7 +188,7 @@ class DequantPipeline(SavedPipeline):
         for name, value in (("k", k), ("num_images", num_images)):
             if not isinstance(value, int):
                 raise InputError(f"{name} is {value!r}: give a whole number.")
-        draws = _draws(num_images, seeds, generator)
+        draws = inputs.draws(num_images, seeds, generator)
         by_name = {"num_inference_steps": num_inference_steps, "timesteps": timesteps, "keep_palette": keep_palette}
         by_name |= {"keep_texture": keep_texture, "orientations": orientations, "tile": tile}
         sampler = self._sampler(sampler, {name: value for name, value in by_name.items() if value is not None})
@@ -231,11 +241,8 @@ class DequantPipeline(SavedPipeline):
         for i, one in enumerate(conditions):
             groups.setdefault(one.shape, []).append(i)
         found: dict[int, Tensor] = {}
-        model, steps = (
-            Controlled(self._base(), self.control),
-            sampler.num_inference_steps or len(sampler.timesteps or ()),
-        )
-        with self.progress_bar(total=len(groups) * steps * sampler.draws) as bar:
+        model = self._model()
+        with self.progress_bar(total=len(groups) * sampler.total_steps) as bar:
 
             def on_step(i: int, t: Tensor, x: Tensor) -> Tensor:
                 bar.update()
@@ -272,6 +279,14 @@ class DequantPipeline(SavedPipeline):
 
         return on_step
 
+    def _model(self) -> Controlled:
+        """The components as they are now (a user may exchange them), in the layout in which kernels round alike."""
+        base = self._base()
+        for module in (self.unet, self.control, self.vae):
+            if module is not None:
+                _align(module, base.memory_format)
+        return Controlled(base, self.control)
+
     def _base(self) -> DiffusionBase:
         text = None if self.text_embedding is None else self.text_embedding.weight.data
         patch_size, augmentation = self.config["patch_size"], self.config["augmentation"]
@@ -294,15 +309,3 @@ def _align(module: ModelMixin, memory_format: torch.memory_format) -> None:
         if tensor.data_ptr() % ALIGNMENT:
             tensor.data = tensor.data.clone()
     module.to(memory_format=memory_format)
-
-
-def _draws(num_images: int, seeds: Sequence[int] | None, generator: Generator) -> list[str]:
-    """What tells the images of one edit apart."""
-    if seeds is None:
-        if num_images < 1:
-            raise InputError(f"{num_images} images of each photo cannot be drawn: ask for at least 1.")
-        return [f"draw {i + 1}" if num_images > 1 else "" for i in range(num_images)]
-    integers = isinstance(seeds, Sequence) and len(seeds) > 0 and all(isinstance(seed, int) for seed in seeds)
-    if num_images != 1 or generator is not None or not integers:
-        raise InputError("Seeds say what is drawn: give a list of integers, and neither num_images nor generator.")
-    return [f"seed {seed}" for seed in seeds]

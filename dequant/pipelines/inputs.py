@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from dequant.color.palette import quantize
+from dequant.diffusion.schedule import Generator
 from dequant.errors import InputError
 from dequant.io.images import read_image, to_tensor, upright
 from dequant.io.palettes import parse_hex
@@ -140,6 +141,18 @@ def assignment(value: Assignment) -> Tensor:
     if tensor.ndim != 1 or tensor.is_floating_point() or tensor.dtype == torch.bool:
         raise InputError("An assignment is a list of integers: give one index of a target colour per source colour.")
     return tensor.long()
+
+
+def draws(num_images: int, seeds: Sequence[int] | None, generator: Generator) -> list[str]:
+    """What tells the images of one edit apart."""
+    if seeds is None:
+        if num_images < 1:
+            raise InputError(f"{num_images} images of each photo cannot be drawn: ask for at least 1.")
+        return [f"draw {i + 1}" if num_images > 1 else "" for i in range(num_images)]
+    integers = isinstance(seeds, Sequence) and len(seeds) > 0 and all(isinstance(seed, int) for seed in seeds)
+    if num_images != 1 or generator is not None or not integers:
+        raise InputError("Seeds say what is drawn: give a list of integers, and neither num_images nor generator.")
+    return [f"seed {seed}" for seed in seeds]
 
 
 def one_each(value: Any, n: int, name: str, *, strings: int = 0, numbers: int = 0) -> list[Any]:

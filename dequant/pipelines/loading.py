@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-
+from dequant.diffusion.sampler import Sampler
 from dequant.errors import InputError
 from dequant.models.base import DiffusionBase, bundled
 from dequant.models.control import ControlEncoder
-from dequant.models.prompt import TextEmbedding
 from dequant.pipelines.dequant import DequantPipeline
 from dequant.pipelines.saving import INDEX, fetch, is_hub_id, reading
 
@@ -70,25 +67,15 @@ def _encoder_in(source: str | Path) -> Path | None:
 def _around(folder: Path, base: str | Path | None) -> DequantPipeline:
     """A pipeline of a trained encoder and its base."""
     with reading(folder, folder / "config.json"):
-        encoder = ControlEncoder.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True)
-    encoder.register_to_config(_name_or_path="")  # a copy does not say where its original was
+        encoder = ControlEncoder.read(folder)
     model = DiffusionBase.from_pretrained(bundled() if base is None else base)
     if encoder.config["base"] != model.fingerprint:
         raise InputError(
             f"'{folder}' was trained for base {encoder.config['base']!r}, but {base or 'the bundled base'} is "
             f"{model.fingerprint!r}: give the folder or hub id of its own as base."
         )
-    text = model.text_embedding
-    return DequantPipeline(
-        model.unet,
-        DDIMScheduler.from_config(model.scheduler.config, timestep_spacing="trailing"),
-        encoder,
-        model.vae,
-        None if text is None else TextEmbedding.of(text),
-        patch_size=model.patch_size,
-        augmentation=model.augmentation,
-        num_inference_steps=1 if model.scheduler.config.prediction_type == "sample" else 25,
-    )
+    predicts_clean = model.scheduler.config.prediction_type == "sample"
+    return DequantPipeline.of(model, encoder, Sampler(num_inference_steps=1 if predicts_clean else 25))
 
 
 def _unknown(source: str | Path) -> InputError:

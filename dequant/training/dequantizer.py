@@ -23,7 +23,6 @@ from dequant.metrics.texture import gradient_agreement
 from dequant.models.base import DiffusionBase, half_precision
 from dequant.models.control import ControlEncoder
 from dequant.models.controlled import Controlled
-from dequant.models.prompt import TextEmbedding
 from dequant.pipelines.dequant import DequantPipeline
 from dequant.training import fsdp
 from dequant.training.distillation import Distillation
@@ -249,8 +248,7 @@ class Dequantizer(L.LightningModule):
         """
         path = Path(path)
         if path.is_dir():
-            control = ControlEncoder.from_pretrained(path, torch_dtype=torch.float32)
-            control.register_to_config(_name_or_path="")  # what is trained from it says nothing of where it lay
+            control = ControlEncoder.read(path)
             if rebase and self.control is not None:
                 _check_layout(control.state_dict(), self.control, str(path))
                 control.register_to_config(base=self.base.fingerprint)
@@ -289,18 +287,7 @@ class Dequantizer(L.LightningModule):
         """
         if self.control is None:
             raise InputError("A prior has no control encoder: train one on it before making a pipeline.")
-        text = self.base.text_embedding
-        return DequantPipeline(
-            self.base.unet,
-            self.sampler.solver.from_config(self.base.scheduler.config, **self.sampler.options),
-            self.control,
-            self.base.vae,
-            None if text is None else TextEmbedding.of(text),
-            patch_size=self.base.patch_size,
-            augmentation=self.base.augmentation,
-            num_inference_steps=self.sampler.num_inference_steps,
-            timesteps=self.sampler.timesteps,
-        )
+        return DequantPipeline.of(self.base, self.control, self.sampler)
 
     def _check(self, identity: Mapping[str, Any], name: str) -> None:
         for key, value in self.identity.items():

@@ -28,8 +28,8 @@ from dequant.diffusion.sampler import Sampler
 from dequant.errors import InputError
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
-from dequant.pipelines import saving
 from dequant.models.prompt import TextEmbedding
+from dequant.pipelines import saving
 from dequant.pipelines.dequant import DequantPipeline
 from dequant.training.dequantizer import Dequantizer
 from tests.support.hub import COMMIT, cached, listing, serve
