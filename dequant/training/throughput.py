@@ -1,4 +1,4 @@
-"""How fast training runs, and what it waits for."""
+"""How fast training runs, and how long it waits for data."""
 
 import time
 from typing import Any
@@ -13,14 +13,20 @@ PRECISIONS = {"16": torch.float16, "bf16": torch.bfloat16, "32": torch.float32, 
 
 
 class Throughput(Callback):
-    """Logs, averaged since the last log: samples per second, waiting for data, memory, model FLOPs utilization.
+    """Logs throughput, averaged since the last log and without the time of validations.
 
-    The keys are `speed/samples_per_second` (all processes), `speed/data_wait` (share of the time), and on a GPU
-    `speed/gpu_memory_gib` (highest so far). `speed/mfu` is the share of the device's peak that the operations of the
-    first step, counted while it ran, make up; it is there where the peak is known. Listed last. Validation is left out.
+    - `speed/samples_per_second`: of all processes together.
+    - `speed/data_wait`: share of the time spent waiting for batches.
+    - `speed/gpu_memory_gib`: peak memory so far, on a GPU.
+    - `speed/mfu`: model FLOPs utilization, where the device's peak is known. The operations are counted once, in the
+      first step, which runs without torch.compile.
+
+    These are logged metrics like any other, so the progress bar, `metrics.json` and all loggers have them. Lightning's
+    `ThroughputMonitor` logs to the loggers only, puts those of a validation at the number of the validation batch in
+    place of the step, and measures no waiting.
 
     Args:
-        peak_flops: of the device, per second; None takes the maker's figure for the trainer's precision.
+        peak_flops: of the device, per second; None for the manufacturer's figure at the trainer's precision.
     """
 
     def __init__(self, peak_flops: float | None) -> None:
@@ -28,31 +34,29 @@ class Throughput(Callback):
         self.flops = 0
         self.values: dict[str, float] = {}
         self._counter: FlopCounterMode | None = None
-        self._compiled: dict[torch.nn.Module, Any] = {}
         self._begin(0.0)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look up the peak; count the operations of the first step."""
+        """Look up the peak and start the clock."""
         if self.peak_flops is None and pl_module.device.type == "cuda":
             self.peak_flops = get_available_flops(pl_module.device, PRECISIONS[str(trainer.precision).split("-")[0]])
-        self._counter = FlopCounterMode(display=False) if self.peak_flops else None
         self._begin(time.perf_counter())
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """The batch is there."""
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Add the time that the batch took to arrive; count the operations of the first step."""
         self._waited += time.perf_counter() - self._ended
-        if self._counter is not None:
-            self._compiled = {part: part._compiled_call_impl for part in pl_module.modules()}
-            self._call({part: None for part in self._compiled})  # what is compiled cannot be counted
+        if self.peak_flops and not self.flops:
+            torch.compiler.set_stance("force_eager")  # compiled operations cannot be counted
+            self._counter = FlopCounterMode(display=False)
             self._counter.__enter__()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
     ) -> None:
-        """The batch is done."""
+        """Log, and measure anew every `log_every_n_steps` steps."""
         if self._counter is not None:
             self._counter.__exit__(None, None, None)
-            self._call(self._compiled)
+            torch.compiler.set_stance("default")
             self.flops, self._counter = self._counter.get_total_flops(), None
         self._ended = time.perf_counter()
         self._batches += 1
@@ -68,14 +72,10 @@ class Throughput(Callback):
         self._paused = time.perf_counter()
 
     def on_validation_end(self, *_: Any) -> None:
-        """Let it run again."""
+        """Start it again."""
         now = time.perf_counter()
         self._began += now - self._paused
         self._ended = now
-
-    def _call(self, ways: dict[torch.nn.Module, Any]) -> None:
-        for part, way in ways.items():
-            part._compiled_call_impl = way
 
     def _begin(self, now: float) -> None:
         self._began = self._ended = self._paused = now
