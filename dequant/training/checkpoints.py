@@ -1,9 +1,8 @@
-"""Checkpoints: written whole or not at all, the newest few kept, a damaged one found out, random states included."""
+"""Checkpoints that are written whole or not at all, the newest few kept, and a stop that loses nothing."""
 
 import io
 import logging
 import os
-import random
 import signal
 import zipfile
 from pathlib import Path
@@ -11,51 +10,45 @@ from types import FrameType
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from dequant.io.files import whole_path
 
 log = logging.getLogger(__name__)
 
 
-PATTERN = "step_*.ckpt"
-
-
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there, so that it is whole or the old one is still there.
+    """Writes each checkpoint beside its final path and renames it, so that an interrupted save leaves the old file.
 
-    Lightning's own way writes to the system's temporary folder; from there to another disk a move is a copy, which a
-    kill or a full disk cuts short.
+    Lightning's own save goes through the system's temporary folder. From there to another disk the move is a copy,
+    which a kill or a full disk cuts short.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Save a checkpoint at a path."""
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.partial")
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as file:
-                file.write(buffer.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_path(Path(path)) as partial:
+            partial.write_bytes(buffer.getbuffer())
 
 
-class LastCheckpoint(Callback):
-    """Saves every n steps, at the end, and where training is stopped by SIGTERM or Ctrl-C; keeps the newest few.
+class LastCheckpoint(Checkpoint):
+    """Saves every n steps, at the end, and when training is stopped by SIGTERM or Ctrl-C; keeps the newest few.
 
-    They are `step_<number>.ckpt`, and `last.ckpt` is a link to the newest. Listed after `EMA`, whose average it saves.
+    Files are `step_<number>.ckpt`; `last.ckpt` links to the newest. Lightning runs a `Checkpoint` after all other
+    callbacks, so the average of `EMA` is up to date.
+
+    Lightning's `ModelCheckpoint(monitor="step", mode="max", save_on_exception=True)` is no substitute: it does not save
+    the end of a run whose length is not a multiple of n, and it saves on every exception. If one of several processes
+    fails, it then waits for the others at a barrier that they never reach.
 
     Args:
         folder: of the checkpoints.
         every_n_steps: optimizer steps between two saves.
-        keep: so many checkpoints stay.
+        keep: number of checkpoints that stay.
     """
 
     def __init__(self, folder: str, every_n_steps: int, keep: int) -> None:
@@ -65,7 +58,7 @@ class LastCheckpoint(Callback):
         self.saved = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """What training starts from need not be saved."""
+        """Skip the step that training starts from."""
         self.saved = trainer.global_step
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
@@ -78,7 +71,7 @@ class LastCheckpoint(Callback):
         self._save(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Save where training was asked to stop; Ctrl-C finds several processes at different places."""
+        """Save if training was asked to stop. Ctrl-C interrupts several processes at different steps: skip it there."""
         if isinstance(exception, SIGTERMException) or (
             isinstance(exception, KeyboardInterrupt) and trainer.world_size == 1
         ):
@@ -95,22 +88,23 @@ class LastCheckpoint(Callback):
             link.unlink(missing_ok=True)
             link.symlink_to(path.name)
             os.replace(link, self.folder / "last.ckpt")
-            for old in newest_first(self.folder)[self.keep :]:
+            left_by_kills = self.folder.glob(".*.partial.ckpt")
+            for old in [*newest_first(self.folder)[self.keep :], *left_by_kills]:
                 old.unlink(missing_ok=True)
 
 
 class Preemption(Callback):
-    """Ends training after the present step, in all processes, when one of them is sent SIGTERM.
+    """Ends training after the current step, in all processes, when one of them receives SIGTERM.
 
-    Lightning's own handler exchanges messages between processes in the middle of a step, where they meet others, and
-    stops in the middle of a validation, whose weights are the average. Listed after `LastCheckpoint`, which saves.
+    Lightning's own handler communicates between processes in the middle of a step, where its messages meet others. It
+    also stops in the middle of a validation, while the module holds the averaged weights.
     """
 
     def __init__(self) -> None:
         self.asked = False
 
     def on_train_start(self, *_: Any) -> None:
-        """Take over the signal; the trainer gives it back at its end."""
+        """Replace the signal's handler; the trainer restores it at the end."""
         signal.signal(signal.SIGTERM, self._ask)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
@@ -122,51 +116,13 @@ class Preemption(Callback):
         self.asked = True
 
 
-class RandomStates(Callback):
-    """Lets the global generators of Python, NumPy and PyTorch go on where a checkpoint left them.
-
-    Nothing in this package draws from them in training; a base or callback of your own may.
-    """
-
-    def __init__(self) -> None:
-        self.resumed: dict[str, Any] = {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The states, as plain numbers and tensors."""
-        numpy_state: Any = np.random.get_state()
-        name, keys, *rest = numpy_state
-        return {
-            "python": random.getstate(),
-            "numpy": [name, keys.tolist(), *rest],
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all(),
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep them for the first batch: until then, starting up draws as well."""
-        self.resumed = state_dict
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        """Take them up, once."""
-        if not self.resumed:
-            return
-        version, numbers, gauss = self.resumed["python"]
-        random.setstate((version, tuple(numbers), gauss))
-        numpy_state: Any = tuple(self.resumed["numpy"])
-        np.random.set_state(numpy_state)
-        torch.set_rng_state(self.resumed["torch"].cpu())
-        if len(self.resumed["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all([state.cpu() for state in self.resumed["cuda"]])
-        self.resumed = {}
-
-
 def newest_first(folder: Path) -> list[Path]:
-    """The checkpoints of `LastCheckpoint` in a folder, those saved last first."""
-    return sorted(folder.glob(PATTERN), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    """The checkpoints of `LastCheckpoint` in a folder, latest first."""
+    return sorted(folder.glob("step_*.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint is there to its end and unchanged, by the checksums in it (a folder: has its index)."""
+    """Whether a checkpoint is complete and agrees with its own checksums. A sharded one (a folder) needs its index."""
     if path.is_dir():
         return (path / ".metadata").is_file()
     try:
@@ -177,7 +133,7 @@ def is_whole(path: Path) -> bool:
 
 
 def newest_whole(folder: Path) -> Path | None:
-    """The newest whole checkpoint of a folder; says so where a newer one is damaged. None if there is none."""
+    """The newest undamaged checkpoint of a folder, or None. Logs a warning for each damaged one that it skips."""
     for path in newest_first(folder):
         if is_whole(path):
             return path

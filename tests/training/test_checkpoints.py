@@ -1,27 +1,19 @@
-"""Checkpoints that are whole, the newest few of them, random states, and throughput."""
+"""Checkpoints that are whole, and the newest few of them."""
 
 import logging
 import os
-import random
-import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import lightning as L
-import numpy as np
 import pytest
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dequant.training.checkpoints import (
-    LastCheckpoint,
-    RandomStates,
-    WholeCheckpoints,
-    is_whole,
-    newest_first,
-    newest_whole,
-)
-from dequant.training.throughput import Throughput
+from dequant.training.checkpoints import LastCheckpoint, WholeCheckpoints, is_whole, newest_first, newest_whole
 
 
 def save(path: Path, step: int) -> None:
@@ -65,7 +57,9 @@ def damage_one_byte(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("damage", [damage_by_cutting, damage_by_zeros, damage_one_byte, lambda data: b""])
-def test_the_checkpoint_before_a_damaged_one_is_used(tmp_path: Path, damage, caplog) -> None:
+def test_the_checkpoint_before_a_damaged_one_is_used(
+    tmp_path: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
     for step in (1, 2, 3):
         save(tmp_path / f"step_{step:06d}.ckpt", step)
         os.utime(tmp_path / f"step_{step:06d}.ckpt", (step, step))
@@ -86,66 +80,62 @@ def test_folders_of_a_sharded_checkpoint_have_an_index(tmp_path: Path) -> None:
     assert is_whole(tmp_path / "step_000001.ckpt")
 
 
-class Noisy(L.LightningModule):
-    """Draws from all three global generators."""
+class Constant(L.LightningModule):
+    """One weight."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.drawn: list[tuple[float, float, float]] = []
 
-    def training_step(self, batch, batch_idx):
-        self.drawn.append((random.random(), float(np.random.rand()), float(torch.rand(()))))
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         return self.weight.sum()
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def fit(folder: Path, steps: int, callbacks: list[L.Callback], ckpt_path: Path | None = None) -> Noisy:
-    L.seed_everything(3, verbose=False)
-    model = Noisy()
-    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
-    trainer = L.Trainer(accelerator="cpu", max_steps=steps, default_root_dir=folder, **quiet, callbacks=callbacks)
+def fit(folder: Path, steps: int, *callbacks: L.Callback, ckpt_path: Path | None = None) -> None:
+    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        default_root_dir=folder,
+        callbacks=[*callbacks],
+        plugins=[WholeCheckpoints()],
+        **quiet,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.fit(model, DataLoader([{"target": torch.zeros(3)}] * 50), ckpt_path=ckpt_path, weights_only=True)
-    return model
+        trainer.fit(Constant(), DataLoader([{"target": torch.zeros(3)}] * 50), ckpt_path=ckpt_path, weights_only=True)
 
 
-def test_random_states_go_on_and_the_newest_few_checkpoints_stay(tmp_path: Path) -> None:
-    whole = fit(tmp_path, 9, [RandomStates()]).drawn
-    begun = fit(tmp_path, 5, [RandomStates(), LastCheckpoint(str(tmp_path), every_n_steps=1, keep=2)])
-    assert begun.drawn == whole[:5]
-    assert sorted(path.name for path in tmp_path.glob("*.ckpt")) == [
-        "last.ckpt",
-        "step_000004.ckpt",
-        "step_000005.ckpt",
-    ]
+def test_the_newest_few_checkpoints_stay_with_the_end(tmp_path: Path) -> None:
+    partial = tmp_path / ".step_000002.0a1b.partial.ckpt"
+    partial.write_bytes(b"left by a kill")
+    fit(tmp_path, 5, LastCheckpoint(str(tmp_path), every_n_steps=2, keep=2))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.ckpt", "step_000004.ckpt", "step_000005.ckpt"]
     assert (tmp_path / "last.ckpt").resolve().name == "step_000005.ckpt"
-    assert fit(tmp_path, 9, [RandomStates()], tmp_path / "last.ckpt").drawn == whole[5:]
+    fit(tmp_path, 6, LastCheckpoint(str(tmp_path), every_n_steps=2, keep=2), ckpt_path=tmp_path / "last.ckpt")
+    assert [path.name for path in newest_first(tmp_path)] == ["step_000006.ckpt", "step_000005.ckpt"]
 
 
-def test_throughput(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """3 seconds of waiting and 1 of work a batch of 4, and 10 of validation that do not count."""
-    now = [0.0]
-    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    meter, model = Throughput(peak_flops=1000.0), Noisy()
-    trainer = L.Trainer(accelerator="cpu", logger=False, log_every_n_steps=2, enable_checkpointing=False)
-    logged: list[dict[str, float]] = []
-    monkeypatch.setattr(model, "log_dict", lambda values, **_: logged.append(dict(values)))
-    meter.on_train_start(trainer, model)
-    for step in range(4):
-        now[0] += 3
-        meter.on_train_batch_start(trainer, model)
-        torch.ones(5, 10) @ torch.ones(10, 10)
-        now[0] += 1
-        meter.on_train_batch_end(trainer, model, None, {"target": torch.zeros(4, 3, 8, 8)}, step)
-        if step == 2:
-            meter.on_validation_start()
-            now[0] += 10
-            meter.on_validation_end()
-    assert meter.flops == 2 * 5 * 10 * 10
-    assert len(logged) == 3
-    expected = {"speed/samples_per_second": 1.0, "speed/data_wait": 0.75, "speed/mfu": 0.25}
-    assert logged[0] == logged[-1] == pytest.approx(expected)
+class Fails(L.Callback):
+    """Raises at the end of step 3."""
+
+    def __init__(self, exception: BaseException) -> None:
+        self.exception = exception
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
+        if trainer.global_step == 3:
+            raise self.exception
+
+
+@pytest.mark.parametrize(
+    ("exception", "kept"), [(SIGTERMException(), [3, 2]), (KeyboardInterrupt(), [3, 2]), (ValueError("NaN"), [2])]
+)
+def test_a_run_that_is_stopped_is_saved_and_one_that_fails_is_not(
+    tmp_path: Path, exception: BaseException, kept: list[int]
+) -> None:
+    with pytest.raises((type(exception), SystemExit)):
+        fit(tmp_path, 5, LastCheckpoint(str(tmp_path), every_n_steps=2, keep=2), Fails(exception))
+    assert [int(path.stem[5:]) for path in newest_first(tmp_path)] == kept

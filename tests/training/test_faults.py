@@ -6,11 +6,15 @@ import os
 import random
 import re
 import signal
+import subprocess
+import sys
 import time
 import warnings
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -21,21 +25,23 @@ from dequant.data.module import ImageData
 from dequant.data.remote_shards import RemoteShards
 from dequant.data.shard_stream import ShardStream
 from dequant.training.checkpoints import LastCheckpoint, WholeCheckpoints, newest_whole
+from tests.support.paths import ROOT
 from tests.support.shards import SIDE, number_of, shard
 
 COUNTS = (23, 17, 30, 12, 25, 19, 28, 21)
 LANES, BATCH, ROUNDS = 2, 5, 20
 BREAKABLE = (1, 4, 6)
+Sample = dict[str, torch.Tensor]
 
 
 def condition(rgb: torch.Tensor, rng: np.random.Generator) -> dict[str, torch.Tensor]:
     return {"target": torch.tensor([number_of(rgb), os.getpid()])}
 
 
-def with_pass(walk):
+def with_pass(walk: Callable[..., Iterator[Sample]]) -> Callable[..., Iterator[Sample]]:
     """Let each sample say which pass of its lane it belongs to."""
 
-    def numbered(self, lane, place):
+    def numbered(self: ShardStream, lane: Any, place: Any) -> Iterator[Sample]:
         for sample in walk(self, lane, place):
             yield sample | {"pass": torch.tensor(place.number)}
 
@@ -49,7 +55,7 @@ class Ledger(L.LightningModule):
         super().__init__()
         self.path, self.weight = path, torch.nn.Parameter(torch.zeros(1))
 
-    def training_step(self, batch, batch_idx):
+    def training_step(self, batch: Sample, batch_idx: int) -> torch.Tensor:
         row = {"step": self.global_step, "loader": batch["target"][0, 1].item(), "pid": os.getpid()}
         row |= {"samples": batch["target"][:, 0].tolist(), "passes": batch["pass"].tolist()}
         with self.path.open("a") as file:
@@ -57,12 +63,12 @@ class Ledger(L.LightningModule):
         time.sleep(0.005)
         return self.weight.sum()
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
 def train(folder: Path, steps: int) -> None:
-    """Go on with the newest whole checkpoint, or start."""
+    """Resume from the newest whole checkpoint, or start."""
     handler = logging.FileHandler(folder / "log")
     logging.getLogger("dequant").addHandler(handler)
     logging.getLogger("dequant").setLevel(logging.INFO)
@@ -74,7 +80,7 @@ def train(folder: Path, steps: int) -> None:
         open_shards=partial(RemoteShards, retries=1, wait=0.001, held_out=0.0, most=1, least={}),
         stream=partial(ShardStream, lanes=LANES, shuffle=8, resample=False),
     )  # fmt: skip
-    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
+    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
     last = LastCheckpoint(str(folder / "checkpoints"), every_n_steps=3, keep=3)
     trainer = L.Trainer(
         accelerator="cpu", max_steps=steps, default_root_dir=folder, callbacks=[last], plugins=[WholeCheckpoints()],
@@ -98,7 +104,7 @@ def in_a_process(folder: Path, steps: int) -> int:
         os._exit(code)
 
 
-def ledger(folder: Path) -> list[dict]:
+def ledger(folder: Path) -> list[dict[str, Any]]:
     path = folder / "ledger"
     lines = path.read_text().splitlines() if path.exists() else []
     return [json.loads(line) for line in lines]
@@ -119,7 +125,7 @@ def break_something(folder: Path, rng: random.Random) -> None:
 
 
 def one_round(folder: Path, rng: random.Random, steps: int) -> None:
-    """Start or go on; after some steps break a shard, then kill the trainer or one of its loading processes."""
+    """Start or resume; after some steps break a shard, then kill the trainer or one of its loading processes."""
     before, child = len(ledger(folder)), in_a_process(folder, steps)
     goal, deadline = before + rng.randint(1, 8), time.monotonic() + 120
     while len(rows := ledger(folder)) < goal or rows[-1]["pid"] != child:
@@ -167,3 +173,47 @@ def test_every_run_ends_and_every_sample_counts_once(tmp_path: Path) -> None:
         assert seen[number].total() == read, "counts"
     unfinished = int(re.findall(r"since the last whole pass over the shards: (\d+) samples", log)[-1])
     assert sum(counts.total() for number, counts in seen.items() if number not in reports) == unfinished
+
+
+FAILS = """
+import lightning as L, torch, warnings
+from torch.utils.data import DataLoader
+from dequant.training.checkpoints import LastCheckpoint, Preemption, WholeCheckpoints
+
+class Fails(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def training_step(self, batch, batch_idx):
+        if self.global_step == 3 and self.global_rank == 1:
+            raise ValueError("one process fails")
+        return self.weight.sum()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+warnings.simplefilter("ignore")
+trainer = L.Trainer(
+    accelerator="cpu", devices=2, strategy="ddp", max_steps=9, logger=False, enable_progress_bar=False,
+    callbacks=[LastCheckpoint("checkpoints", 2, 3), Preemption()], plugins=[WholeCheckpoints()],
+)
+trainer.fit(Fails(), DataLoader(torch.zeros(40, 1)))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_ends_when_one_of_its_processes_fails(tmp_path: Path) -> None:
+    """Nobody waits at a barrier for the others to save."""
+    (tmp_path / "fails.py").write_text(FAILS)
+    done = subprocess.run(
+        [sys.executable, "fails.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode != 0
+    assert "one process fails" in done.stderr
+    assert [path.name for path in (tmp_path / "checkpoints").glob("step_*")] == ["step_000002.ckpt"]
