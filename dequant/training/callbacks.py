@@ -1,4 +1,4 @@
-"""What happens beside training: averaged weights, progress, metrics kept."""
+"""Averaged weights, the progress bar and the metrics file of a training."""
 
 import json
 import logging
@@ -16,32 +16,32 @@ from dequant.training.dequantizer import Dequantizer
 
 log = logging.getLogger(__name__)
 
-
 SHOWN = {
     "speed/samples_per_second": ("samples/s", "{:.1f}"),
     "speed/data_wait": ("data wait", "{:.0%}"),
     "speed/gpu_memory_gib": ("GPU", "{:.1f} GiB"),
     "speed/mfu": ("MFU", "{:.0%}"),
 }
-"""Metrics of `Throughput` that the progress bar shows, with their names there and formats."""
+"""Metrics of `Throughput` that the progress bar shows: label and format."""
 
 
 class EMA(Callback):
     """Exponential moving average of the trained weights, used for validation and release.
 
-    The rate warms up: `min(decay, (1 + n) / (10 + n))` after n steps. Saved in checkpoints under `ema`.
+    The decay warms up: `min(decay, (1 + n) / (10 + n))` after n steps. Saved in checkpoints under `ema`.
 
     Args:
-        decay: weight of the past.
+        decay: weight of the previous average.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
         self.decay = decay
         self.average: dict[str, Tensor] = {}
         self.steps = 0
+        self.validating = False
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start from the present weights, or go on from a checkpoint's average."""
+        """Start from the current weights, or from the average of a checkpoint."""
         if self.average:
             self._place(pl_module)
         else:
@@ -60,13 +60,20 @@ class EMA(Callback):
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Validate the average."""
         self._swap(pl_module)
+        self.validating = True
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Go on training the weights."""
+        """Put the weights back."""
         self._swap(pl_module)
+        self.validating = False
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Put the weights back if a validation is interrupted, before a checkpoint is saved."""
+        if self.validating:
+            self.on_validation_end(trainer, pl_module)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leave the module with the average, for release."""
+        """Leave the average in the module, for release."""
         self._swap(pl_module)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -74,9 +81,9 @@ class EMA(Callback):
         checkpoint["ema"] = {name: fsdp.gathered(value).cpu() for name, value in self.average.items()}
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take up the average."""
+        """Load the average."""
         self.average = checkpoint["ema"]
-        self._place(pl_module)  # a strategy that shards loads after the start of the fit
+        self._place(pl_module)  # a strategy that shards loads after on_fit_start
 
     def _place(self, pl_module: L.LightningModule) -> None:
         weights = _trained(pl_module)
@@ -93,10 +100,10 @@ class EMA(Callback):
 
 
 class Progress(RichProgressBar):
-    """Rate, time left, loss and validation PSNR beside the input's; a log line at each validation."""
+    """Progress bar with the speed, the loss and the validation PSNR beside the input's; logs a line at each validation."""
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
-        """What stands behind the bar."""
+        """The text behind the bar."""
         metrics = trainer.callback_metrics
         shown = {"loss": f"{metrics['train/loss']:.3f}"} if "train/loss" in metrics else {}
         if "val/psnr" in metrics:
@@ -104,7 +111,7 @@ class Progress(RichProgressBar):
         return shown | {name: form.format(metrics[key]) for key, (name, form) in SHOWN.items() if key in metrics}
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leave a line in the log."""
+        """Log a line."""
         super().on_validation_end(trainer, pl_module)
         if not trainer.is_global_zero:
             return
@@ -125,7 +132,7 @@ def _trained(pl_module: L.LightningModule) -> dict[str, torch.nn.Parameter]:
 
 
 class LastMetrics(Callback):
-    """Writes all metrics of the last validation to a JSON file, with the step it was at.
+    """Writes all metrics of the last validation, and its step, to a JSON file.
 
     Args:
         path: of the file.
