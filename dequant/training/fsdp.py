@@ -1,19 +1,20 @@
-"""Modules split over processes by PyTorch's FSDP2, and whole again."""
+"""Modules that PyTorch's FSDP2 splits over processes, and how to make them whole again."""
 
 from typing import Any
 
 import torch
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 def shard(module: nn.Module, mesh: DeviceMesh) -> None:
-    """Split the parameters of a module over a mesh: blocks are gathered one at a time, when they are needed.
+    """Split the parameters of a module over a mesh; each block is gathered only while it runs.
 
-    Each block is a unit of its own and the module itself none, so that it keeps its class. A module that is split
+    The blocks are the units of FSDP2, and the module itself is none, so it keeps its class. A module that is split
     already stays as it is.
     """
     units = [unit for child in module.children() for unit in (child if isinstance(child, nn.ModuleList) else [child])]
@@ -25,8 +26,8 @@ def shard(module: nn.Module, mesh: DeviceMesh) -> None:
 
 
 def whole(module: ModelMixin) -> ModelMixin:
-    """A plain copy of a module that `shard` split, on each process; every process has to call this."""
-    state = {name: gathered(value) for name, value in module.state_dict().items()}
+    """A plain copy, on each process, of a module that `shard` split; every process must call this."""
+    state = get_model_state_dict(module, options=StateDictOptions(full_state_dict=True))
     with torch.device("meta"):
         copy = type(module).from_config(module.config)
     copy.load_state_dict(state, assign=True)
@@ -36,12 +37,12 @@ def whole(module: ModelMixin) -> ModelMixin:
 
 
 def gathered(value: Tensor) -> Tensor:
-    """A tensor in one piece; every process has to call this."""
+    """A whole tensor; every process must call this."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def split_like(value: Tensor, weight: Tensor) -> Tensor:
-    """A copy of a whole tensor that has the device, precision and shards of a weight."""
+    """A copy of a whole tensor with the device, precision and shards of a weight."""
     if isinstance(weight, DTensor):
         return distribute_tensor(value.to(weight.device, weight.dtype), weight.device_mesh, weight.placements)
     return value.to(weight, copy=True)

@@ -161,7 +161,7 @@ def reference(steps: int) -> tuple[Dequantizer, dict[str, torch.Tensor]]:
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    """Two steps equal those of one process; the checkpoint is whole, and each can go on with that of the other."""
+    """Two steps equal those of one process; the checkpoint is whole, and each resumes from that of the other."""
     split = ["trainer=fsdp", f"trainer.devices={RANKS}"]
     checkpoint = train(tmp_path / "fsdp", *split, "trainer.max_steps=2")
     model, average = reference(2)
