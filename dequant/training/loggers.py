@@ -1,4 +1,4 @@
-"""How Weights & Biases is reached, and models kept there."""
+"""The run in Weights & Biases, and the weights kept there."""
 
 import logging
 import os
@@ -11,7 +11,6 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from dequant.errors import InputError
 from dequant.io.files import whole_file
 
 log = logging.getLogger(__name__)
@@ -20,27 +19,22 @@ log = logging.getLogger(__name__)
 def wandb_logger(
     save_dir: str, id_file: str, project: str, entity: str | None, name: str, group: str, job_type: str, log_model: bool
 ) -> WandbLogger:
-    """A logger of Weights & Biases, whose run is gone on with when the same folder is trained again.
+    """A logger of Weights & Biases. Training the same folder again resumes its run there.
 
     Without a key (`wandb login` or WANDB_API_KEY) it logs offline, unless WANDB_MODE says otherwise.
 
     Args:
         save_dir: folder that holds `wandb/`.
-        id_file: keeps the id of the run; WANDB_RUN_ID, which agents of a sweep set, goes before it.
+        id_file: keeps the id of the run; WANDB_RUN_ID, which agents of a sweep set, takes precedence.
         project: of the run.
-        entity: team or user, None for the key's own.
+        entity: team or user; None for the key's own.
         name: of the run, not necessarily unique.
-        group: runs that belong together, such as a training and its evaluations.
+        group: of related runs, such as a training and its evaluations.
         job_type: train or evaluate.
-        log_model: upload the best checkpoint, too, at the end of a training.
-
-    Raises:
-        InputError: wandb is not installed.
+        log_model: also upload the best checkpoint at the end of a training.
     """
-    try:
-        import wandb
-    except ImportError as error:
-        raise InputError("Weights & Biases is not installed: pip install -e '.[wandb]', or logger=csv.") from error
+    import wandb  # here because it takes 0.5 s
+
     mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
     run_id = os.environ.get("WANDB_RUN_ID") or _stored_id(Path(id_file), uuid.uuid4().hex[:8])
     options: dict[str, Any] = {"entity": entity, "group": group, "job_type": job_type, "mode": mode}
@@ -56,7 +50,7 @@ def _stored_id(path: Path, fresh: str) -> str:
 
 @contextmanager
 def ended(loggers: Sequence[Logger]) -> Iterator[None]:
-    """Write out what is logged on leaving, and end the run of Weights & Biases, so that the next one is another."""
+    """On leaving, write out what was logged and finish the run of Weights & Biases, so that the next is separate."""
     try:
         yield
     finally:
@@ -71,7 +65,7 @@ def ended(loggers: Sequence[Logger]) -> Iterator[None]:
 
 
 def log_model(loggers: Iterable[Logger], weights: Path, name: str, aliases: Sequence[str]) -> None:
-    """Keep a folder of weights as an artifact of type model, where a logger keeps any.
+    """Log a folder of weights as an artifact of type model, to the loggers that store artifacts.
 
     Args:
         loggers: of a trainer.
