@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share the cores
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -21,6 +22,15 @@ from dequant.diffusion.sampler import Sampler
 from dequant.io.images import read_image
 from dequant.models import base
 from dequant.models.base import DiffusionBase, new_unet
+
+
+@pytest.fixture(scope="session", autouse=True)
+def staging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what Weights & Biases would upload with the tests' files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        patch.setenv("WANDB_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from tests.support.paths import CONF
 
@@ -22,4 +22,12 @@ def load(config: str, tmp_path: Path, *overrides: str) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose(config, [*overrides, f"run_dir={tmp_path}"], return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
+    return cfg
+
+
+def job(config: str, folder: Path, *options: str) -> DictConfig:
+    """A configuration as Hydra gives it to a job."""
+    cfg = load(config, folder, *options)
+    OmegaConf.set_struct(cfg, False)
+    del cfg["hydra"]
     return cfg

@@ -73,3 +73,10 @@ class OfflineRun:
         """The files of the last artifact of a type, by their path inside it; tables are of type run_table."""
         last = [artifact for artifact in self.artifacts if artifact.type == kind][-1]
         return {entry.path: Path(entry.local_path) for entry in last.manifest.contents}
+
+
+def offline_runs(folder: Path) -> list[OfflineRun]:
+    """The runs that were logged offline in a folder, oldest first."""
+    return [
+        OfflineRun(path) for path in sorted((folder / "wandb").glob("offline-run-*"), key=lambda p: p.stat().st_mtime)
+    ]

@@ -1,55 +1,29 @@
-"""What a training and an evaluation leave in Weights & Biases, TensorBoard and CSV, read back from their files."""
+"""What a training leaves in Weights & Biases, TensorBoard and CSV, read back from their files."""
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from lightning.pytorch.loggers import CSVLogger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from PIL import Image
 
-import evaluate
 import train
 from dequant.cli.hydra import keep_config
 from dequant.errors import InputError
-from dequant.evaluation.logging import cell_key
 from dequant.training.loggers import ended, wandb_logger
-from tests.support.configs import TINY, load
-from tests.support.wandb_store import OfflineRun
-
-
-def job(config: str, folder: Path, *options: str) -> DictConfig:
-    """A configuration as Hydra gives it to a job."""
-    cfg = load(config, folder, *options)
-    OmegaConf.set_struct(cfg, False)
-    del cfg["hydra"]
-    return cfg
+from tests.support.configs import TINY, job
+from tests.support.wandb_store import offline_runs
 
 
 def fit(folder: Path, *options: str) -> float | None:
     return train.train(job("train", folder, *TINY, *options))
 
 
-def offline_runs(folder: Path) -> list[OfflineRun]:
-    return [
-        OfflineRun(path) for path in sorted((folder / "wandb").glob("offline-run-*"), key=lambda p: p.stat().st_mtime)
-    ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def staging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What waits for its upload is kept with the test's files."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANDB_DATA_DIR", str(tmp_path_factory.mktemp("data")))
-        patch.setenv("WANDB_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of 4 steps, gone on with to 6, logged offline."""
+    """A run of 4 steps, resumed up to 6, logged offline."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     fit(folder, "trainer.max_steps=4", "logger=wandb", "variant=G")
     newest = max((folder / "checkpoints").glob("*.ckpt"), key=lambda path: path.name)
@@ -72,7 +46,7 @@ def test_wandb_has_metrics_by_step(trained: Path) -> None:
 
 
 @pytest.mark.slow
-def test_wandb_goes_on_with_the_run_of_the_folder(trained: Path) -> None:
+def test_wandb_resumes_the_run_of_the_folder(trained: Path) -> None:
     first, second = offline_runs(trained)
     assert first.id == second.id == (trained / "ours-G.wandb_id").read_text()
     assert (first.group, first.job_type) == ("ours-G", "train")
@@ -101,31 +75,6 @@ def test_wandb_has_config_commit_and_weights(trained: Path) -> None:
     (artifact,) = (found for found in run.artifacts if found.type == "model")
     assert artifact.name == "ours-G" and set(artifact.aliases) == {"latest", "step_4"}
     assert json.loads(run.artifact("model")["config.json"].read_text())["variant"] == "G"
-
-
-@pytest.mark.slow
-def test_evaluation_joins_the_group(tmp_path: Path) -> None:
-    options = ["variant=G", "eval=robustness", "eval.size=32", "eval.max_photos=2", "eval.n_colors=[4]"]
-    evaluate.evaluate(job("evaluate", tmp_path, *options, "logger=wandb"))
-    (run,) = offline_runs(tmp_path)
-    assert (run.group, run.job_type) == ("ours-G", "evaluate")
-    table = json.loads(run.path("eval/robustness/cells").read_text())
-    cells = list(csv.DictReader((tmp_path / "cells.csv").open()))
-    logged = {tuple(row) for row in table["data"]}
-    assert logged == {tuple(cell[name] for name in table["columns"]) for cell in cells}
-    curve = [row for row in run.history if "eval/robustness/ssim/n_colors_4/texture_on" in row]
-    assert [row["eval/strength"] for row in curve] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
-    names = ("variant", "metric", "texture")
-    wanted = [float(cell["mean"]) for cell in cells if [cell[name] for name in names] == ["G", "ssim", "on"]]
-    assert [row["eval/robustness/ssim/n_colors_4/texture_on"] for row in curve] == wanted
-    assert run.values("robustness/ssim") == [pytest.approx(_mean(cells, "ssim"), abs=1e-5)]
-    (picture,) = run.values("eval/robustness/grid.filenames")[-1]
-    assert Image.open(run.folder / "files" / picture).size == Image.open(tmp_path / "grid.png").size
-
-
-def _mean(cells: list[dict[str, str]], metric: str) -> float:
-    values = [float(cell["mean"]) for cell in cells if (cell["variant"], cell["metric"]) == ("G", metric)]
-    return sum(values) / len(values)
 
 
 def test_csv_has_the_metrics_once_it_is_ended(tmp_path: Path) -> None:
@@ -174,19 +123,6 @@ def test_offline_without_a_key_and_online_with_one(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("WANDB_RUN_ID", "of-an-agent")
     logger = wandb_logger(str(tmp_path), str(tmp_path / "id"), **options)
     assert logger._wandb_init["id"] == "of-an-agent"
-
-
-def test_keys_of_cells() -> None:
-    cell = {
-        "protocol": "robustness",
-        "metric": "ssim",
-        "n_colors": "16",
-        "texture": "on",
-        "method": "",
-        "strength": "0.1",
-    }
-    assert cell_key(cell) == "eval/robustness/ssim/n_colors_16/texture_on/strength_0.1"
-    assert cell_key(cell, "strength") == "eval/robustness/ssim/n_colors_16/texture_on"
 
 
 def test_kept_config_tells_options_apart(tmp_path: Path) -> None:
