@@ -100,7 +100,7 @@ class EMA(Callback):
 
 
 class Progress(RichProgressBar):
-    """Progress bar with the speed, the loss and the validation PSNR beside the input's; logs a line at each validation."""
+    """Progress bar with speed, loss and validation PSNR beside the input's; logs a line at each validation."""
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         """The text behind the bar."""

@@ -1,4 +1,4 @@
-"""The pictures of a validation: a grid in a file, and a table where a logger shows them."""
+"""Pictures of a validation: a grid in a file, and a table in Weights & Biases."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ from dequant.metrics import image
 
 
 class Shown(NamedTuple):
-    """A validation photo to be shown: number of colours ("" where it has none), condition, output and photo."""
+    """A validation photo to show: number of colours ("" for none), condition (7, H, W), output and photo (3, H, W)."""
 
     n_colors: int | str
     condition: Tensor
@@ -26,11 +26,11 @@ class Shown(NamedTuple):
 
 
 class Pictures(Callback):
-    """A grid at each validation, quantized | texture | output | truth, and a table where a logger shows them.
+    """Draws a grid at each validation: quantized | texture | output | truth. TensorBoard and Weights & Biases show it.
 
     Args:
         folder: where the PNGs go.
-        rows: photos shown for each number of colours.
+        rows: photos for each number of colours.
     """
 
     def __init__(self, folder: str, rows: int = 2) -> None:
@@ -56,7 +56,7 @@ class Pictures(Callback):
                 self._shown.append(Shown(n_colors, *(tensor.float().cpu() for tensor in tensors)))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw them."""
+        """Draw the grid and log it."""
         if not self._shown:
             return
         counts, *tensors = zip(*self._shown, strict=True)
@@ -81,7 +81,7 @@ class Pictures(Callback):
 
 
 def _log_table(logger: WandbLogger, rows: list[list[Any]], columns: Mapping[str, Tensor], step: int) -> None:
-    """Labels of each photo and its pictures (B, 3, H, W), one column each."""
+    """Log a row for each photo: its labels, then one column for each of its pictures (B, 3, H, W)."""
     import wandb
 
     names = ["step", "variant", "n_colors", "texture", "psnr"]
