@@ -227,10 +227,9 @@ class Dequantizer(L.LightningModule):
         kept = ("control.", "distillation.target.") if self.control is not None else ("base.unet.",)
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(kept)}
         checkpoint["identity"] = self.identity
-        names = [name for name, parameter in self.named_parameters() if parameter.requires_grad]
-        checkpoint["optimizer_states"] = [
-            fsdp.by_name(state, names) for state in checkpoint.get("optimizer_states", [])
-        ]
+        if "optimizer_states" in checkpoint:
+            optimizers = self.trainer.optimizers
+            checkpoint["optimizer_states"] = [fsdp.optimizer_state(self, optimizer) for optimizer in optimizers]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another variant or base."""

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, get_optimizer_state_dict
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -48,18 +48,10 @@ def split_like(value: Tensor, weight: Tensor) -> Tensor:
     return value.to(weight, copy=True)
 
 
-def by_name(state: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """An optimizer's state that calls its parameters by name, not by number, so that every strategy can load it.
+def optimizer_state(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The whole state of an optimizer, on the CPU of the first process; every process must call this.
 
-    Args:
-        state: `state_dict` of an optimizer with one group; or empty, on a process that did not gather it.
-        names: of the group's parameters.
+    Its keys are parameter names, not numbers, so every strategy can load it.
     """
-    if not state:
-        return state
-    (group,) = state["param_groups"]
-    named = dict(zip(group["params"], names, strict=True))
-    return {
-        "state": {named[number]: value for number, value in state["state"].items()},
-        "param_groups": [group | {"params": names}],
-    }
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    return get_optimizer_state_dict(module, optimizer, options=options)
