@@ -20,7 +20,7 @@ from dequant.evaluation.logging import log_evaluation
 from dequant.evaluation.measurements import Measurements
 from dequant.io.files import whole_file
 from dequant.models.control import bundled
-from dequant.provenance import provenance
+from dequant.provenance import check_clean, provenance
 from dequant.training.loggers import ended
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ def evaluate(cfg: DictConfig) -> float | None:
 
     Returns the optimized metric, which a search leaves in metrics.json with the others.
     """
+    check_clean(cfg.results, cfg.allow_dirty)
     (device, rank, world_size), folder = process(cfg.device), Path(cfg.run_dir)
     perceptual = instantiate(cfg.perceptual, folder=folder / "measurements", device=str(device))
     contest, data = entrants(cfg, device), instantiate(cfg.data)

@@ -38,7 +38,7 @@ from dequant.data.packing import COLUMNS, pack, select
 from dequant.data.sources import Folder, Photos, Shards, Source
 from dequant.errors import InputError
 from dequant.io.images import SUFFIXES, read_image
-from dequant.provenance import provenance
+from dequant.provenance import check_clean, provenance
 
 SEED = 0
 
@@ -120,9 +120,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="side of the samples in pixels")
     parser.add_argument("--rounds", type=int, default=3, help="samples per photo")
     parser.add_argument("--csv", type=Path, help="table to add a row to")
+    parser.add_argument("--allow-dirty", action="store_true", help="publish although files differ from the commit")
     options = parser.parse_args()
     torch.set_num_threads(1)
     try:
+        check_clean(options.csv, options.allow_dirty)
         if not options.photos.is_dir() or any(p.suffix.lower() not in SUFFIXES for p in options.photos.iterdir()):
             raise InputError(f"'{options.photos}' is not a folder of photos alone: give one that is.")
         authors = authors_dataset(options.authors, options.photos, options.variant, options.size)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from dequant.cli.hydra import one_sentence
 from dequant.color.palette import quantize
 from dequant.condition.channels import for_palette
 from dequant.condition.texture import TEXTURES
@@ -21,7 +22,7 @@ from dequant.data.sources import bundled
 from dequant.diffusion.sampler import Sampler
 from dequant.io.files import read_csv, write_csv
 from dequant.pipelines.dequant import DequantPipeline
-from dequant.provenance import provenance
+from dequant.provenance import check_clean, provenance
 
 N_COLORS = 16
 MODES = [(palette, texture) for texture in ("off", "exact") for palette in ("off", "exact")]
@@ -55,7 +56,9 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--csv", type=Path)
+    parser.add_argument("--allow-dirty", action="store_true", help="publish although files differ from the commit")
     options = parser.parse_args()
+    check_clean(options.csv, options.allow_dirty)
     torch.set_num_threads(1)
     rows: list[dict[str, str]] = []
     for variant in options.variant:
@@ -73,4 +76,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

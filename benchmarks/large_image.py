@@ -18,12 +18,13 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from dequant.cli.hydra import one_sentence
 from dequant.diffusion.tiles import tiles
 from dequant.io.files import read_csv, write_csv
 from dequant.io.images import to_tensor, write_image
 from dequant.metrics.image import psnr
 from dequant.pipelines.dequant import DequantPipeline
-from dequant.provenance import provenance
+from dequant.provenance import check_clean, provenance
 
 COLUMNS = ("size", "tile", "base_mb", "peak_mb", "seconds", "seam_ratio", "seam_ratio_of_photo", "psnr_to_whole")
 ABOUT = ("command", "commit", "hardware", "torch", "date")
@@ -60,7 +61,9 @@ def main() -> None:
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--csv", type=Path)
+    parser.add_argument("--allow-dirty", action="store_true", help="publish although files differ from the commit")
     options = parser.parse_args()
+    check_clean(options.csv, options.allow_dirty)
     pipe = DequantPipeline.bundled(options.variant).to("cuda" if torch.cuda.is_available() else "cpu")
     multiple = pipe._base().multiple
     idle = peak_mb()
@@ -94,4 +97,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

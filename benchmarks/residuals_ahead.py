@@ -20,6 +20,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 
+from dequant.cli.hydra import one_sentence
 from dequant.diffusion.sampler import Sampler
 from dequant.diffusion.solver import prepare, solve
 from dequant.io.files import read_csv, write_csv
@@ -28,7 +29,7 @@ from dequant.models.control import ControlEncoder
 from dequant.models.controlled import Controlled
 from dequant.models.convert import released_scheduler, unet_config
 from dequant.models.prompt import PROMPT_LENGTH, prompt_width
-from dequant.provenance import provenance
+from dequant.provenance import check_clean, provenance
 
 RELEASED = [48, 48, 64, 64, 96, 96, 128]
 COLUMNS = ("base", "size", "steps", "num_images", "each_step_s", "ahead_s", "ratio", "largest_difference")
@@ -96,7 +97,9 @@ def main() -> None:
     parser.add_argument("--num-images", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--csv", type=Path)
+    parser.add_argument("--allow-dirty", action="store_true", help="publish although files differ from the commit")
     options = parser.parse_args()
+    check_clean(options.csv, options.allow_dirty)
     torch.set_num_threads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, sampler = network(options.base, options.steps)
@@ -124,4 +127,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

@@ -24,7 +24,7 @@ from dequant.errors import InputError
 from dequant.io import figures
 from dequant.io.files import read_csv, whole_file, write_csv
 from dequant.metrics.image import mean_and_stderr
-from dequant.provenance import provenance
+from dequant.provenance import check_clean, provenance
 
 
 class Finding(NamedTuple):
@@ -253,8 +253,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of a search, such as outputs/sweep/lr_by_variant")
     parser.add_argument("--metric", default="val/gain", help="that settings are ranked by")
     parser.add_argument("--results", type=Path, metavar="CSV", help="write all metrics of all settings here, too")
+    parser.add_argument("--allow-dirty", action="store_true", help="publish although files differ from the commit")
     arguments = parser.parse_args()
     with one_sentence():
+        check_clean(arguments.results, arguments.allow_dirty)
         summarize(arguments.folder, arguments.metric)
         if arguments.results is not None:
             publish(arguments.folder, arguments.results)
