@@ -1,23 +1,26 @@
 """Find the best strength of each classical restorer: `python -m benchmarks.tune_restorers FOLDER`."""
 
-import argparse
-import sys
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
+import typer
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from dequant.cli.hydra import one_sentence
 from dequant.color.palette import quantize
 from dequant.data.crops import center_crop
-from dequant.data.sources import SPLITS, Folder, Photos, Shards
+from dequant.data.sources import Folder, Photos, Shards
 from dequant.errors import InputError
 from dequant.evaluation.restorers import TABLE, Filter, bilateral, gaussian, nonlocal_means, total_variation, wavelet
 from dequant.io.files import write_csv
 from dequant.metrics.image import psnr
+from dequant.provenance import check_clean
 
 Row = dict[str, str | int | float]
 
@@ -67,44 +70,36 @@ def tune(photos: Sequence[Tensor]) -> Iterator[Row]:
             }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: see the head of this module."""
-    parser = argparse.ArgumentParser(prog="python -m dequant.baselines")
-    command = parser.add_subparsers(required=True).add_parser("tune", help="find the best strengths")
-    command.add_argument("folder", type=Path, help="photos or shards")
-    command.add_argument("--split", choices=(*SPLITS, "all"), default="val", help="(%(default)s)")
-    command.add_argument("--part", default="", help="take the photos with this in their path")
-    command.add_argument("--limit", type=int, default=24, help="photos at most, evenly spread (%(default)s)")
-    command.add_argument("--size", type=int, default=256, help="side of the photos (%(default)s)")
-    command.add_argument("--out", type=Path, default=TABLE, help="CSV file to write (%(default)s)")
-    options = parser.parse_args(arguments)
-    part = f" --part {options.part}" if options.part else ""
+def main(
+    folder: Annotated[Path, typer.Argument(help="Photos or shards.")],
+    split: Annotated[Literal["train", "val", "test", "all"], typer.Option(help="Of the photos.")] = "val",
+    part: Annotated[str, typer.Option(help="Take the photos with this in their path.")] = "",
+    limit: Annotated[int, typer.Option(help="Photos at most, evenly spread.")] = 24,
+    size: Annotated[int, typer.Option(help="Side of the photos in pixels.")] = 256,
+    out: Annotated[Path, typer.Option(help="CSV file to write.")] = TABLE,
+    allow_dirty: Annotated[bool, typer.Option(help="Publish although files differ from the commit.")] = False,
+) -> None:
+    """Find the best strength of each classical restorer."""
+    check_clean(out, allow_dirty)
+    options = {"split": split, "part": part, "limit": limit, "size": size}
+    command = ["python", "-m", "benchmarks.tune_restorers", folder.name]
+    command += [word for name, value in options.items() if value != "" for word in (f"--{name}", str(value))]
     origin: Row = {
-        "dataset": f"{options.folder.resolve().name} {options.split} {options.part}".strip(),
-        "size": options.size,
-        "command": f"python -m benchmarks.tune_restorers tune {options.folder.name} --split {options.split}{part} "
-        f"--limit {options.limit} --size {options.size}",
+        "dataset": f"{folder.resolve().name} {split} {part}".strip(),
+        "size": size,
+        "command": shlex.join(command),
         "date": date.today().isoformat(),
     }
-    try:
-        photos = _photos(options.folder, options.split, options.part, options.limit, options.size)
-        found = track(
-            tune(photos),
-            "tuning",
-            total=len(N_COLORS) * len(LARGEST_STRENGTH),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        rows = [row | origin for row in found]
-        write_csv(options.out, list(rows[0]), rows)
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    photos, total = _photos(folder, split, part, limit, size), len(N_COLORS) * len(LARGEST_STRENGTH)
+    found = track(tune(photos), "tuning", total=total, console=Console(stderr=True), transient=True)
+    rows = [row | origin for row in found]
+    write_csv(out, list(rows[0]), rows)
 
 
 def _photos(folder: Path, split: str, part: str, limit: int, size: int) -> list[Tensor]:
     """Centred squares of at most `limit` sound photos of `split` with `part` in their key, evenly spread."""
     if min(limit, size) < 1:
-        raise InputError(f"{limit} photos of {size} pixels are not possible: give numbers of at least 1.")
+        raise InputError(f"Expected at least 1 photo of at least 1 pixel, got --limit {limit} and --size {size}.")
     source = Shards(folder) if any(folder.glob("*.tar")) else Folder(folder)
     photos = Photos(source, split, size)
     indices = [index for index, key in enumerate(photos.keys) if part in key]
@@ -114,9 +109,10 @@ def _photos(folder: Path, split: str, part: str, limit: int, size: int) -> list[
     images = [photos.image(indices[place * len(indices) // count]) for place in range(count)]
     squares = [center_crop(image, size) for image in images if image is not None]
     if not squares:
-        raise InputError(f"All {count} photos are damaged: replace them by sound copies.")
+        raise InputError(f"All {count} photos are damaged: replace them with sound copies.")
     return squares
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        typer.run(main)

@@ -1,14 +1,13 @@
-"""What a model must beat: classical and learned restorers, and the peers of palette transfer.
+"""Baselines of dequantization: classical filters and pretrained restoration networks, `(rgb, n_colors) -> rgb`.
 
-A restorer guesses the photo behind a quantized image, `(rgb, n_colors) -> rgb`. The classical ones take a
-`strength`, 0 changing nothing; its default is the one tuned for the PSNR at that number of colours, from the
-table `baseline_strengths.csv` beside this module, which is written by
+A restorer estimates the photo behind a quantized image. The classical ones take a `strength`, where 0 changes
+nothing. It defaults to the one of best PSNR at that number of colours, from the table `baseline_strengths.csv`
+beside this module, which is written by
 
-    python -m benchmarks.tune_restorers tune FOLDER
+    python -m benchmarks.tune_restorers FOLDER
 
-Images are (3, H, W) in [0, 1], and so are results, of the same type and on the same device; anything but one
-finite floating-point image, and a number out of range, is an `InputError`. The peers of palette transfer,
-`(source, reference) -> rgb`, are those of `dequant.color_transfer`.
+Images are (3, H, W) in [0, 1], and so are results, of the same type and on the same device. Anything but one
+finite floating-point image, and a number out of range, is an `InputError`.
 """
 
 import csv
@@ -51,12 +50,6 @@ RGB_TO_YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418
 """ITU-R BT.601, full range."""
 
 
-def identity(rgb: Tensor, n_colors: int) -> Tensor:
-    """The quantized image itself, which no palette error can beat, although nothing is restored."""
-    check_image(rgb)
-    return rgb.clone()
-
-
 def gaussian(rgb: Tensor, n_colors: int, strength: float | None = None) -> Tensor:
     """Blur with a Gaussian; `strength` is its standard deviation in pixels."""
     sigma = _strength(gaussian, rgb, n_colors, strength)
@@ -68,8 +61,8 @@ def gaussian(rgb: Tensor, n_colors: int, strength: float | None = None) -> Tenso
 def bilateral(rgb: Tensor, n_colors: int, strength: float | None = None) -> Tensor:
     """Average neighbours of similar colour (Tomasi and Manduchi, 1998).
 
-    `strength` is the standard deviation of the distance between colours, in RGB. This is not scikit-image's
-    function, whose spatial weights do not fit its window (0.26: 64 weights for 7 x 7 pixels).
+    `strength` is the standard deviation of the distance between colours, in RGB. scikit-image's function is not used
+    because its spatial weights do not match its window (0.26: 64 weights for 7 x 7 pixels).
     """
     sigma = _strength(bilateral, rgb, n_colors, strength)
     if sigma == 0:
@@ -123,16 +116,16 @@ def wavelet(rgb: Tensor, n_colors: int, strength: float | None = None) -> Tensor
 class LearnedRestorer:
     """A pretrained network such as FBCNN, NAFNet, SwinIR or SCUNet, loaded by the library spandrel.
 
-    Its architecture is recognized from the weights. A network for grey images sees the channels one by one.
-    Restormer, and others of restrictive licences, also need the package spandrel-extra-arches.
+    The weights tell the architecture. A network for grey images receives the channels one by one. Restormer, and
+    others of restrictive licences, also need the package spandrel-extra-arches.
 
     Args:
         path: weights, such as the `.pth` or `.safetensors` file that the authors of the network released.
         device: where the network runs.
 
     Raises:
-        InputError: spandrel cannot be imported, there is no such file, or it is not a network that maps
-            images to images of the same size.
+        InputError: spandrel cannot be imported, or the file is missing or holds no network that maps images to
+            images of the same size.
     """
 
     def __init__(self, path: str | Path, device: str | torch.device = "cpu") -> None:
@@ -144,13 +137,13 @@ class LearnedRestorer:
                 "torchvision built for the installed torch."
             ) from error
         if not Path(path).is_file():
-            raise InputError(f"There is no file '{path}': give the weights of a restoration network.")
+            raise InputError(f"'{path}' does not exist: give the weights of a restoration network.")
         with suppress(ImportError):
             importlib.import_module("spandrel_extra_arches").install(ignore_duplicates=True)
         try:
             model = spandrel.ModelLoader(device).load_from_file(path)
         except Exception as error:  # each format has its own exceptions for a broken file
-            raise InputError(f"'{path}' is no network that spandrel knows: choose one of its list.") from error
+            raise InputError(f"'{path}' is no network that spandrel knows: choose one from its list.") from error
         channels = (model.input_channels, model.output_channels)
         restores = isinstance(model, spandrel.ImageModelDescriptor) and model.scale == 1
         if not restores or channels not in ((1, 1), (3, 3)):
@@ -158,7 +151,7 @@ class LearnedRestorer:
         self.model, self.device = model.eval(), torch.device(device)
 
     def __call__(self, rgb: Tensor, n_colors: int) -> Tensor:
-        """Restore a quantized image; the network is not told the number of colours."""
+        """Restore a quantized image; the number of colours is no input of the network."""
         check_image(rgb)
         batch = rgb[:, None] if self.model.input_channels == 1 else rgb[None]
         restored = [self.model(image) for image in batch.to(self.device, torch.float32).split(1)]
@@ -169,9 +162,9 @@ def tuned_strength(method: str, n_colors: int) -> float:
     """Strength of a classical restorer for `n_colors` colours: linear in log2 N between the rows of the table."""
     table = _strengths()
     if method not in table:
-        raise InputError(f"There is no strength of {method!r}: choose one of {', '.join(table)}.")
+        raise InputError(f"Expected one of {', '.join(table)}, got {method!r}, of which no strength is known.")
     if n_colors < 1:
-        raise InputError(f"A palette of {n_colors} colours is not possible: ask for at least 1.")
+        raise InputError(f"Expected a palette of at least 1 colour, got {n_colors}.")
     return float(np.interp(log2(n_colors), *table[method]))
 
 
@@ -192,12 +185,12 @@ def _strength(method: Filter, rgb: Tensor, n_colors: int, strength: float | None
     if strength is None:
         return tuned_strength(method.__name__, n_colors)
     if not (isfinite(strength) and strength >= 0):
-        raise InputError(f"A strength of {strength} is not possible: give a finite number, 0 or more.")
+        raise InputError(f"Expected a finite strength of 0 or more, got {strength}.")
     return strength
 
 
 def _shrink(image: Tensor, noise: Tensor, level: int = 0) -> Tensor:
-    """Undecimated Haar shrinkage of (C, H, W) from `level` on, for white noise of deviation (C, 1, 1)."""
+    """Undecimated Haar shrinkage of (C, H, W) from `level` on, for white noise of standard deviation (C, 1, 1)."""
     if level == WAVELET_LEVELS:
         return image
     step = 2**level
