@@ -1,6 +1,6 @@
-"""How near an output is to its target: one number per image, never pooled over a batch, as the paper averages.
+"""How close an output is to its target: one number per image, averaged over images later, as in the paper.
 
-PSNR and SSIM repeat the released evaluation, whose are those of piq.
+PSNR and SSIM are those of the released evaluation, which takes them from piq.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,11 +24,11 @@ SSIM_SIGMA = 1.5
 
 
 SSIM_SIDE = 256
-"""Images are reduced to about this short side first, as piq does."""
+"""Images are reduced to about this shorter side first, as in piq."""
 
 
 def psnr(pred: Tensor, target: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, `-10 log10(mse + 1e-8)`: identical images have 80.
+    """Peak signal-to-noise ratio in dB, `-10 log10(mse + 1e-8)`, which is 80 for identical images.
 
     Args:
         pred: (B, 3, H, W), clamped to [0, 1].
@@ -48,16 +48,15 @@ def psnr(pred: Tensor, target: Tensor) -> Tensor:
 def ssim(pred: Tensor, target: Tensor) -> Tensor:
     """Structural similarity (Wang et al., 2004) as piq computes it, averaged over the RGB channels.
 
-    The Gaussian window has 11 x 11 pixels and sigma 1.5 and stays inside the image. Large images are reduced
-    first, by averaging blocks of `round(min(H, W) / 256)` pixels, so values of images from 384 pixels on
-    depend on their size.
+    The Gaussian window has 11 x 11 pixels and sigma 1.5 and stays inside the image. Images of 384 pixels and more are
+    reduced first, by averaging blocks of `round(min(H, W) / 256)` pixels, so their values depend on their size.
 
     Args:
         pred: (B, 3, H, W), clamped to [0, 1].
         target: the same.
 
     Returns:
-        (B,), at most 1, which is reached by identical images.
+        (B,), at most 1, the value of identical images.
 
     Raises:
         InputError: the images are not floating-point batches of one shape, or a side is below 11 pixels.
@@ -66,7 +65,7 @@ def ssim(pred: Tensor, target: Tensor) -> Tensor:
     if min(pred.shape[-2:]) < SSIM_WINDOW:
         height, width = pred.shape[-2:]
         raise InputError(
-            f"The SSIM of images of {height} by {width} pixels does not exist: give at least 11 by 11 pixels."
+            f"SSIM needs images of at least {SSIM_WINDOW} by {SSIM_WINDOW} pixels, got {height} by {width}."
         )
     pred, target = pred.clamp(0, 1), target.clamp(0, 1)
     block = max(1, round(min(pred.shape[-2:]) / SSIM_SIDE))
@@ -89,38 +88,20 @@ def ssim(pred: Tensor, target: Tensor) -> Tensor:
     return similarity.mean((1, 2, 3))
 
 
-def l1(pred: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error, not clamped.
+def psnr_and_ssim(pred: Tensor, target: Tensor) -> Tensor:
+    """Both at once, for `palette_error`, whose palettes cost more than the metrics.
 
     Args:
-        pred: (B, 3, H, W).
+        pred: (B, 3, H, W), clamped to [0, 1].
         target: the same.
 
     Returns:
-        (B,).
+        (2, B), `psnr` and `ssim`.
 
     Raises:
-        InputError: the images are not floating-point batches of one shape.
+        InputError: as `psnr` and `ssim`.
     """
-    check_pair(pred, target)
-    return (pred - target).abs().mean((1, 2, 3))
-
-
-def smape(pred: Tensor, target: Tensor) -> Tensor:
-    """Symmetric relative error of the released evaluation: the mean of `|p - t| / (|p| + |t| + 0.01)`.
-
-    Args:
-        pred: (B, 3, H, W).
-        target: the same.
-
-    Returns:
-        (B,), from 0 to less than 1.
-
-    Raises:
-        InputError: the images are not floating-point batches of one shape.
-    """
-    check_pair(pred, target)
-    return ((pred - target).abs() / (pred.abs() + target.abs() + 0.01)).mean((1, 2, 3))
+    return torch.stack((psnr(pred, target), ssim(pred, target)))
 
 
 def psnr_and_ssim(pred: Tensor, target: Tensor) -> Tensor:
@@ -161,7 +142,7 @@ def mean_and_stderr(values: Tensor | Sequence[float]) -> tuple[float, float]:
     """
     numbers = torch.as_tensor(values).detach().double().flatten()
     if len(numbers) == 0:
-        raise InputError("The mean of no values does not exist: give at least one.")
+        raise InputError("A mean needs at least one value, got none.")
     return numbers.mean().item(), numbers.std(correction=0).item() / sqrt(len(numbers))
 
 

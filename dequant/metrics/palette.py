@@ -1,4 +1,4 @@
-"""How well the colours asked for were kept, where there is no ground truth (paper, section 4): one number per image."""
+"""How well the requested colours were kept, where there is no ground truth (paper, section 4): one number per image."""
 
 from collections.abc import Sequence
 
@@ -15,19 +15,18 @@ from dequant.metrics.image import Metric, check_pair
 def palette_error(output: Tensor, asked: Tensor, n_colors: int | Sequence[int], metric: Metric) -> Tensor:
     """The paper's palette error: a metric between the quantized output and the quantized input.
 
-    As in the released evaluation, both are rounded down to 8 bits and median-cut. Rounding down costs an
-    output that went through [-1, 1] up to one level, so that even a perfect one does not reach 80 dB (38 to
-    48 dB instead).
+    As in the released evaluation, both are rounded down to 8 bits and median-cut. An output that went through [-1, 1]
+    loses up to one level to the rounding, so even a perfect one reaches only 38 to 48 dB, not 80.
 
     Args:
         output: (B, 3, H, W) in [0, 1].
         asked: the quantized images given to the model, the same shape.
-        n_colors: size of the palettes, 1 to 256, for all images or for each. The paper takes that of the
+        n_colors: size of the palettes, 1 to 256, one for all images or one for each. The paper takes that of the
             condition, and 16 for recoloured patches.
-        metric: such as `psnr` or `ssim`.
+        metric: such as `psnr`, `ssim` or `psnr_and_ssim`.
 
     Returns:
-        (B,), from `metric`.
+        (B,), or whatever `metric` returns.
 
     Raises:
         InputError: the images are not floating-point batches of one shape, or `n_colors` does not fit.
@@ -38,15 +37,14 @@ def palette_error(output: Tensor, asked: Tensor, n_colors: int | Sequence[int], 
 
 
 def index_agreement(output: Tensor, asked: Tensor, n_colors: int | Sequence[int]) -> Tensor:
-    """Share of the pixels of an 8-bit output whose nearest colour in the palette asked for is the one asked for.
+    """Share of the pixels of an 8-bit output whose nearest colour in the requested palette is the requested one.
 
-    Where two colours are equally near, both count (`cells.kept`).
+    If two colours are equally near, either counts (`cells.kept`).
 
     Args:
         output: (B, 3, H, W) in [0, 1], rounded to 8 bits.
         asked: the quantized images given to the model, the same shape.
-        n_colors: as in `palette_error`: size of the palettes into which they are quantized, which leaves images of
-            that many colours as they are.
+        n_colors: as in `palette_error`. Images of no more colours than that stay as they are.
 
     Returns:
         (B,) in [0, 1].
@@ -63,7 +61,7 @@ def index_agreement(output: Tensor, asked: Tensor, n_colors: int | Sequence[int]
 def _sizes(n_colors: int | Sequence[int], n: int) -> list[int]:
     sizes = [n_colors] * n if isinstance(n_colors, int) else list(n_colors)
     if len(sizes) != n:
-        raise InputError(f"{len(sizes)} palette sizes do not fit {n} images: give one, or one for each.")
+        raise InputError(f"Expected one palette size, or one for each of {n} images, got {len(sizes)}.")
     return sizes
 
 

@@ -1,4 +1,4 @@
-"""Whether the texture of the source survived, which the palette error alone cannot say: one number per image."""
+"""Whether the texture of the source survived, which the palette error does not show: one number per image."""
 
 from collections.abc import Iterator
 from math import log2
@@ -18,14 +18,14 @@ HAAR_SCALES = 3
 def texture_correlation(output: Tensor, source: Tensor) -> Tensor:
     """Correlation of the luminance gradients of an output with those of its source photo.
 
-    It ignores colours and the overall brightness, but not the sign of the local contrast.
+    Colours and overall brightness do not count; the sign of the local contrast does.
 
     Args:
         output: (B, 3, H, W) in [0, 1], at least 2 by 2 pixels.
         source: the same.
 
     Returns:
-        (B,) in [-1, 1]; where an image is flat, 1 if both are and 0 otherwise.
+        (B,) in [-1, 1]. If one image is flat it is 0, if both are, 1.
 
     Raises:
         InputError: the images are not floating-point batches of one shape, or are below 2 by 2 pixels.
@@ -44,14 +44,14 @@ def gradient_agreement(
 ) -> Tensor:
     """F1 score between the thresholded gradients of an output and of its source photo.
 
-    The maps are those that condition variant T, along rows and along columns; sign and size of a gradient do
+    The maps are those that variant T is conditioned on, along rows and along columns. Sign and size of a gradient do
     not count.
 
     Args:
         output: (B, 3, H, W) in [0, 1], at least 2 by 2 pixels.
         source: the same.
         mask: (H, W) or (B, H, W) bool, the pixels that count; None for all.
-        threshold: in grey levels out of 255; a gradient equal to it is no edge.
+        threshold: in grey levels out of 255; only a larger gradient is an edge.
 
     Returns:
         (B,) in [0, 1], 1 where neither image has an edge.
@@ -75,13 +75,13 @@ def gradient_agreement(
 
 
 def haar_distance(output: Tensor, source: Tensor) -> Tensor:
-    """How far the statistics of an output's detail are from those of its source photo: a figure of naturalness.
+    """How far the statistics of an output's detail are from those of its source photo: a measure of naturalness.
 
-    The marginals of Haar details (vertical, horizontal, diagonal, `HAAR_SCALES` scales or as many as fit) set natural
-    images apart from smooth and from banded ones (Huang and Mumford, Statistics of natural images and models, CVPR
-    1999). Compared is log2(1 + |detail|) in grey levels of the 8-bit image, by the Wasserstein distance, which is the
-    mean difference of the sorted values. Where a detail lies does not count: one natural photo among the likely ones
-    is near 0, and their mean, which is smooth, is not.
+    The marginals of Haar details (vertical, horizontal, diagonal, `HAAR_SCALES` scales or as many as fit) distinguish
+    natural images from smooth and from banded ones (Huang and Mumford, Statistics of natural images and models, CVPR
+    1999). This is the Wasserstein distance, the mean difference of the sorted values, of log2(1 + |detail|) in grey
+    levels of the 8-bit image. The place of a detail does not count, so a likely natural photo is near 0, while the
+    mean of the likely ones, which is smooth, is not.
 
     Args:
         output: (B, 3, H, W) in [0, 1], at least 2 by 2 pixels.
@@ -95,7 +95,7 @@ def haar_distance(output: Tensor, source: Tensor) -> Tensor:
     """
     check_pair(output, source)
     if min(output.shape[-2:]) < 2:
-        raise InputError(f"A shape of {tuple(output.shape)} has no details: give at least 2 by 2 pixels.")
+        raise InputError(f"Expected images of at least 2 by 2 pixels, got a shape of {tuple(output.shape)}.")
     pairs = zip(_haar_details(output), _haar_details(source), strict=True)
     distances = [(ours.sort(-1).values - theirs.sort(-1).values).abs().mean(-1) for ours, theirs in pairs]
     return torch.cat(distances, dim=1).mean(1)
