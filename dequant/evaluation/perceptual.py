@@ -1,7 +1,8 @@
 """The perceptual measures of an evaluation.
 
-None is measured by default, as the networks' weights do not come with this package. LPIPS and the cosine are numbers of
-one picture; FID and KID of all pictures of a cell, whose features are kept in files so that a stopped run goes on."""
+LPIPS and the cosine measure one picture, FID and KID all pictures of a cell. Features are kept in files, so that a
+stopped run resumes. By default nothing is measured, as the networks' weights do not come with this package.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,20 +21,20 @@ from dequant.metrics.perceptual import frechet_distance, kernel_distance
 
 
 class PerceptualMeasures:
-    """The perceptual measures of an evaluation; without networks there are none.
+    """The perceptual measures of an evaluation, which has as many as it has networks.
 
-    A picture is compared with its target, by features with its source where there is no target.
+    A picture is compared with its target. If it has none, its features are compared with those of the source.
 
     Args:
         folder: of the measurements without perceptual measures.
-        lpips: or None.
+        lpips: distance of two batches of pictures, such as `Lpips`, or None.
         features: name -> network, rgb (B, 3, H, W) in [0, 1] -> features (B, D).
         device: where the networks compute.
 
     Attributes:
-        folder: of the measurements; one for each choice of networks and weights.
-        columns: names of the numbers of one picture.
-        metrics: those, and the names of the numbers of a cell.
+        folder: of the measurements, different for each choice of networks and weights.
+        columns: names of the measures of one picture.
+        metrics: `columns` and the names of the measures of a cell.
     """
 
     def __init__(
@@ -58,11 +59,11 @@ class PerceptualMeasures:
 
         Args:
             keys: of their measurements.
-            cases: what was asked.
+            cases: what was requested.
             outputs: (B, 3, H, W) in [0, 1].
 
         Returns:
-            For each picture its `columns`, without lpips where there is no target.
+            For each picture its `columns`, lpips only if there is a target.
 
         Raises:
             InputError: a network's output is not one vector per picture.
@@ -84,7 +85,7 @@ class PerceptualMeasures:
         return values
 
     def of_cell(self, rows: Sequence[Row]) -> dict[str, float]:
-        """FID and KID of the pictures of a cell, from their measurements; nothing where there is but one."""
+        """FID and KID of the pictures of a cell, from their measurements; nothing for a single picture."""
         if not self.features or len(rows) < 2:
             return {}
         kept = [load_file(self._path((row["variant"], row["settings"], row["case"]))) for row in rows]
@@ -95,14 +96,14 @@ class PerceptualMeasures:
         return values
 
     def _embed(self, name: str, outputs: Tensor, photos: Sequence[Tensor]) -> Tensor:
-        """Features (2, B, D) of outputs and of photos, each of which is looked at once."""
+        """Features (2, B, D) of outputs and of photos; a photo that occurs several times is embedded once."""
         distinct = {id(photo): photo for photo in photos}
         batch = torch.cat((outputs, torch.stack(list(distinct.values()))))
         found = self.features[name](batch.to(self.device)).float().cpu()
         if found.ndim != 2 or len(found) != len(batch):
             raise InputError(
-                f"perceptual.features.{name} gives features of shape {tuple(found.shape)} for {len(batch)} pictures: "
-                "it must return one vector for each."
+                f"Expected one vector for each of {len(batch)} pictures from perceptual.features.{name}, "
+                f"got a shape of {tuple(found.shape)}."
             )
         place = {key: len(outputs) + number for number, key in enumerate(distinct)}
         return torch.stack((found[: len(outputs)], found[[place[id(photo)] for photo in photos]]))

@@ -1,14 +1,18 @@
-"""How good an output is to pretrained networks: LPIPS, CLIP features, and FID and KID of any features."""
+"""How good an output is according to pretrained networks: LPIPS, CLIP features, and FID and KID of any features."""
 
-import importlib.util
+import warnings
 from collections.abc import Callable
-from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import torch
+import torchmetrics
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchmetrics import Metric
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
 
 from dequant.errors import InputError
 
@@ -19,12 +23,18 @@ VGG16_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 51
 VGG16_SMALLEST = 2 ** (len(VGG16_WIDTHS) - 1)
 
 
+KID_SUBSET = 1000
+"""Pictures in a subset, the default of torchmetrics."""
+
+
 class Lpips(nn.Module):
-    """Perceptual distance of two pictures, LPIPS 0.1 on VGG16 (Zhang et al., 2018), as torchmetrics computes it.
+    """Perceptual distance of two pictures, LPIPS 0.1 on VGG16 (Zhang et al., 2018).
+
+    The values are those of torchmetrics, whose own module downloads the weights through torchvision.
 
     Args:
         weights: of VGG16 with torchvision's names, `.pth` or `.safetensors`; the classifier may be missing.
-        heads: the linear layers upon it, in the layout of the authors' `vgg.pth`; None for those in torchmetrics.
+        heads: the linear layers upon it, in the layout of the authors' `vgg.pth`; None for torchmetrics' copy.
 
     Raises:
         InputError: a file is missing or holds something else.
@@ -55,14 +65,14 @@ class Lpips(nn.Module):
         """
         if min(pred.shape[-2:]) < VGG16_SMALLEST:
             raise InputError(
-                f"The LPIPS of pictures of {pred.shape[-2]} by {pred.shape[-1]} pixels does not exist: give at least "
-                f"{VGG16_SMALLEST} by {VGG16_SMALLEST} pixels."
+                f"LPIPS needs pictures of at least {VGG16_SMALLEST} by {VGG16_SMALLEST} pixels, got "
+                f"{pred.shape[-2]} by {pred.shape[-1]}."
             )
         pairs = zip(self.heads, self._stages(pred), self._stages(target), strict=True)
         return torch.stack([head((a - b).square()).mean((1, 2, 3)) for head, a, b in pairs]).sum(0)
 
     def _stages(self, rgb: Tensor) -> list[Tensor]:
-        """What enters the poolings, and the last layer, of unit length at each pixel."""
+        """The inputs of the poolings and the last layer's output, of unit length at each pixel."""
         x, stages = (2 * rgb - 1 - self.shift) / self.scale, []
         for layer in self.trunk:
             if isinstance(layer, nn.MaxPool2d):
@@ -95,7 +105,7 @@ class ClipImages(nn.Module):
         )
         try:
             clip, report = CLIPModel.from_pretrained(model, dtype=torch.float32, output_loading_info=True)
-        except Exception as error:  # hub, file formats and shapes have their own
+        except Exception as error:  # the hub, file formats and shapes raise different ones
             raise InputError(f"No CLIP model can be loaded from '{model}': {wanted}.") from error
         if any(name.startswith("visual_projection") or "vision" in name for name in report["missing_keys"]):
             raise InputError(f"'{model}' lacks weights of CLIP's image network: {wanted}.")
@@ -105,52 +115,65 @@ class ClipImages(nn.Module):
         self.register_buffer("std", torch.tensor(OPENAI_CLIP_STD).reshape(3, 1, 1))
 
     def forward(self, rgb: Tensor) -> Tensor:
-        """Features (B, D) of pictures (B, 3, H, W) in [0, 1], which are scaled to the square that CLIP sees."""
+        """Features (B, D) of pictures (B, 3, H, W) in [0, 1], which are scaled to the square that CLIP receives."""
         square = F.interpolate(rgb, (self.side, self.side), mode="bicubic", antialias=True).clamp(0, 1)
         return self.projection(self.vision((square - self.mean) / self.std).pooler_output)
 
 
 def frechet_distance(features: Tensor, reference: Tensor) -> float:
-    """FID (Heusel et al., 2017): Frechet distance of the Gaussians that fit two sets of features.
+    """FID (Heusel et al., 2017), torchmetrics': Frechet distance of the Gaussians that fit two sets of features.
 
-    From few independent samples it comes out far too large: compare only values from equally many pictures.
+    It depends on the number of samples and is far too large for few: compare only values of equally many pictures.
 
     Args:
         features: (n, D), n at least 2.
         reference: (m, D), m at least 2.
 
     Returns:
-        The distance, 0 for equal sets.
+        The distance, 0 for equal sets, up to rounding.
     """
-    sets = features.double(), reference.double()
-    first, second = ((x - x.mean(0)) / sqrt(len(x) - 1) for x in sets)
-    factors = [torch.linalg.qr(x, mode="r").R for x in (first, second)]
-    # The square root of the product of both covariances has the singular values of the product of their factors
-    overlap = torch.linalg.svdvals(factors[0] @ factors[1].T).sum()
-    shift = (sets[0].mean(0) - sets[1].mean(0)).square().sum()
-    return (shift + first.square().sum() + second.square().sum() - 2 * overlap).item()
+    metric = FrechetInceptionDistance(_Given(features.shape[1]))
+    return _of_sets(metric, features, reference).item()
 
 
 def kernel_distance(features: Tensor, reference: Tensor) -> float:
-    """KID (Binkowski et al., 2018), the unbiased squared MMD of two sets of features, for sets that form pairs.
+    """KID (Binkowski et al., 2018), torchmetrics': the unbiased squared MMD of two sets of features.
 
-    As an output resembles its own photo, pairs are left out between the sets as they are within them (Gretton et al.,
-    2012, equation 4). Other code keeps them, which makes no difference for many independent samples.
+    It is computed on all pictures, or is the mean of 100 fixed random subsets of 1000 where there are more. It assumes
+    that both sets are independent. An output resembles its own photo, which lowers it, for few pictures far below 0:
+    compare only values of the same photos.
 
     Args:
         features: (n, D), n at least 2.
-        reference: (n, D).
+        reference: (m, D), m at least 2.
 
     Returns:
-        The distance, 0 for equal sets, and on average for sets of one distribution; it may be negative.
+        The distance, 0 on average for independent sets of one distribution.
     """
+    size = min(len(features), len(reference))
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance` will save all")
+        torch.manual_seed(0)
+        metric = KernelInceptionDistance(
+            _Given(features.shape[1]),
+            subsets=1 if size <= KID_SUBSET else 100,
+            subset_size=min(size, KID_SUBSET),
+        )
+        return _of_sets(metric, features, reference)[0].item()
 
-    def others(a: Tensor, b: Tensor) -> Tensor:
-        values = (a @ b.T / a.shape[1] + 1) ** 3
-        return (values.sum() - values.trace()) / (len(a) * (len(a) - 1))
 
-    first, second = features.double(), reference.double()
-    return (others(first, first) + others(second, second) - 2 * others(first, second)).item()
+class _Given(nn.Identity):
+    """Stands for the network of torchmetrics, as the features are given."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+
+def _of_sets(metric: Metric, features: Tensor, reference: Tensor) -> Any:
+    metric.update(reference.double(), real=True)
+    metric.update(features.double(), real=False)
+    return metric.compute()
 
 
 def _vgg16() -> nn.Sequential:
@@ -165,7 +188,7 @@ def _vgg16() -> nn.Sequential:
 
 
 def _load(module: nn.Module, path: str | Path, rename: Callable[[str], str], wanted: str) -> None:
-    """Fill a module from a file, in which names are other and there may be more."""
+    """Load weights from a file that has other names and may hold more."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"There is no file '{path}': give {wanted}.")
@@ -174,15 +197,9 @@ def _load(module: nn.Module, path: str | Path, rename: Callable[[str], str], wan
         found = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
         weights = {rename(name): tensor for name, tensor in found.items()}
         module.load_state_dict({name: weights[name] for name in module.state_dict()})
-    except Exception as error:  # each format has its own, and so have names and shapes
+    except Exception as error:  # file formats, names and shapes raise different ones
         raise InputError(f"'{path}' holds something else: give {wanted}.") from error
 
 
 def _installed_heads() -> Path:
-    spec = importlib.util.find_spec("torchmetrics")
-    if spec is None or spec.origin is None:
-        raise InputError(
-            "LPIPS needs the linear layers that torchmetrics brings: install 'dequant[perceptual]', or give "
-            "perceptual.lpips.heads=PATH."
-        )
-    return Path(spec.origin).parent / "functional" / "image" / "lpips_models" / "vgg.pth"
+    return Path(torchmetrics.__file__).parent / "functional" / "image" / "lpips_models" / "vgg.pth"
