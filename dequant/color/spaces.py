@@ -1,4 +1,4 @@
-"""Colour spaces in floating point (differentiable), and the 8-bit conversions of `dequant.color_8bit`."""
+"""Colour spaces, colour difference and colourfulness in floating point, all differentiable."""
 
 from math import pi, tau
 
@@ -74,42 +74,6 @@ def rgb_to_oklab(rgb: Tensor) -> Tensor:
     """
     check_rgb(rgb)
     return _mix(LMS_TO_OKLAB, _power(_mix(RGB_TO_LMS, srgb_to_linear(rgb)), 1 / 3))
-
-
-def rgb_to_hsv(rgb: Tensor) -> Tensor:
-    """Hue (in turns, 0 for greys), saturation and value: (..., 3, H, W) in [0, 1] -> the same, hue below 1.
-
-    Raises:
-        InputError: `rgb` is not a floating-point image.
-    """
-    check_rgb(rgb)
-    red, green, blue = rgb.unbind(-3)
-    value = rgb.amax(-3)
-    chroma = value - rgb.amin(-3)
-    divisor = torch.where(chroma > 0, chroma, 1)
-    sector = torch.where(
-        value == red,
-        (green - blue) / divisor,
-        torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
-    )
-    hue = torch.where(chroma > 0, sector / 6, 0)
-    hue = torch.where(hue < 0, hue + 1, hue)
-    return torch.stack((torch.where(hue < 1, hue, 0), chroma / torch.where(value > 0, value, 1), value), dim=-3)
-
-
-def hsv_to_rgb(hsv: Tensor) -> Tensor:
-    """Inverse of `rgb_to_hsv`: (..., 3, H, W) -> the same, in [0, 1]; any real hue is allowed.
-
-    Raises:
-        InputError: `hsv` is not a floating-point image.
-    """
-    check_rgb(hsv)
-    hue, saturation, value = hsv.unbind(-3)
-    channels = []
-    for offset in (5, 3, 1):
-        k = torch.remainder(offset + hue * 6, 6)
-        channels.append(value * (1 - saturation * torch.minimum(k, 4 - k).clamp(0, 1)))
-    return torch.stack(channels, dim=-3)
 
 
 def ciede2000(lab1: Tensor, lab2: Tensor) -> Tensor:
