@@ -1,4 +1,4 @@
-"""`python evaluate.py` as a user runs it: all protocols, several variants, killed and continued, with bad input."""
+"""`python evaluate.py` as a user runs it: all protocols, several variants, killed and resumed, with bad input."""
 
 import csv
 import os
@@ -112,7 +112,7 @@ def test_multirun_prints_tables_1_and_2(place: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_all_is_killed_and_continued(place: Path, tmp_path: Path) -> None:
+def test_all_is_killed_and_resumes(place: Path, tmp_path: Path) -> None:
     """SIGKILL amid the protocols, then the same command: nothing is measured twice, everything is there."""
     options = ["eval=all", "eval.variants=[T,L_post]", "eval.batch_size=3"]
     process = subprocess.Popen(
@@ -160,7 +160,7 @@ def test_processes_share_the_work(place: Path, tmp_path: Path) -> None:
     options = ["eval.n_colors=8", "eval.baselines=null"]
     ranks = [evaluate(place, tmp_path, *options, RANK=str(rank), WORLD_SIZE="2") for rank in range(2)]
     assert [done.returncode for done in ranks] == [0, 0], ranks[0].stderr + ranks[1].stderr
-    assert "Other processes are still at work" in ranks[0].stdout
+    assert "Other processes are still running" in ranks[0].stdout
     assert "ours-T" in ranks[1].stdout
     assert "gaussian" not in ranks[1].stdout
     assert {row["n"] for row in rows(tmp_path / "dequantization" / "cells.csv")} == {"4"}
@@ -173,9 +173,9 @@ def test_processes_share_the_work(place: Path, tmp_path: Path) -> None:
     [
         (["variant=X"], "Could not find 'variant/X'"),
         (["eval=figure_5"], "Could not find 'eval/figure_5'"),
-        (["eval.n_colors=[4,257]"], "A palette of 257 colours"),
+        (["eval.n_colors=[4,257]"], "2 to 256 colours, got 257"),
         (["eval.size=5000"], "5000 pixels"),
-        (["eval.max_photos=0"], "0 photos"),
+        (["eval.max_photos=0"], "at least 1 photo to evaluate"),
         (["data.root=no/such/folder"], "no/such/folder"),
         (["ckpt_path=missing.ckpt"], "missing.ckpt"),
         (["ckpt_path=small_L"], "variant 'L'"),

@@ -1,4 +1,4 @@
-"""One picture to make, with what was asked and what must come out; and the draws of a photo."""
+"""A case is one picture to make, with its condition and its target; and the random draws of a photo."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ Labels = Mapping[str, str | int | float]
 
 
 LABELS = ("n_colors", "texture", "method", "strength")
-"""What tells the cells of a protocol apart: palette size, texture "on" or "off", way of recolouring, HSV strength."""
+"""The coordinates of a cell of a protocol: palette size, texture "on" or "off", way of recolouring, HSV strength."""
 
 
 TEXTURES = ("on", "off")
@@ -27,13 +27,13 @@ class Case:
     """One picture to make.
 
     Attributes:
-        labels: some of `LABELS`, the cell of the table or figure that it belongs to.
-        paper_item: that table or figure.
+        labels: values of some of `LABELS`, which name the cell that it belongs to.
+        paper_item: the table or figure of that cell.
         condition: (7, H, W).
         source: the photo whose texture should survive, (3, H, W) in [0, 1].
-        target: what should come out, (3, H, W) in [0, 1], or None where there is no such photo.
-        palette_colors: size of the palettes of the palette error.
-        reference: the photo whose palette was taken, (3, H', W') in [0, 1], or None.
+        target: the ideal output, (3, H, W) in [0, 1], or None if there is none.
+        palette_colors: size of the palettes in the palette error.
+        reference: the photo that the palette comes from, (3, H', W') in [0, 1], or None.
     """
 
     labels: Labels
@@ -46,18 +46,18 @@ class Case:
 
     @property
     def asked(self) -> Tensor:
-        """The colours that were asked for, (3, H, W): the quantized or patched image."""
+        """The requested colours, (3, H, W): the quantized or patched image."""
         return self.condition[:3]
 
     @property
     def patch(self) -> Tensor | None:
-        """The recoloured pixels, (H, W) bool, or None where the whole photo was."""
+        """The recoloured pixels, (H, W) bool, or None if they are all."""
         inside = self.condition[5] == 1 / MAX_COLORS
         return inside if inside.any() else None
 
     @cached_property
     def digest(self) -> str:
-        """Short hash of all but the texture map, so the cases of one photo agree between variants."""
+        """Short hash of everything but the texture map, so that a case has the same digest for all variants."""
         digest = hashlib.sha256(repr((self.paper_item, dict(self.labels), self.palette_colors)).encode())
         for tensor in (self.asked, self.condition[5:], self.source, self.target, self.reference):
             digest.update(b"-" if tensor is None else tensor.contiguous().numpy().tobytes())
@@ -65,23 +65,23 @@ class Case:
 
 
 def photo_digest(rgb: Tensor) -> str:
-    """Short hash of the size and 8-bit pixels of a photo (3, H, W) in [0, 1]: its name, wherever it lies."""
+    """Short hash of the size and 8-bit pixels of a photo (3, H, W) in [0, 1], whatever its path."""
     pixels = to_uint8(rgb).contiguous().numpy()
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:16]
 
 
 def generator_of(digest: str, seed: int) -> np.random.Generator:
-    """The generator of a photo's draws: it depends on the photo and the seed, not on other photos."""
+    """The generator of a photo's draws, which depend on the photo and the seed, not on other photos."""
     return np.random.default_rng([seed, int(digest, 16)])
 
 
 def partner_of(digest: str, others: Sequence[str], seed: int) -> str:
-    """The digest among `others`, except `digest` itself, that this photo draws whatever their order.
+    """The digest among `others`, except `digest` itself, that this photo draws, independent of their order.
 
     Raises:
         InputError: there is no other photo.
     """
     candidates = set(others) - {digest}
     if not candidates:
-        raise InputError("A palette transfer needs a second photo as reference: evaluate two or more photos.")
+        raise InputError("Palette transfer needs a second photo as reference: evaluate two or more photos.")
     return min(candidates, key=lambda other: hashlib.sha256(f"{seed} {digest} {other}".encode()).digest())

@@ -1,6 +1,6 @@
-"""Peers of palette transfer: give a photo the colours of another by arithmetic alone, `(source, reference) -> rgb`.
+"""Baselines of palette transfer, which give a photo the colours of another one, `(source, reference) -> rgb`.
 
-Images are (3, H, W) in [0, 1], of any two sizes; the result has the size, type and device of the source.
+Images are (3, H, W) in [0, 1] and may differ in size. The result has the size, type and device of the source.
 Anything but one finite floating-point image is an `InputError`.
 """
 
@@ -16,15 +16,15 @@ from dequant.color.spaces import lab_to_rgb, rgb_to_lab
 from dequant.errors import InputError
 
 LIBRARY_METHODS = ("hm", "reinhard", "mkl", "hm-mkl-hm")
-"""What `color_matcher` offers: those of the library's methods that take images of different sizes."""
+"""Of `color_matcher`: the library's methods that accept images of different sizes."""
 
 
 FLAT_LAB = 0.01
-"""Standard deviation of L, a or b below which a channel has no contrast; 1 is a just noticeable difference."""
+"""Standard deviation of L, a or b below which a channel counts as flat; 1 is a just noticeable difference."""
 
 
 FLAT_RGB = 1e-6
-"""The same for the principal axes of the colours in RGB."""
+"""The same for the principal axes of the colours, in RGB."""
 
 
 def check_image(rgb: Tensor) -> None:
@@ -40,7 +40,7 @@ def check_image(rgb: Tensor) -> None:
 def reinhard(source: Tensor, reference: Tensor) -> Tensor:
     """Match the mean and standard deviation of each channel of CIE Lab.
 
-    Reinhard et al. (2001) do so in l-alpha-beta. A channel without contrast takes the reference's mean.
+    Reinhard et al. (2001) do so in l-alpha-beta. A flat channel takes the reference's mean.
     """
     (lab, mean, std), (_, *wanted) = _lab_moments(source), _lab_moments(reference)
     mean_reference, std_reference = (moment.to(lab) for moment in wanted)
@@ -51,8 +51,7 @@ def reinhard(source: Tensor, reference: Tensor) -> Tensor:
 def monge_kantorovich(source: Tensor, reference: Tensor) -> Tensor:
     """Match the mean and covariance of RGB by the linear map that moves the colours least.
 
-    The closed form of Pitié and Kokaram (2007). Axes along which the colours of the source do not vary stay
-    without variation.
+    The closed form of Pitié and Kokaram (2007). Axes along which the colours of the source do not vary stay flat.
     """
     (colors, mean, covariance), (_, *wanted) = _rgb_moments(source), _rgb_moments(reference)
     mean_reference, covariance_reference = (moment.to(colors) for moment in wanted)
@@ -70,10 +69,16 @@ def histogram_match(source: Tensor, reference: Tensor) -> Tensor:
 
 
 def color_matcher(source: Tensor, reference: Tensor, method: str = "hm-mkl-hm") -> Tensor:
-    """Transfer by the library color-matcher, which is optional.
+    """Transfer by the optional library color-matcher.
 
-    `method` is one of `LIBRARY_METHODS`: "hm" for histograms, "reinhard" in l-alpha-beta, "mkl" for
-    Monge-Kantorovich, "hm-mkl-hm" for the three in turn. Another one, or a missing library, is an `InputError`.
+    Args:
+        source: the photo.
+        reference: the photo that the colours come from.
+        method: one of `LIBRARY_METHODS`: "hm" for histograms, "reinhard" in l-alpha-beta, "mkl" for
+            Monge-Kantorovich, "hm-mkl-hm" for histograms before and after it.
+
+    Raises:
+        InputError: there is no such method, or the library is not installed.
     """
     check_image(source)
     check_image(reference)
@@ -83,7 +88,7 @@ def color_matcher(source: Tensor, reference: Tensor, method: str = "hm-mkl-hm") 
         library = importlib.import_module("color_matcher.top_level")
     except ImportError:
         raise InputError(
-            "This transfer needs the package color-matcher: pip install 'dequant[color-matcher]'."
+            "color_matcher needs the package color-matcher: pip install 'dequant[color-matcher]'."
         ) from None
     images = [rgb.detach().movedim(0, -1).cpu().double().numpy().copy() for rgb in (source, reference)]
     matched = library.ColorMatcher(src=images[0], ref=images[1], method=method).main()
@@ -105,7 +110,7 @@ def _rgb_moments(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _matrix_power(covariance: Tensor, exponent: float) -> Tensor:
-    """Power of a symmetric matrix on the axes along which it has variance; 0 on the others."""
+    """Power of a symmetric matrix along the axes that have variance, 0 along the others."""
     variances, axes = torch.linalg.eigh(covariance)
     floor = FLAT_RGB**2
     powers = torch.where(variances > floor, variances.clamp_min(floor) ** exponent, 0)

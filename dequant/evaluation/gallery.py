@@ -1,4 +1,4 @@
-"""The pictures of a few cases, kept while an evaluation runs and then shown in grids."""
+"""Pictures of a few cases, kept while an evaluation runs and then shown in grids."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,16 +15,16 @@ from dequant.io.images import read_image, write_image
 
 
 class Gallery:
-    """Pictures kept in a folder, so that a grid shows those of earlier runs and of other variants too.
+    """Pictures in a folder, so that a grid also shows those of earlier runs and of other variants.
 
     Args:
         folder: one sub-folder per case, one PNG per name in it.
         work: the evaluation.
         photos: number of photos shown.
-        where: the cases shown, {label: values}; a label that is not named may have any value, and where no case has
-            such labels all are shown.
-        across: label whose values are the columns, where one output per picture is shown; None for a row per
-            case: (photo | reference |) quantized | texture | outputs (| truth).
+        where: the cases shown, {label: values}. Labels that are not named may have any value. If no case fits, all
+            are shown.
+        across: label whose values are the columns, with one output per picture; None for a row per case:
+            (photo | reference |) quantized | texture | outputs (| target).
     """
 
     def __init__(
@@ -42,18 +42,18 @@ class Gallery:
         self._digests = {case.digest for case in self.cases}
 
     def keep(self, name: str, case: Case, picture: Tensor) -> None:
-        """Keep a picture (3, H, W) if its case is shown and it is more than the quantized image."""
+        """Keep a picture (3, H, W) if its case is shown. The quantized image needs no copy."""
         if case.digest in self._digests and name != IDENTITY:
             path = self._path(name, case)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_image(picture, path)
 
     def save(self, name: str, folder: Path) -> None:
-        """Write grid.png, or one grid_METHOD.png per method; where there is `across`, grid_NAME.png.
+        """Write grid.png, or one grid_METHOD.png per way of recolouring; with `across`, grid_NAME.png.
 
         Args:
-            name: of the method evaluated last, whose texture is shown, or whose outputs alone.
-            folder: where the files go.
+            name: of the method evaluated last, whose texture is shown; with `across` only its outputs are.
+            folder: of the files.
         """
         if self.across is not None and self.cases:
             figures.save(self._matrix(name, self.across), folder / f"grid_{name}.png")

@@ -1,4 +1,4 @@
-"""An evaluation in a logger: cells as scalars and curves, and tables and pictures where it shows them."""
+"""An evaluation in a logger: cells as scalars or curves, and in Weights & Biases tables and pictures."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,15 @@ from dequant.io.files import Row
 def log_evaluation(
     logger: Logger, settings: Mapping[str, Any], cells: Sequence[Row], variant: str, x: str | None, folder: Path
 ) -> None:
-    """Log an evaluation: the variant's cells as scalars, and where a logger shows them all cells and pictures.
+    """Log an evaluation: the variant's cells as scalars, and in Weights & Biases all cells and pictures.
 
     Args:
         logger: any.
         settings: the resolved configuration and the provenance.
         cells: rows of a results file.
         variant: whose cells become scalars, under `cell_key`.
-        x: label along which they are a curve, such as n_colors; None for single values.
-        folder: the pictures in it (PNG) are logged.
+        x: label along which they form a curve, such as n_colors; None for single values.
+        folder: of the pictures, PNG files.
     """
     logger.log_hyperparams(dict(settings))
     points: dict[str, dict[str, float]] = defaultdict(dict)
@@ -43,8 +43,8 @@ def cell_key(cell: Mapping[str, str], x: str | None = None) -> str:
     """`eval/<protocol>/<metric>/<labels>`, such as `eval/inpainting/psnr/texture_on/method_mean`.
 
     Args:
-        cell: a row of a results file, or as much of it.
-        x: a label that is left out.
+        cell: a row of a results file, or just its protocol, metric and labels.
+        x: a label to leave out.
     """
     labels = [f"{name}_{cell[name]}" for name in LABELS if name != x and cell.get(name)]
     return "/".join(["eval", cell["protocol"], cell["metric"], *labels])

@@ -1,4 +1,4 @@
-"""The measurements of an evaluation, one line of a CSV file each, which survive a killed run."""
+"""The measurements of an evaluation, one line of a CSV file each, which survive when a run is killed."""
 
 import csv
 import io
@@ -13,17 +13,17 @@ Key = tuple[str, str, str]
 
 
 KEY = ("variant", "settings", "case")
-"""Columns that tell measurements apart: what made the picture, with which settings, of which case."""
+"""Columns that identify a measurement: what made the picture, with which settings, of which case."""
 
 
 class Measurements:
-    """All measurements in a folder, of any number of processes; new ones go to files of this process.
+    """All measurements in a folder, of any number of processes; new ones go to this process's files.
 
-    There is one file per variant and rank, so that several processes can work in one folder. A last line that
-    was cut off, or a file with other columns, is dropped.
+    There is one file per variant and rank, so that several processes can work in one folder. A truncated last line is
+    dropped, and so is a file with other columns.
 
     Args:
-        folder: made if it does not exist.
+        folder: created if it does not exist.
         columns: of the files, `KEY` among them.
         rank: of this process.
 
@@ -52,12 +52,12 @@ class Measurements:
         return self._rows[key]
 
     def read(self) -> None:
-        """Take up what is in the folder now."""
+        """Read what is in the folder now."""
         for path in sorted(self.folder.glob("*.csv")):
             self._rows |= {_key(row): row for row in self._complete(path)}
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Write rows to the end of their files at once."""
+        """Append rows to their files at once."""
         for variant in dict.fromkeys(row["variant"] for row in rows):
             path = self.folder / (f"{variant}.rank{self.rank}.csv" if self.rank else f"{variant}.csv")
             if path not in self._sound:

@@ -1,4 +1,4 @@
-"""The numbers that the paper publishes, to stand beside ours; its figures have curves but no numbers."""
+"""The numbers that the paper publishes, shown beside ours; its figures have curves but no numbers."""
 
 from collections.abc import Mapping
 
@@ -57,14 +57,14 @@ TABLES: dict[str, tuple[Columns, dict[str, tuple[float, ...]]]] = {
         },
     ),
 }
-"""Paper item -> (the cells of its columns, variant -> values of its row); supplement for tables 2 to 4."""
+"""Table -> (the cells of its columns, variant -> values of its row); tables 2 to 4 are in the supplement."""
 
 
 def published(cell: Mapping[str, object]) -> float | None:
-    """The paper's value of a cell, or None where it has none.
+    """The paper's value of a cell, or None if it has none.
 
     Args:
-        cell: with paper_item, variant, n_colors, texture and metric, as from `evaluation.summarize`.
+        cell: with paper_item, variant, n_colors, texture and metric, as from `runner.summarize`.
     """
     columns, rows = TABLES.get(str(cell["paper_item"]), ([], {}))
     values = rows.get(str(cell["variant"]), ())

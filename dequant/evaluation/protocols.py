@@ -1,6 +1,6 @@
-"""The paper's experiments as data: which conditions each makes from one photo, and what must come out.
+"""The paper's experiments as data: the conditions that each makes from one photo, and the targets.
 
-A protocol is a function `(rgb, rng, *, texture_map, ...) -> list[Case]` that needs no model; all its randomness
+A protocol is a function `(rgb, rng, *, texture_map, ...) -> list[Case]` that needs no model. All its randomness
 comes from `rng`, and it returns the same cells for every photo.
 """
 
@@ -38,7 +38,7 @@ def dequantization(
 
     Args:
         rgb: the photo, (3, H, W) in [0, 1].
-        rng: not used, nothing is random here.
+        rng: not used, as nothing is random.
         texture_map: (3, H, W) -> (2, H, W), that of the variant.
         n_colors: palette sizes, 2 to 256.
         texture: "on", "off" or both.
@@ -70,14 +70,14 @@ def palette_transfer(
     n_colors: int | Sequence[int],
     texture: str | Sequence[str] = TEXTURES,
 ) -> list[Case]:
-    """Show a photo in the palette of another one (tables 1 and 2); there is no truth.
+    """Show a photo in the palette of another one (tables 1 and 2); there is no target.
 
     Args:
         rgb: the photo, (3, H, W) in [0, 1].
-        rng: not used, the reference being given.
-        reference: the photo whose palette is taken, (3, H', W') in [0, 1].
+        rng: not used, as the reference is given.
+        reference: the photo that the palette comes from, (3, H', W') in [0, 1].
         texture_map: (3, H, W) -> (2, H, W), that of the variant.
-        methods: ways of matching, those of `palette.match`; "color" is table 1, "negative_color" table 2.
+        methods: of `matching.match`; "color" is table 1, "negative_color" table 2.
         n_colors: palette sizes, 2 to 256.
         texture: "on", "off" or both.
 
@@ -116,14 +116,14 @@ def inpainting(
     methods: str | Sequence[str],
     texture: str | Sequence[str] = TEXTURES,
 ) -> list[Case]:
-    """Fill a random patch with one colour; texture "off" drops the texture inside the patch only.
+    """Fill a random patch with one colour; texture "off" drops only the texture inside the patch.
 
     Args:
         rgb: the photo, (3, H, W) in [0, 1].
         rng: draws the patch, the same for all cases, and the random colour.
         texture_map: (3, H, W) -> (2, H, W), that of the variant.
-        methods: "mean" for the mean colour of the patch, where the photo is the truth (table 3), "random" for
-            any 8-bit colour, where there is none (table 4), or both.
+        methods: "mean" for the mean colour of the patch, whose target is the photo (table 3), "random" for any 8-bit
+            colour, which has no target (table 4), or both.
         texture: "on", "off" or both.
 
     Returns:
@@ -142,7 +142,7 @@ def inpainting(
     cases = []
     for method in _each(methods):
         if method not in fills:
-            raise InputError(f"There is no patch colour {method!r}: choose {' or '.join(fills)}.")
+            raise InputError(f"Expected a patch colour of {' or '.join(fills)}, got {method!r}.")
         item, color, target = fills[method]
         for name in _textures(texture):
             condition = for_patch(rgb, mask, color, given, keep_inside=name == "on")
@@ -160,16 +160,16 @@ def robustness(
     strengths: float | Sequence[float],
     texture: str | Sequence[str] = TEXTURES,
 ) -> list[Case]:
-    """Shift the palette of a quantized photo at random in HSV; the photo shifted likewise is the truth (figure 9).
+    """Shift the palette of a quantized photo at random in HSV; the target is the photo, shifted likewise (figure 9).
 
-    As in the released evaluation the texture and the source remain those of the photo before the shift.
+    As in the released evaluation, texture and source remain those of the photo before the shift.
 
     Args:
         rgb: the photo, (3, H, W) in [0, 1].
-        rng: draws the direction of the shift; all cases of a photo share it and differ in its size.
+        rng: draws the direction of the shift, which all cases of a photo share.
         texture_map: (3, H, W) -> (2, H, W), that of the variant.
         n_colors: palette sizes, 2 to 256.
-        strengths: of `color.hsv_jitter`, 0 to 1.
+        strengths: of `opencv.hsv_jitter`, 0 to 1.
         texture: "on", "off" or both.
 
     Returns:
@@ -202,11 +202,11 @@ def colormap_transfer(
     n_colors: int | Sequence[int],
     texture: str | Sequence[str] = TEXTURES,
 ) -> list[Case]:
-    """Show a photo in the colours of a colour map, each matched with the most similar one (figures 14 to 17).
+    """Show a photo in the colours of a colour map, matched by similarity (figures 14 to 17).
 
     Args:
         rgb: the photo, (3, H, W) in [0, 1].
-        rng: not used, nothing is random here.
+        rng: not used, as nothing is random.
         texture_map: (3, H, W) -> (2, H, W), that of the variant.
         colormaps: names that matplotlib knows.
         n_colors: palette sizes, 2 to 256.
@@ -238,17 +238,17 @@ def _maps(rgb: Tensor, texture_map: TextureMap, texture: str | Sequence[str]) ->
 def _textures(texture: str | Sequence[str]) -> list[str]:
     for name in _each(texture):
         if name not in TEXTURES:
-            raise InputError(f"Texture {name!r} is not possible: choose on, off or both.")
+            raise InputError(f"Expected texture {' or '.join(TEXTURES)}, or both, got {name!r}.")
     return _each(texture)
 
 
 def _sizes(n_colors: int | Sequence[int]) -> list[int]:
     for n in _each(n_colors):
         if not (isinstance(n, int) and 2 <= n <= MAX_COLORS):
-            raise InputError(f"A palette of {n} colours is not possible: ask for 2 to {MAX_COLORS}.")
+            raise InputError(f"Expected a palette of 2 to {MAX_COLORS} colours, got {n}.")
     return _each(n_colors)
 
 
 def _each(value: object) -> list[Any]:
-    """One or several, as a list."""
+    """One value or several, as a list."""
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]

@@ -1,7 +1,7 @@
 """Run a protocol: make the pictures of its cases, measure each, and average over the photos.
 
-Every measurement is a line of a CSV file, written as soon as it is made, so a run that was stopped goes on
-where it was. A line belongs to a case (`Case.digest`) and to the settings of what made the picture.
+Every measurement is a line of a CSV file, written at once, so that a stopped run resumes. A line belongs to a case
+(`Case.digest`) and to the settings of what made the picture.
 """
 
 import logging
@@ -47,15 +47,19 @@ ABOUT = (*KEY, "photo", "paper_item", *LABELS)
 
 
 COLUMNS = (*ABOUT, *METRICS)
-"""Of the files of measurements, which may have more metrics."""
+"""Of the files of measurements, which may have further metrics."""
+
+
+Keep = Callable[[str, Case, Tensor], None]
+"""Name of the method, case and picture (3, H, W) -> kept, to show it later."""
 
 
 Measure = Callable[[Sequence[Key], Sequence[Case], Tensor], Sequence[Mapping[str, float]]]
-"""Keys, cases and pictures (B, 3, H, W) -> more metrics of each picture."""
+"""Keys, cases and pictures (B, 3, H, W) -> further metrics of each picture."""
 
 
 class Photo(NamedTuple):
-    """A photo kept in 8 bits: its key, `photo_digest` and pixels (3, H, W)."""
+    """A photo in 8 bits: its key, `photo_digest` and pixels (3, H, W)."""
 
     key: str
     digest: str
@@ -73,8 +77,8 @@ class Work:
 
     Attributes:
         photos: all different.
-        protocol: one of `dequant.protocols` with its settings bound.
-        seed: of all draws, together with the photo.
+        protocol: one of `protocols`, with its settings bound.
+        seed: determines all draws, together with the photo.
         with_reference: whether the protocol takes a second photo, drawn among the others.
     """
 
@@ -93,7 +97,7 @@ class Work:
 
 
 def choose(photos: Iterable[tuple[str, Tensor]], limit: int | None = None) -> list[Photo]:
-    """Take all photos, or `limit` of them, always the same ones whatever their order; copies count once.
+    """Take all photos, or `limit` of them, independent of their order; copies count once.
 
     Args:
         photos: key and rgb (3, H, W) in [0, 1] of each.
@@ -106,7 +110,7 @@ def choose(photos: Iterable[tuple[str, Tensor]], limit: int | None = None) -> li
         InputError: the limit is below 1, or there is no photo.
     """
     if limit is not None and limit < 1:
-        raise InputError(f"An evaluation of {limit} photos is not possible: ask for at least 1, or null for all.")
+        raise InputError(f"Expected at least 1 photo to evaluate, or null for all, got {limit}.")
     found: dict[str, Photo] = {}
     for key, rgb in photos:
         photo = Photo(key, photo_digest(rgb), to_uint8(rgb))
@@ -114,7 +118,7 @@ def choose(photos: Iterable[tuple[str, Tensor]], limit: int | None = None) -> li
         if limit is not None and len(found) > limit:
             del found[max(found)]
     if not found:
-        raise InputError("None of the photos to evaluate can be read: replace them by sound copies.")
+        raise InputError("None of the photos to evaluate can be read: replace them with sound copies.")
     return [found[digest] for digest in sorted(found)]
 
 
@@ -122,14 +126,14 @@ def measure(case: Case, output: Tensor) -> dict[str, float]:
     """All metrics of one picture.
 
     Args:
-        case: what was asked.
+        case: what was requested.
         output: (3, H, W) in [0, 1].
 
     Returns:
-        `METRICS`, of which psnr, ssim and ciede2000 compare with the target and are left out where there is
-        none; palette_psnr and palette_ssim are the palette error, index_agreement the share of pixels that keep
-        their colour; texture_correlation, gradient_f1 and haar_distance compare with the source, the second inside
-        the patch where there is one.
+        `METRICS`. psnr, ssim and ciede2000 compare with the target, and are missing without one. palette_psnr and
+        palette_ssim are the palette error, index_agreement is the share of pixels that keep their colour.
+        texture_correlation, gradient_f1 and haar_distance compare with the source; gradient_f1 only inside the patch,
+        if there is one.
     """
     batch, source = output[None], case.source[None]
     values = {}
@@ -157,29 +161,29 @@ def run(
     batch_size: int,
     rank: int = 0,
     world_size: int = 1,
-    keep: Callable[[str, Case, Tensor], None] | None = None,
+    keep: Keep | None = None,
     more: Measure | None = None,
 ) -> list[Row] | None:
     """Measure what has not been measured yet.
 
     Args:
         work: photos and protocol.
-        methods: by the name that stands in tables.
+        methods: by their name in tables.
         measurements: those of earlier runs, to which new ones are added batch by batch.
         batch_size: pictures of one size made at a time.
         rank: this process takes every `world_size`-th photo.
         world_size: number of processes.
-        keep: is given the name, the case and the picture (3, H, W) of everything made, to show it later.
-        more: measures what `measurements` has columns for beside `COLUMNS`.
+        keep: called with every new picture.
+        more: measures the columns of `measurements` beyond `COLUMNS`.
 
     Returns:
-        The measurements of all photos, old and new; None where other processes are still at work.
+        The measurements of all photos, old and new; None if other processes are still running.
 
     Raises:
         InputError: `batch_size` is below 1, or the photos do not suit the protocol.
     """
     if batch_size < 1:
-        raise InputError(f"Batches of {batch_size} pictures are not possible: ask for at least 1.")
+        raise InputError(f"Expected batches of at least 1 picture, got {batch_size}.")
     wanted: list[Key] = []
     with _progress(disable=rank > 0) as progress:
         per_photo = len(_jobs_of(work.photos[0], work, methods))
@@ -192,21 +196,15 @@ def run(
                 else:
                     yield job
 
+        empty = dict.fromkeys(measurements.columns, "")
         for batch in _batches(missing(), batch_size):
-            cases = [job.case for job in batch]
-            generators = [_noise(job.photo, work.seed) for job in batch]
-            outputs = methods[batch[0].name].restore(cases, generators)
-            for job, output in zip(batch, outputs, strict=True):
-                if keep is not None:
-                    keep(job.name, job.case, output)
-            empty = dict.fromkeys(measurements.columns, "")
-            others = more([job.key for job in batch], cases, outputs) if more is not None else [{}] * len(batch)
-            measurements.add([empty | _row(*made) for made in zip(batch, outputs, others, strict=True)])
+            rows = _make(batch, methods[batch[0].name], work.seed, keep, more)
+            measurements.add([empty | row for row in rows])
             progress.advance(task, len(batch))
     measurements.read()
     if all(key in measurements for key in wanted):
         return [measurements[key] for key in wanted]
-    log.info("Other processes are still at work: the last one to end writes the tables.")
+    log.info("Other processes are still running: the last one to finish writes the tables.")
     return None
 
 
@@ -220,10 +218,9 @@ def summarize(
         of_cell: rows of a cell -> metrics of all its pictures together, which have no standard error.
 
     Returns:
-        One dictionary per variant, cell and metric: variant, paper_item, `LABELS` ("" where a cell has none),
-        metric, mean, stderr (its standard error or None) and n, the number of photos. Beside what was measured there
-        is psnr_gain, over the quantized input of the same photo: photos differ far more than methods, so only its
-        standard error tells whether a method helps.
+        One dictionary per variant, cell and metric: variant, paper_item, `LABELS` ("" if a cell has none), metric,
+        mean, stderr (its standard error or None) and n, the number of photos. Added is psnr_gain over the quantized
+        input: photos differ far more than methods, so only the standard error of their gain tells whether one helps.
     """
     rows = list(rows)
     untouched = {row["case"]: row["psnr"] for row in rows if row["variant"] == IDENTITY}
@@ -260,7 +257,7 @@ class _Job(NamedTuple):
 
 
 def _jobs(work: Work, methods: Mapping[str, Method], rank: int, world_size: int, wanted: list[Key]) -> Iterator[_Job]:
-    """What this process has to do; the keys of what all processes have to do are added to `wanted`."""
+    """The jobs of this process; the keys of all processes' jobs are added to `wanted`."""
     for index, photo in enumerate(work.photos):
         jobs = _jobs_of(photo, work, methods)
         wanted.extend(job.key for job in jobs)
@@ -288,8 +285,19 @@ def _batches(jobs: Iterable[_Job], size: int) -> Iterator[list[_Job]]:
     yield from waiting.values()
 
 
+def _make(batch: Sequence[_Job], method: Method, seed: int, keep: Keep | None, more: Measure | None) -> list[Row]:
+    """Make the pictures of a batch, keep them, and only then measure them."""
+    cases = [job.case for job in batch]
+    outputs = method.restore(cases, [_noise(job.photo, seed) for job in batch])
+    for job, output in zip(batch, outputs, strict=True):
+        if keep is not None:
+            keep(job.name, job.case, output)
+    others = more([job.key for job in batch], cases, outputs) if more is not None else [{}] * len(batch)
+    return [_row(*made) for made in zip(batch, outputs, others, strict=True)]
+
+
 def _noise(photo: Photo, seed: int) -> torch.Generator:
-    """One generator for all cases of a photo, so that cells and variants are compared on the same noise."""
+    """A generator, alike for all cases of a photo, so that cells and variants are compared on the same noise."""
     return torch.Generator().manual_seed(int(generator_of(photo.digest, seed).integers(2**62)))
 
 

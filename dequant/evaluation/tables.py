@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: tables beside the paper's values, CSV files, grids of pictures and curves."""
+"""The output of an evaluation: tables beside the paper's values, CSV files and curves."""
 
 import io
 import re
@@ -18,7 +18,7 @@ from dequant.io import figures
 from dequant.io.files import Row, read_csv, whole_file, write_csv
 
 CELL = ("protocol", "paper_item", "variant", *LABELS, "metric", "sampler", "dataset", "size")
-"""What tells the rows of a table apart."""
+"""The columns that identify a row."""
 
 
 COLUMNS = (
@@ -45,7 +45,7 @@ METRICS = {
     "clip_fid": ("CLIP FID", 2),
     "clip_kid": ("CLIP KID", 4),
 }
-"""Name in tables and number of decimals; others have their own name and 4 decimals."""
+"""Name in tables and number of decimals; others keep their name and have 4 decimals."""
 
 
 HEADINGS = {"n_colors": "palette", "strength": "HSV shift"}
@@ -55,19 +55,19 @@ _STEPS = re.compile(r"(?<=[a-z])(?<!_x)(?=\d+$)")
 
 
 WIDTH = 160
-"""Characters in a line where the output is no terminal."""
+"""Characters in a line if the output is no terminal."""
 
 
 VARIANTS = ("T", "G", "L", "L_post")
-"""The order of the paper's tables; others follow and the identity is last."""
+"""In the order of the paper's tables; others follow, and the identity comes last."""
 
 
 def cells(summary: Iterable[Mapping[str, Any]], variant: str, about: Mapping[str, Any]) -> list[Row]:
     """Rows of a results file, with the paper's values.
 
     Args:
-        summary: from `evaluation.summarize`.
-        variant: the one that was evaluated; sampler and weights stand in its rows only.
+        summary: from `runner.summarize`.
+        variant: the one that was evaluated; only its rows name sampler and weights.
         about: the other columns.
     """
     rows = []
@@ -83,7 +83,7 @@ def cells(summary: Iterable[Mapping[str, Any]], variant: str, about: Mapping[str
 
 
 def means(cells: Iterable[Row], variant: str) -> dict[str, float]:
-    """Mean of each metric over all cells of a variant, by `<protocol>/<metric>`: one number to compare settings by."""
+    """Mean of each metric over all cells of a variant, by `<protocol>/<metric>`: one number to compare settings."""
     values: dict[str, list[float]] = {}
     for cell in cells:
         if cell["variant"] == variant:
@@ -92,7 +92,7 @@ def means(cells: Iterable[Row], variant: str) -> dict[str, float]:
 
 
 def merge(path: Path, rows: Iterable[Row], key: Sequence[str] = (*CELL, "weights")) -> list[Row]:
-    """Put rows into a results file, each in place of the one with the same values of `key`, and return all its rows.
+    """Put rows into a results file, in place of those with the same values of `key`, and return all its rows.
 
     Raises:
         InputError: there is another file at this path.
@@ -104,19 +104,19 @@ def merge(path: Path, rows: Iterable[Row], key: Sequence[str] = (*CELL, "weights
 
 
 def comparable(rows: Iterable[Row], cells: Sequence[Row], same: Sequence[str]) -> list[Row]:
-    """Those rows that agree with one of `cells` in the columns `same`."""
+    """The rows that agree with one of `cells` in the columns `same`."""
     known = {tuple(cell[name] for name in same) for cell in cells}
     return [row for row in rows if tuple(row[name] for name in same) in known]
 
 
 def table(rows: Sequence[Row], title: str, left: Sequence[str], top: Sequence[str], metrics: Sequence[str]) -> Table:
-    """A table of cells: mean and standard error, and below them the paper's value where there is one.
+    """A table of cells: mean and standard error, and below them the paper's value if there is one.
 
     Args:
         rows: of a results file.
         title: heading of the table.
-        left: labels, or "variant", that span the rows.
-        top: labels, or "metric", that span the columns.
+        left: labels or "variant", whose combinations are the rows.
+        top: labels or "metric", whose combinations are the columns.
         metrics: those shown, in this order.
     """
     chosen = [row for row in rows if row["metric"] in metrics]
@@ -146,8 +146,8 @@ def panels(
     Args:
         rows: of a results file.
         x: the label along the horizontal axis, or "steps", the number at the end of a sampler's name.
-        panel: labels, or "metric", of which each combination is a panel.
-        line: labels, "variant", or "solver", a sampler's name without that number, of which each combination is a line.
+        panel: labels or "metric", whose combinations are the panels.
+        line: labels, "variant" or "solver", a sampler's name without that number, whose combinations are the lines.
         metrics: those drawn.
     """
     split = (row | dict(zip(("solver", "steps"), _STEPS.split(row["sampler"]), strict=False)) for row in rows)
@@ -179,17 +179,17 @@ def show(
     curves: Mapping[str, Any] | None,
     same: Sequence[str],
 ) -> None:
-    """Print tables, and write them to tables.txt, curves to curves.png and their numbers to cells.csv.
+    """Print tables, and write tables.txt, curves.png and cells.csv.
 
-    They also hold what earlier runs with other variants left in cells.csv, if it is comparable.
+    Comparable cells of earlier runs, such as those of other variants, are read from cells.csv and shown too.
 
     Args:
         cells: rows of a results file, of this run.
-        folder: where the files are.
+        folder: of the files.
         results: another file that `cells` are merged into, or None.
-        tables: arguments of `table`, and optionally `each`, a label of which each value gets its own table.
+        tables: arguments of `table`, and optionally `each`, a label whose values get a table each.
         curves: data, arguments of `panels`, and look, arguments of `figures.curves`; or None.
-        same: columns in which all that is shown agrees.
+        same: columns in which everything shown agrees.
     """
     if results is not None:
         merge(Path(results), cells)
@@ -206,7 +206,7 @@ def show(
 
 
 def _tables(rows: Sequence[Row], title: str, each: str | None = None, **layout: Any) -> Iterator[Table]:
-    """One table for each value of the label `each`, or one alone, if not empty; titles name the paper's item."""
+    """One table for each value of the label `each`, or a single one; titles name the paper's items."""
     rows = [row for row in rows if row["metric"] in layout["metrics"]]
     names = [each] if each else []
     for values in _values(rows, names):
@@ -217,7 +217,7 @@ def _tables(rows: Sequence[Row], title: str, each: str | None = None, **layout: 
 
 
 def _values(rows: Sequence[Row], names: Sequence[str]) -> list[tuple[str, ...]]:
-    """The combinations that occur, in natural order."""
+    """The combinations that occur, sorted by `order`."""
     found = {tuple(row[name] for name in names) for row in rows}
     return sorted(found, key=lambda values: [order(*pair) for pair in zip(names, values, strict=True)])
 

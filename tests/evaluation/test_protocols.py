@@ -4,20 +4,20 @@ import random
 from collections.abc import Callable
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from dequant.color.palette import colormap_palette, quantize
 from dequant.condition.channels import for_palette, mean_color
 from dequant.condition.texture_maps import luminance_map, thresholded_gradient_map
 from dequant.errors import InputError
-from dequant.evaluation.cases import LABELS, Case, partner_of, photo_digest
+from dequant.evaluation.cases import LABELS, Case
 from dequant.evaluation.protocols import colormap_transfer, dequantization, inpainting, palette_transfer, robustness
-from tests.support.paths import GOLDEN
+from tests.support.photos import golden_photo
 
 T = thresholded_gradient_map
 BOUND: dict[str, Callable[..., list[Case]]] = {
@@ -30,11 +30,10 @@ BOUND: dict[str, Callable[..., list[Case]]] = {
 
 
 def photo(name: str) -> Tensor:
-    levels = np.array(Image.open(GOLDEN / f"{name}.png").convert("RGB"))
-    return torch.from_numpy(levels).permute(2, 0, 1)[:, :64, :64] / 255
+    return golden_photo(name)[:, :64, :64]
 
 
-def cases(name: str, seed: int = 0, source: str = "womanhat", **options: object) -> list[Case]:
+def cases(name: str, seed: int = 0, source: str = "womanhat", **options: Any) -> list[Case]:
     reference = {"reference": photo("caps")} if name == "palette_transfer" else {}
     return BOUND[name](photo(source), np.random.default_rng(seed), **reference, **options)
 
@@ -161,36 +160,16 @@ def test_one_value_is_a_list_of_one() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "sentence"),
     [
-        ("dequantization", {"n_colors": [4, 257]}, "257 colours.*2 to 256"),
-        ("dequantization", {"n_colors": 1}, "1 colours.*2 to 256"),
-        ("robustness", {"n_colors": 0}, "0 colours"),
-        ("palette_transfer", {"texture": "maybe"}, "'maybe'.*on, off"),
+        ("dequantization", {"n_colors": [4, 257]}, "2 to 256 colours, got 257"),
+        ("dequantization", {"n_colors": 1}, "2 to 256 colours, got 1"),
+        ("robustness", {"n_colors": 0}, "got 0"),
+        ("palette_transfer", {"texture": "maybe"}, "on or off, or both, got 'maybe'"),
         ("palette_transfer", {"methods": "opposite"}, "'opposite'"),
-        ("inpainting", {"methods": "median"}, "'median'.*mean or random"),
+        ("inpainting", {"methods": "median"}, "mean or random, got 'median'"),
         ("robustness", {"strengths": 2.0}, "2.0"),
         ("colormap_transfer", {"colormaps": "nocolors"}, "'nocolors'"),
     ],
 )
-def test_impossible_settings_are_one_sentence(name: str, options: dict[str, object], sentence: str) -> None:
+def test_impossible_settings_are_one_sentence(name: str, options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         cases(name, **options)
-
-
-def test_a_photo_draws_the_same_partner_from_any_list() -> None:
-    digests = [photo_digest(torch.rand(3, 8, 8)) for _ in range(12)]
-    for digest in digests:
-        partner = partner_of(digest, digests, seed=0)
-        assert partner != digest
-        assert partner == partner_of(digest, digests[::-1] + digests, seed=0)
-        assert partner == partner_of(digest, [partner, *digests[:3]], seed=0)
-    assert len({partner_of(digest, digests, seed=0) for digest in digests}) > 2
-    with pytest.raises(InputError, match="two or more"):
-        partner_of(digests[0], digests[:1], seed=0)
-
-
-def test_the_name_of_a_photo_is_its_pixels() -> None:
-    rgb = photo("plane")
-    assert photo_digest(rgb) == photo_digest(rgb + 0.1 / 255)
-    assert photo_digest(rgb) != photo_digest(rgb.flip(-1))
-    flat = torch.zeros(3, 4, 6)
-    assert photo_digest(flat) != photo_digest(flat.reshape(3, 6, 4))

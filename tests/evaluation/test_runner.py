@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from dequant.evaluation.measurements import Measurements
 from dequant.evaluation.methods import IDENTITY, Method
 from dequant.evaluation.protocols import dequantization, palette_transfer
 from dequant.evaluation.runner import COLUMNS, Photo, Work
+from dequant.io.files import Row
 from dequant.metrics import image
 from dequant.metrics.texture import gradient_agreement
 from dequant.models.base import DiffusionBase
@@ -30,7 +32,7 @@ PROTOCOL = partial(dequantization, texture_map=thresholded_gradient_map, n_color
 SIZE = 16
 
 
-def work(photos: list[Photo] | None = None, seed: int = 0) -> Work:
+def some_work(photos: Sequence[Photo] | None = None, seed: int = 0) -> Work:
     return Work(runner.choose(some_photos()) if photos is None else photos, PROTOCOL, seed)
 
 
@@ -38,7 +40,9 @@ class Counting:
     """Adds noise, counts what it is asked for, and breaks down after `limit` pictures."""
 
     def __init__(self, limit: float = float("inf")) -> None:
-        self.limit, self.batches, self.pictures = limit, [], {}
+        self.limit = limit
+        self.batches: list[int] = []
+        self.pictures: dict[str, Tensor] = {}
 
     def __call__(self, cases: Sequence[Case], generators: list[torch.Generator]) -> Tensor:
         if sum(self.batches) + len(cases) > self.limit:
@@ -50,11 +54,19 @@ class Counting:
         return outputs.clamp(0, 1)
 
 
-def run(folder: Path, restore: Counting, batch_size: int = 4, settings: str = "s", **options: object):
+def run(
+    folder: Path,
+    restore: Counting,
+    batch_size: int = 4,
+    settings: str = "s",
+    work: Work | None = None,
+    rank: int = 0,
+    **options: Any,
+) -> list[Row]:
+    """What `runner.run` returns, an empty list instead of None."""
     contest = {"T": Method(restore, settings), IDENTITY: methods.identity()}
-    chosen = options.pop("work", work())
-    kept = Measurements(folder, COLUMNS, rank=options.get("rank", 0))
-    return runner.run(chosen, contest, kept, batch_size=batch_size, **options)
+    kept, chosen = Measurements(folder, COLUMNS, rank=rank), some_work() if work is None else work
+    return runner.run(chosen, contest, kept, batch_size=batch_size, rank=rank, **options) or []
 
 
 def test_every_case_is_measured_once(tmp_path: Path) -> None:
@@ -66,7 +78,7 @@ def test_every_case_is_measured_once(tmp_path: Path) -> None:
     assert len({(row["variant"], row["case"]) for row in rows}) == len(rows)
 
 
-def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_stopped_run_resumes(tmp_path: Path) -> None:
     quiet = run(tmp_path / "quiet", Counting())
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", Counting(limit=8))
@@ -91,9 +103,9 @@ def test_other_settings_are_measured_anew(tmp_path: Path) -> None:
 
 def test_more_photos_cost_only_the_new_ones(tmp_path: Path) -> None:
     photos = runner.choose(some_photos(4))
-    run(tmp_path, Counting(), work=work(photos[:3]))
+    run(tmp_path, Counting(), work=some_work(photos[:3]))
     restore = Counting()
-    assert len(run(tmp_path, restore, work=work(photos))) == 2 * 16
+    assert len(run(tmp_path, restore, work=some_work(photos))) == 2 * 16
     assert sum(restore.batches) == 4
 
 
@@ -107,7 +119,7 @@ def test_files_of_other_columns_are_not_used(tmp_path: Path) -> None:
 def test_a_picture_does_not_depend_on_its_batch_or_place(tmp_path: Path) -> None:
     alone, together = Counting(), Counting()
     run(tmp_path / "alone", alone, batch_size=1)
-    run(tmp_path / "together", together, batch_size=7, work=work(work().photos[::-1]))
+    run(tmp_path / "together", together, batch_size=7, work=some_work(some_work().photos[::-1]))
     assert alone.pictures.keys() == together.pictures.keys()
     for case, picture in alone.pictures.items():
         assert torch.equal(picture, together.pictures[case])
@@ -116,20 +128,20 @@ def test_a_picture_does_not_depend_on_its_batch_or_place(tmp_path: Path) -> None
 def test_another_seed_draws_other_noise(tmp_path: Path) -> None:
     first, second = Counting(), Counting()
     run(tmp_path, first)
-    run(tmp_path / "other", second, work=work(seed=1))
+    run(tmp_path / "other", second, work=some_work(seed=1))
     assert all(not torch.equal(picture, second.pictures[case]) for case, picture in first.pictures.items())
 
 
 def test_sizes_are_not_mixed_in_a_batch(tmp_path: Path) -> None:
     photos = runner.choose([*some_photos(1), *some_photos(2, height=20)])
     restore = Counting()
-    run(tmp_path, restore, batch_size=6, work=work(photos))
+    run(tmp_path, restore, batch_size=6, work=some_work(photos))
     assert sorted(restore.batches) == [2, 4, 6]
 
 
 def test_processes_share_the_photos(tmp_path: Path) -> None:
     first, second = Counting(), Counting()
-    assert run(tmp_path, first, rank=0, world_size=2) is None
+    assert run(tmp_path, first, rank=0, world_size=2) == []
     rows = run(tmp_path, second, rank=1, world_size=2)
     assert (sum(first.batches), sum(second.batches)) == (8, 4)
     assert rows == run(tmp_path / "alone", Counting())
@@ -141,7 +153,7 @@ def test_processes_share_the_photos(tmp_path: Path) -> None:
 
 def test_methods_take_part_where_they_can(tmp_path: Path) -> None:
     blur = methods.of_restorer(lambda rgb, n_colors: rgb.mean((1, 2), keepdim=True).expand_as(rgb))
-    rows = runner.run(work(), {"blur": blur}, Measurements(tmp_path, COLUMNS), batch_size=4)
+    rows = runner.run(some_work(), {"blur": blur}, Measurements(tmp_path, COLUMNS), batch_size=4)
     assert {row["texture"] for row in rows} == {"off"}
     assert len(rows) == 6
 
@@ -162,12 +174,12 @@ def test_no_photos_are_one_sentence() -> None:
 
 
 def test_batches_need_a_size(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Batches of 0"):
+    with pytest.raises(InputError, match="at least 1 picture, got 0"):
         run(tmp_path, Counting(), batch_size=0)
 
 
 def test_the_identity_wins_the_palette_error_and_nothing_else() -> None:
-    case = work().cases(work().photos[0])[0]
+    case = some_work().cases(some_work().photos[0])[0]
     (picture,) = methods.identity().restore([case], [])
     values = runner.measure(case, picture)
     assert set(values) == set(runner.METRICS)
@@ -247,7 +259,7 @@ def test_a_photo_draws_the_same_whatever_its_place() -> None:
 
 def test_a_model_samples_and_may_be_finished(tiny_base: DiffusionBase) -> None:
     model = Dequantizer(tiny_base, ControlEncoder.from_base, Sampler(num_inference_steps=2))
-    cases = work().cases(work().photos[0])
+    cases = some_work().cases(some_work().photos[0])
     options = {"device": torch.device("cpu"), "bf16": False}
 
     def generators() -> list[torch.Generator]:

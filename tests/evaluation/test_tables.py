@@ -1,22 +1,15 @@
-"""Tables, results files, curves and grids, and the numbers of the paper beside ours."""
+"""Tables, results files and curves, and the numbers of the paper beside ours."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
 from rich.console import Console
 
-from dequant.condition.texture_maps import thresholded_gradient_map
 from dequant.errors import InputError
-from dequant.evaluation import runner
 from dequant.evaluation import tables as reports
-from dequant.evaluation.gallery import Gallery
 from dequant.evaluation.paper import TABLES, published
-from dequant.evaluation.protocols import colormap_transfer
-from dequant.evaluation.runner import Work
 from dequant.io import figures
 
 ABOUT = {
@@ -187,41 +180,4 @@ def test_curves_are_sorted_points_of_each_line() -> None:
         ("identity",): [(8.0, 20.0, 0.25), (32.0, 20.0, 0.25)],
     }
     picture = figures.curves(drawn, "colours", share_y=True)
-    assert picture.getcolors(2**24) is not None
-    assert len(picture.getcolors(2**24)) > 10
-
-
-def work() -> Work:
-    photos = [(f"photo_{i}", torch.rand(3, 24, 24 + 8 * i)) for i in range(2)]
-    options = {"texture_map": thresholded_gradient_map, "colormaps": ["viridis", "magma"], "n_colors": [4, 8]}
-    protocol = partial(colormap_transfer, **options)
-    return Work(runner.choose(photos), protocol, 0)
-
-
-def test_a_grid_shows_what_is_kept_of_all_variants(tmp_path: Path) -> None:
-    chosen = work()
-    gallery = Gallery(tmp_path / "pictures", chosen, photos=2, where={"n_colors": [8], "texture": ["on"]})
-    assert len(gallery.cases) == 2 * 2
-    for case in chosen.cases(chosen.photos[0]):
-        gallery.keep("T", case, case.source)
-        gallery.keep("identity", case, case.asked)
-    assert len(list((tmp_path / "pictures").rglob("*.png"))) == 2
-    gallery.save("T", tmp_path)
-    before = Image.open(tmp_path / "grid_viridis.png").size
-    again = Gallery(tmp_path / "pictures", chosen, photos=2, where={"n_colors": [8], "texture": ["on"]})
-    for case in again.cases:
-        again.keep("L", case, case.source)
-    again.save("L", tmp_path)
-    assert Image.open(tmp_path / "grid_magma.png").width > before[0]
-    assert {path.name for path in tmp_path.glob("*.png")} == {"grid_viridis.png", "grid_magma.png"}
-
-
-def test_a_matrix_has_a_column_per_value(tmp_path: Path) -> None:
-    chosen = work()
-    gallery = Gallery(tmp_path / "pictures", chosen, photos=1, where={"texture": ["on"]}, across="method")
-    for case in gallery.cases:
-        gallery.keep("T", case, case.asked)
-    gallery.save("T", tmp_path)
-    one_column = figures.grid({"photo": torch.rand(2, 3, 24, 24)}, ["4 colours, texture on"] * 2)
-    assert Image.open(tmp_path / "grid_T.png").width > 2.5 * (one_column.width - 150)
-    assert [path.name for path in tmp_path.glob("*.png")] == ["grid_T.png"]
+    assert len(picture.getcolors(2**24) or []) > 10
