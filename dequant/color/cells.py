@@ -1,8 +1,8 @@
 """Voronoi cells of a palette in RGB, and the nearest point of a cell.
 
-A pixel is quantized to the nearest colour of its palette, so the photo lies, pixel by pixel, in the cell of its own
-colour: the points of the RGB cube that are nearer to it than to any other colour. A cell is a convex polytope, and
-going to its nearest point can only bring an estimate nearer to every point of it, the photo's among them.
+A pixel is quantized to the nearest colour of its palette, so each pixel of the photo lies in the cell of its colour:
+the points of the RGB cube that are nearer to this colour than to any other. A cell is a convex polytope. Moving an
+estimate to the nearest point of the cell brings it nearer to every point inside, the photo's pixel among them.
 
 All arithmetic is in 8-bit levels relative to a pixel's own colour p. The cell of p is `d . y <= |d|^2 / 2` for the
 difference d to each other colour, cut by the faces of the cube.
@@ -18,23 +18,23 @@ from dequant.color.rgb import check_rgb
 from dequant.errors import InputError
 
 TOLERANCE = 5e-4
-"""Levels by which a point may leave its cell and still count as inside: float32 resolves 1.5e-5, its sums 1e-4."""
+"""Levels by which a point may lie outside its cell and still count as inside: float32 sums resolve about 1e-4."""
 
 
 SLACK = 1e-3
-"""Levels added to the margin for rounding, so that no tie is left; all margins of distinct colours have room for it."""
+"""Levels added to the margin for rounding, so that no ties remain; the margins of distinct colours have room for it."""
 
 
 ROUNDS = 64
-"""Most planes tried for one point; 3 to 8 are usual."""
+"""Planes tried for one point at most; 3 to 8 are usual."""
 
 
 CHUNK = 2**21
-"""Numbers in the largest intermediate tensor."""
+"""Elements of the largest intermediate tensor."""
 
 
 SUBSETS = ((0,), (0, 1), (0, 2), (0, 3), (0, 1, 2), (0, 1, 3), (0, 2, 3))
-"""Which of four planes, the first of which is violated, the nearest point can lie on."""
+"""The subsets of four planes, the first of which is violated, that the nearest point can lie on."""
 
 
 class _Planes(NamedTuple):
@@ -54,11 +54,11 @@ class _Planes(NamedTuple):
 
     @classmethod
     def of(cls, palette: Tensor, scale: float = 1.0, rounding: bool = False) -> "_Planes":
-        """Cells shrunk about their colours by `scale`; with `rounding` all that rounds to levels inside as well.
+        """Cells shrunk about their colours by `scale`; with `rounding`, only points that stay inside when rounded.
 
-        Rounding moves a point by at most half a level along each axis, which is `|d|_1 / 2` along d. This is less than
-        what the cell has, `|d|^2 / 2`, except between neighbours that differ by at most one level in each channel:
-        there the cell ends at the colour itself.
+        Rounding moves a point by at most half a level along each axis, or `|d|_1 / 2` along d. The cell has more room,
+        `|d|^2 / 2`, except between neighbours that differ by at most one level in each channel, where the shrunk cell
+        ends at the colour itself.
         """
         difference = palette[None] - palette[:, None]
         length = difference.norm(dim=2)
@@ -91,7 +91,7 @@ class _Planes(NamedTuple):
 
 
 def cells_of(rgb: Tensor) -> Quantized:
-    """The colours that an image of few colours has, each once, and which pixel has which.
+    """The distinct colours of an image of few colours, and the index map.
 
     Args:
         rgb: (3, H, W) in [0, 1], rounded to 8 bits.
@@ -110,18 +110,17 @@ def cells_of(rgb: Tensor) -> Quantized:
 
 
 def project(rgb: Tensor, cells: Quantized, scale: float = 1.0, rounding: bool = False) -> Tensor:
-    """The nearest image whose every pixel lies in its cell.
+    """The nearest image whose pixels all lie in their cells.
 
     Args:
         rgb: (3, H, W), any finite values.
         cells: distinct 8-bit colours, such as from `cells_of`, and the index map (H, W).
         scale: 1 for the cells; less for cells shrunk about their colours, 0 for the colours themselves.
-        rounding: demand of each pixel that its nearest 8-bit levels lie strictly inside its cell, however ties are
-            broken. Between colours that differ by one level in several channels this is sufficient only in part; see
-            `settle`.
+        rounding: also require that each pixel lies strictly inside its cell after rounding to 8 bits. This does not
+            suffice for all colours that differ by one level in several channels; see `settle`.
 
     Returns:
-        (3, H, W) in [0, 1]. Pixels inside, to `TOLERANCE`, are returned as they are.
+        (3, H, W) in [0, 1]. Pixels already inside, to `TOLERANCE`, are returned unchanged.
 
     Raises:
         InputError: the shapes do not fit.
@@ -149,7 +148,7 @@ def project(rgb: Tensor, cells: Quantized, scale: float = 1.0, rounding: bool = 
 
 
 def toward(rgb: Tensor, goal: Tensor, cells: Quantized, scale: float = 1.0) -> Tensor:
-    """The image moved straight towards another one, each pixel as far as its cell goes.
+    """The image moved straight towards another one, each pixel as far as its cell allows.
 
     Args:
         rgb: (3, H, W), in its cells, such as from `project`.
@@ -158,7 +157,7 @@ def toward(rgb: Tensor, goal: Tensor, cells: Quantized, scale: float = 1.0) -> T
         scale: see `project`.
 
     Returns:
-        (3, H, W): the goal where that lies in the cell, a point on the way there on the border of the cell elsewhere.
+        (3, H, W): the goal where it lies in the cell, elsewhere the point where the way there leaves the cell.
 
     Raises:
         InputError: the shapes do not fit.
@@ -181,20 +180,22 @@ def toward(rgb: Tensor, goal: Tensor, cells: Quantized, scale: float = 1.0) -> T
 
 
 def settle(rgb: Tensor, cells: Quantized) -> Tensor:
-    """The image with every pixel moved into its cell so that it stays there when it is rounded to 8 bits.
+    """The image with every pixel moved into its cell, so that it stays there when rounded to 8 bits.
 
-    A pixel outside its cell goes to the nearest point of it. Where that rounds to levels that are not strictly nearest
-    to the pixel's own colour, it goes on to the nearest point of the cell that leaves half a level to each side, and
-    where there is none, which happens between colours one level apart, to the colour itself. So the nearest colour of
-    each 8-bit pixel is the one in `cells`, and the only nearest one: the rule that breaks ties does not matter.
+    1. A pixel outside its cell moves to the nearest point of the cell.
+    2. If the levels that this rounds to are not strictly nearest to the pixel's own colour, it moves to the nearest
+       point of the cell that leaves half a level to each side.
+    3. If there is none, which happens between colours one level apart, it takes the colour itself.
+
+    The nearest colour of each 8-bit pixel is then the one in `cells`, without ties.
 
     Args:
         rgb: (3, H, W), any finite values.
         cells: distinct 8-bit colours and the index map (H, W).
 
     Returns:
-        (3, H, W) in [0, 1], nowhere within 0.001 levels of where rounding is ambiguous. An 8-bit image in its cells,
-        ties apart, is returned as it is.
+        (3, H, W) in [0, 1], at least 0.001 levels from where rounding is ambiguous. An 8-bit image in its cells is
+        returned unchanged, ties apart.
 
     Raises:
         InputError: the shapes do not fit.
@@ -215,8 +216,8 @@ def kept(rgb: Tensor, cells: Quantized, ties: bool = False) -> Tensor:
     Args:
         rgb: (3, H, W) in [0, 1].
         cells: distinct 8-bit colours and the index map (H, W).
-        ties: count a pixel that is as near to another colour. Pillow's median cut gives such a pixel to the colour of
-            the box that it lies in, which neither the colour nor the order of the palette tells.
+        ties: count a pixel that is equally near to another colour. Pillow's median cut assigns it to the box that it
+            lies in, which the palette does not show.
 
     Returns:
         (H, W) bool.
@@ -233,12 +234,11 @@ def kept(rgb: Tensor, cells: Quantized, ties: bool = False) -> Tensor:
 
 
 def _nearest(start: Tensor, own: Tensor, planes: _Planes) -> Tensor:
-    """Nearest points of the cells, (M, 3), by adding the plane that is violated most until there is none.
+    """Nearest points of the cells, (M, 3): an active-set method that adds the most violated plane until there is none.
 
-    The nearest point lies on at most three planes. Those it lies on are kept, and with the added one there are four,
-    among which the nearest feasible point is found by trying all `SUBSETS`. The distance from the start grows with
-    each plane, so that no set of planes comes twice. What rounding errors leave outside is drawn straight to the
-    cell's own colour until it is inside.
+    The nearest point lies on at most three planes. These and the added one are four, and trying all `SUBSETS` finds the
+    nearest feasible point. The distance from the start grows with each plane, so that no set of planes recurs. Points
+    that rounding errors leave outside are moved straight towards the cell's colour until they are inside.
     """
     y, todo = start.clone(), torch.arange(len(start), device=start.device)
     normals, limits = start.new_zeros(len(start), 3, 3), start.new_full((len(start), 3), torch.inf)
@@ -260,7 +260,7 @@ def _nearest(start: Tensor, own: Tensor, planes: _Planes) -> Tensor:
 def _nearest_of_four(start: Tensor, normals: Tensor, limits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Nearest points to `start` (M, 3) on the inner side of four planes (M, 4, 3), (M, 4), the first one violated.
 
-    A plane whose limit is infinite is none.
+    A plane whose limit is infinite does not count.
 
     Returns:
         The points, and the normals (M, 3, 3) and limits (M, 3) of the planes that they lie on.
@@ -285,7 +285,7 @@ def _nearest_of_four(start: Tensor, normals: Tensor, limits: Tensor) -> tuple[Te
 
 
 def _unambiguous(rgb: Tensor) -> Tensor:
-    """Keep levels away from the middle between two integers."""
+    """Move levels away from the middle between two integers."""
     levels = rgb * 255
     fraction = levels - levels.round()
     return torch.where(fraction.abs() > 0.5 - SLACK, rgb - fraction.sign() * SLACK / 255, rgb)

@@ -1,7 +1,7 @@
 """Which target colour replaces which source colour: weighted bipartite matching (paper, section 3).
 
-An assignment is an int64 tensor (K,): source colour i becomes target colour `assignment[i]`. It maximizes the
-sum of an affinity between the colours it pairs.
+An assignment is an int64 tensor (K,): source colour i becomes target colour `assignment[i]`. The best one maximizes
+the sum of the affinities of its pairs.
 """
 
 import heapq
@@ -38,10 +38,9 @@ def match(
 ) -> Tensor:
     """Assign a target colour to every source colour.
 
-    With d the distance of two colours, the sum of exp(-d) over the pairs is maximized, or of exp(+d) for
-    "negative_color", as in the authors' released code (the least sum of d is another assignment). Every
-    target colour is used at most once, or at most ceil(K / M) times where the target palette is the smaller
-    one.
+    It maximizes the sum of exp(-d) over the pairs, or of exp(+d) for "negative_color", where d is the distance of two
+    colours, as in the released code. Minimizing the sum of d gives another assignment. Every target colour is used at
+    most once, or at most ceil(K / M) times if the target palette is the smaller one.
 
     Args:
         source_palette: (K, 3) in [0, 1].
@@ -50,7 +49,7 @@ def match(
             cover equal shares of their images (it needs both counts), "intensity" colours of equal R + G + B.
         distance: of two colours, for the first two methods: "rgb" (Euclidean, the paper's), "oklab"
             (Euclidean) or "ciede2000" (over 100).
-        many_to_one: let a target colour be used any number of times.
+        many_to_one: allow any number of uses of a target colour.
         pinned: pairs source index -> target index that must be in the assignment.
         source_counts: (K,) pixels of each source colour, such as `Quantized.counts`.
         target_counts: (M,) likewise.
@@ -84,18 +83,13 @@ def match_k_best(
     """The `k` best assignments, by Murty's ranking (1968): alternatives to choose from.
 
     Args:
-        source_palette: as all other arguments, see `match`.
+        source_palette: as all arguments but `k`, see `match`.
         target_palette: see `match`.
         k: how many distinct assignments to find, at least 1.
-        method: see `match`.
-        distance: see `match`.
-        many_to_one: see `match`.
-        pinned: see `match`.
-        source_counts: see `match`.
-        target_counts: see `match`.
+        method: and all that follow, see `match`.
 
     Returns:
-        (k, K) int64, best first; fewer rows where fewer assignments exist.
+        (k, K) int64, best first; fewer rows if fewer assignments exist.
 
     Raises:
         InputError: as `match`, or `k` is less than 1.
@@ -168,7 +162,7 @@ def _affinity(
 ) -> np.ndarray:
     """(K, M) float64: exp(-d), or exp(d) for "negative_color".
 
-    Computed by the very functions of the released code, as many sums are nearly equal: the last bit decides.
+    The functions are those of the released code: many sums are nearly equal, and the last bit decides.
     """
     for palette in (source_palette, target_palette):
         if palette.ndim != 2 or palette.shape[1] != 3 or len(palette) == 0:
@@ -201,7 +195,7 @@ def _color_distance(source: np.ndarray, target: np.ndarray, distance: str) -> np
 
 
 def _exact(palette: Tensor) -> np.ndarray:
-    """In float64, 8-bit colours without their error in float32."""
+    """In float64, without the float32 error of 8-bit colours."""
     colors = palette.detach().cpu().double().numpy()
     levels = np.rint(colors * 255) / 255
     return np.where(np.abs(colors - levels) < 1e-6, levels, colors)

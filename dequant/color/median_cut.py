@@ -1,8 +1,8 @@
-"""Pillow's median cut, byte for byte, on a histogram of the colours and compiled.
+"""Pillow's median cut, byte for byte, compiled and on a histogram of the colours.
 
-A box of colours is split at the median of the channel in which it is longest, weighted by luminance; the fullest
-box comes first. A colour then belongs to the nearest of the means of the boxes. Pillow keeps three sorted linked
-lists of the colours, one per channel; a histogram of 256 values finds the same medians without sorting.
+The fullest box of colours is split at the median of its longest channel, where lengths are weighted by luminance. Each
+colour then belongs to the nearest of the boxes' means. Pillow keeps a sorted linked list of the colours per channel; a
+histogram of 256 values finds the same medians without sorting.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ Integers = NDArray[np.int64]
 
 
 MAX_DISTINCT = 65536
-"""Where an image has more distinct colours, Pillow cuts with fewer bits per channel, as few as this asks."""
+"""Pillow drops low bits of the channels until an image has no more distinct colours than this."""
 
 
 LUMINANCE_WEIGHTS = np.array([77, 150, 29])
@@ -68,9 +68,9 @@ def _coarser(colors: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
 
 @_compiled
 def _histogram(packed: NDArray[np.int32], weights: Integers) -> tuple[NDArray[np.int32], Integers, NDArray[np.int32]]:
-    """Distinct colours (K,), the weight of each (K,), and which of them each of the given is (n,).
+    """Distinct colours (K,), the weight of each (K,), and the index of each given colour among them (n,).
 
-    `weights` has one number for each of the given, or a single one for all.
+    `weights` has one number for each given colour, or one for all.
     """
     size = 16
     while size < 2 * len(packed) and size < 1 << 24:

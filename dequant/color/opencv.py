@@ -1,7 +1,7 @@
 """The 8-bit grey, Lab and HSV conversions behind the released weights and the paper's evaluation.
 
-OpenCV's fixed-point arithmetic, repeated bit for bit in integer tensors: luminance is its 8-bit L channel,
-texture is taken from its 8-bit grey image, and the robustness test (paper, figure 9) shifts its 8-bit HSV.
+OpenCV's fixed-point arithmetic, reproduced bit for bit in integer tensors. Luminance is its 8-bit L channel, texture
+comes from its 8-bit grey image, and the robustness test (paper, figure 9) shifts its 8-bit HSV.
 """
 
 from functools import cache
@@ -32,15 +32,15 @@ GRAY_WEIGHTS = (9798, 19235, 3735)
 
 
 ONE = 1 << 14
-"""The fixed-point 1 of XYZ and of its cube root on the way from Lab to RGB."""
+"""1 in the fixed point of XYZ and of its cube root, in the conversion from Lab to RGB."""
 
 
 XZ_MIN = -8145
-"""Smallest index of the table from cube root to X or Z, which is that much too large in the table."""
+"""Smallest cube root in the table of X and Z, whose indices start there."""
 
 
 VECTOR_WIDTH = 32
-"""Pixels that OpenCV converts from HSV at a time, rounding down; the rest of a row it rounds to nearest."""
+"""Pixels that OpenCV converts from HSV at a time, rounding down; it rounds the rest of a row to nearest."""
 
 
 def gray_uint8(rgb: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def luminance(rgb: Tensor) -> Tensor:
 
 
 def replace_luminance(rgb: Tensor, luminance: Tensor) -> Tensor:
-    """Give an image the luminance of another, keeping its a and b: the paper's "ours - L - post".
+    """Give an image the luminance of another one and keep its a and b: the paper's "ours - L - post".
 
     As in the released evaluation, both arguments are rounded down to 8 bits and the exchange happens in 8-bit
     Lab.
@@ -130,13 +130,13 @@ def hsv_jitter(rgb: Tensor, strength: float, rng: np.random.Generator) -> Tensor
 def shift_hsv(rgb: Tensor, hue_shift: float, saturation_scale: float, value_scale: float) -> Tensor:
     """Shift the hue and scale saturation and value in 8-bit HSV, exactly as OpenCV (with AVX2) does.
 
-    OpenCV rounds the last `W % 32` columns to the nearest level and all others down, which is repeated here:
-    the palette (K, 3) of a quantized image is to be shifted as the image `palette.T[:, None]`.
+    OpenCV rounds the last `W % 32` columns to the nearest level and all others down, and so does this. To shift the
+    palette (K, 3) of a quantized image, pass it as the image `palette.T[:, None]`.
 
     Args:
         rgb: (..., 3, H, W) in [0, 1], rounded to 8 bits first.
         hue_shift: in units of 2 degrees, the steps of 8-bit hue: 180 is a full turn.
-        saturation_scale: not negative; saturation is clipped afterwards.
+        saturation_scale: 0 or more; saturation is clipped afterwards.
         value_scale: the same for value.
 
     Returns:
@@ -172,7 +172,7 @@ class _LabTables(NamedTuple):
 
 @cache
 def _lab_tables(device: torch.device) -> _LabTables:
-    """Lookup tables, evaluated in single precision where OpenCV does: the last bit decides some entries."""
+    """Lookup tables, in single precision where OpenCV's are: the last bit decides some entries."""
     f32 = np.float32
     level = np.arange(256)
     srgb = (f32(level) / f32(255)).astype(float)
@@ -276,7 +276,7 @@ def _hsv8_to_rgb8(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
 
 
 def _look_up(table: Tensor, index: Tensor) -> Tensor:
-    """`table[index]` for int32 or int64 indices of any shape, several times faster."""
+    """`table[index]` for int32 or int64 indices of any shape, but several times faster."""
     return table.index_select(0, index.flatten()).view(index.shape)
 
 

@@ -1,8 +1,8 @@
-"""Palettes: take them from images or colour maps, match them and transfer them (paper, section 3).
+"""Palettes of images and of colour maps, and their transfer (paper, section 3).
 
 An image becomes a palette and a map of indices into it. Editing the palette, or matching it with another one,
-recolours the image without touching the map. Palettes hold 8-bit colours, as the median cut of the paper
-works on bytes.
+recolours the image without touching the map. Palettes hold 8-bit colours, because the paper's median cut works on
+bytes.
 """
 
 from collections.abc import Callable
@@ -20,14 +20,14 @@ from dequant.color.spaces import lab_to_rgb, rgb_to_lab
 from dequant.errors import InputError
 
 QUANTIZATION_RMSE = 0.3
-"""A photo quantized to N colours by median cut is off by about 0.3 / sqrt(N) rms on [-1, 1] (measured, N = 4..128)."""
+"""Median cut to N colours has an rms error of about 0.3 / sqrt(N) on [-1, 1] (measured on photos, N = 4 to 128)."""
 
 
 MAX_COLORS = 256
 
 
 KMEANS_PIXELS = 32768
-"""Pixels on which the k-means palette is fitted, drawn at random from larger images."""
+"""Pixels that the k-means palette is fitted to, drawn at random from larger images."""
 
 
 KMEANS_ROUNDS = 20
@@ -63,9 +63,9 @@ def quantize(
     Args:
         rgb: (3, H, W) in [0, 1], rounded to 8 bits first.
         n_colors: 1 to 256; an image of fewer colours gets a smaller palette.
-        method: "median_cut" (Pillow's, the paper's choice), "kmeans" (in CIE Lab: closer colours, slower) or
+        method: "median_cut" (Pillow's, the paper's choice), "kmeans" (in CIE Lab, more accurate and slower) or
             "octree" (Pillow's, faster and coarser).
-        rng: chooses the pixels on which "kmeans" fits the palette of a large image; None for a fixed choice.
+        rng: draws the pixels that "kmeans" fits the palette of a large image to; None for a fixed choice.
 
     Returns:
         The palette, (K, 3) with K at most `n_colors`, and the indices, on the device of `rgb`.
@@ -107,7 +107,9 @@ def apply_palette(palette: Tensor, indices: Tensor) -> Tensor:
     """
     _check_palette(palette)
     if indices.ndim != 2 or indices.numel() == 0 or indices.is_floating_point():
-        raise InputError(f"A {indices.dtype} map of shape {tuple(indices.shape)} is no index map: give int64 (H, W).")
+        raise InputError(
+            f"A {indices.dtype} tensor of shape {tuple(indices.shape)} is not an index map: give int64 (H, W)."
+        )
     lowest, highest = (bound.item() for bound in indices.aminmax())
     if lowest < 0 or highest >= len(palette):
         raise InputError(
@@ -124,11 +126,11 @@ def transfer(source: Quantized, target_palette: Tensor, assignment: Tensor, blen
         source: the quantized image.
         target_palette: (M, 3) in [0, 1].
         assignment: (K,) int64 from `match`: source colour i becomes target colour `assignment[i]`.
-        blend: 1 for the target colour, 0 for the source colour, linear between.
+        blend: 1 for the target colour, 0 for the source colour, linear in between.
 
     Returns:
-        The same index map with the new palette, rounded down to 8 bits as in the authors' released code
-        (8-bit colours stay what they are).
+        The same index map with the new palette, rounded down to 8 bits as in the released code. 8-bit colours do not
+        change.
 
     Raises:
         InputError: a shape, an assigned index or `blend` is wrong.
@@ -140,7 +142,9 @@ def transfer(source: Quantized, target_palette: Tensor, assignment: Tensor, blen
             f"give {len(source.palette)} integers, one for each source colour."
         )
     if assignment.min() < 0 or assignment.max() >= len(target_palette):
-        raise InputError(f"The assignment leaves the target palette: give indices from 0 to {len(target_palette) - 1}.")
+        raise InputError(
+            f"The assignment does not fit the target palette: give indices from 0 to {len(target_palette) - 1}."
+        )
     if not 0 <= blend <= 1:
         raise InputError(f"A blend of {blend} is not possible: give a number from 0 to 1.")
     device = source.palette.device
@@ -150,15 +154,15 @@ def transfer(source: Quantized, target_palette: Tensor, assignment: Tensor, blen
 
 
 def colormap_palette(name: str, n_colors: int) -> Tensor:
-    """Evenly spaced colours of a matplotlib colour map, ends included; a single colour is that of the middle.
+    """Evenly spaced colours of a matplotlib colour map, ends included; a single colour is the middle one.
 
     Args:
         name: such as "viridis"; see `matplotlib.colormaps`.
         n_colors: at least 1.
 
     Returns:
-        (n_colors, 3) float32 in [0, 1], not rounded to 8 bits: matching sees the exact colours, and
-        `transfer` rounds them down, as in the authors' released code.
+        (n_colors, 3) float32 in [0, 1], not rounded to 8 bits. As in the released code, matching uses the exact colours
+        and `transfer` rounds them down.
 
     Raises:
         InputError: matplotlib has no such colour map, or `n_colors` is less than 1.

@@ -1,4 +1,4 @@
-"""What rgb is: floating-point tensors (..., 3, H, W) in [0, 1], checked, and their 8-bit levels."""
+"""Images are floating-point tensors (..., 3, H, W) in [0, 1]: their check, and their 8-bit levels."""
 
 import torch
 from torch import Tensor
@@ -18,8 +18,8 @@ def check_rgb(rgb: Tensor) -> None:
 def to_uint8(rgb: Tensor, truncate: bool = False) -> Tensor:
     """8-bit levels of values in [0, 1], clamped, as uint8 of the same shape.
 
-    `truncate` rounds down, as the released evaluation does with network outputs; otherwise to the nearest
-    level. Both give back the levels of an 8-bit photo exactly.
+    Levels are rounded to the nearest, or down with `truncate`, as the released evaluation does with network outputs.
+    Either way an 8-bit photo keeps its levels exactly.
     """
     levels = (rgb.detach() * 255).clamp_(0, 255)
     return (levels if truncate else levels.round_()).to(torch.uint8)

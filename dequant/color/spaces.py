@@ -53,7 +53,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def lab_to_rgb(lab: Tensor) -> Tensor:
-    """Inverse of `rgb_to_lab`: (..., 3, H, W) -> [0, 1], colours outside the sRGB gamut being clamped.
+    """Inverse of `rgb_to_lab`: (..., 3, H, W) -> [0, 1]; colours outside the sRGB gamut are clamped.
 
     Raises:
         InputError: `lab` is not a floating-point image.
@@ -81,7 +81,7 @@ def ciede2000(lab1: Tensor, lab2: Tensor) -> Tensor:
 
     Args:
         lab1: (..., 3, H, W) from `rgb_to_lab`.
-        lab2: the same, or a shape that broadcasts with it.
+        lab2: the same, or of a shape that broadcasts with it.
 
     Returns:
         (..., H, W), 0 for equal colours, about 1 for a just noticeable difference, 100 between black and
@@ -148,7 +148,7 @@ def _power(x: Tensor, exponent: float) -> Tensor:
 
 
 def _polar(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Chroma and hue angle in [0, 2 pi), which is 0 with gradient 0 for greys."""
+    """Chroma and hue angle in [0, 2 pi); the angle of greys is 0, and so is its gradient."""
     colored = (a != 0) | (b != 0)
     angle = torch.atan2(torch.where(colored, b, 0), torch.where(colored, a, 1))
     return _power(a**2 + b**2, 0.5), torch.where(angle < 0, angle + tau, angle)

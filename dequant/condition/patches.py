@@ -1,8 +1,7 @@
 """Segmentations of a photo, and the random connected patches drawn from them.
 
-Labels are (H, W) int64, numbered 0 to S - 1 without gaps, and each label is one 4-connected region. A
-segmenter is a function `(rgb, rng) -> labels` that draws its own granularity, so that patches follow objects
-as well as details.
+Labels are (H, W) int64, numbered 0 to S - 1 without gaps, and each label is one 4-connected region. A segmenter is
+a function `(rgb, rng) -> labels` that draws its own granularity, so that patches follow objects and details alike.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +34,7 @@ def felzenszwalb(rgb: Tensor, rng: np.random.Generator, max_side: int = 128) -> 
     Args:
         rgb: (3, H, W) in [0, 1].
         rng: draws the granularity.
-        max_side: the photo is segmented at this size at most and the labels enlarged.
+        max_side: a larger photo is segmented at this size, and the labels are enlarged.
 
     Returns:
         labels (H, W).
@@ -48,7 +47,7 @@ def felzenszwalb(rgb: Tensor, rng: np.random.Generator, max_side: int = 128) -> 
 
 
 def slic(rgb: Tensor, rng: np.random.Generator, max_side: int = 128, crops: float = 1.0) -> Tensor:
-    """Compact superpixels, 30 to 300 of them (SLIC, Achanta et al., 2012); so many times as many for `crops`.
+    """Compact superpixels, 30 to 300 of them times `crops` (SLIC, Achanta et al., 2012).
 
     Other arguments, result and errors as in `felzenszwalb`.
     """
@@ -66,7 +65,7 @@ def quickshift(rgb: Tensor, rng: np.random.Generator, max_side: int = 96) -> Ten
 
 
 def watershed(rgb: Tensor, rng: np.random.Generator, max_side: int = 128, crops: float = 1.0) -> Tensor:
-    """Basins of the gradient of the grey photo, flooded from 30 to 300 markers; so many times as many for `crops`.
+    """Basins of the gradient of the grey photo, flooded from 30 to 300 markers times `crops`.
 
     Other arguments, result and errors as in `felzenszwalb`.
     """
@@ -80,7 +79,7 @@ def watershed(rgb: Tensor, rng: np.random.Generator, max_side: int = 128, crops:
 
 
 SEGMENTERS: tuple[Segmenter, ...] = (felzenszwalb, slic, quickshift, watershed)
-"""The four segmenters of the authors' released code, which runs them at one granularity each."""
+"""The four segmenters of the released code, which runs them at one granularity each."""
 
 
 def components(indices: Tensor) -> Tensor:
@@ -106,14 +105,14 @@ def random_segmentation(rgb: Tensor, rng: np.random.Generator, segmenters: Seque
 
 
 def segment_whole(rgb: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
-    """Segment a photo from which crops are taken with every segmenter, at its own size.
+    """Segment a photo with every segmenter at full size, to take crops of the labels.
 
     Args:
-        rgb: (3, H, W) in [0, 1], a crop of which is about 128 pixels wide.
+        rgb: (3, H, W) in [0, 1], whose crops are about 128 pixels wide.
         rng: draws the granularity.
 
     Returns:
-        labels (H, W) by the name of the segmenter, as many in each crop as in a crop that is segmented itself.
+        labels (H, W) by the name of the segmenter. A crop has about as many as if it were segmented alone.
     """
     side, crops = max(rgb.shape[1:]), max(1.0, rgb.shape[1] * rgb.shape[2] / 128**2)
     return {
@@ -150,13 +149,13 @@ def neighbours(labels: Tensor) -> sparse.csr_array:
 def random_patch(labels: Tensor, rng: np.random.Generator, share: float = PATCH_SHARE) -> Tensor:
     """Draw a connected group of segments: that of a random pixel and random neighbours, up to a random area.
 
-    The area follows an exponential law: half of the patches cover less than 0.7 of the mean, much as in the
-    authors' released code (median 10%, mean 16%). Where all labels are alike, the patch is a rectangle.
+    The area is distributed exponentially, so half of the patches cover less than 0.7 of the mean, similar to the
+    released code (median 10%, mean 16%). If there is only one label, the patch is a rectangle.
 
     Args:
         labels: (H, W) integers 0 to S - 1, each 4-connected.
         rng: source of randomness.
-        share: share of the pixels to cover on average, in (0, 0.25]; three quarters is the most that is asked.
+        share: share of the pixels to cover on average, in (0, 0.25]; no patch aims at more than three quarters.
 
     Returns:
         mask (H, W) bool, 4-connected, neither empty nor full.
@@ -166,9 +165,9 @@ def random_patch(labels: Tensor, rng: np.random.Generator, share: float = PATCH_
     """
     _check_map(labels)
     if labels.numel() < 2:
-        raise InputError("A photo of one pixel has no patches: give at least two pixels.")
+        raise InputError("A patch needs a photo of at least two pixels, got one.")
     if not 0 < share <= 0.25:
-        raise InputError(f"Patches of {share} of a photo on average are not possible: ask for 0.25 or less.")
+        raise InputError(f"Expected a mean share of patches above 0 and up to 0.25, got {share}.")
     target = min(rng.exponential(share), 0.75) * labels.numel()
     areas = np.bincount(labels.numpy().ravel())
     if np.count_nonzero(areas) < 2:
@@ -184,7 +183,7 @@ def random_patch(labels: Tensor, rng: np.random.Generator, share: float = PATCH_
 def _grow(
     start: int, areas: NDArray[np.int64], touching: sparse.csr_array, target: float, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Choose connected segments in random order as long as each brings the area closer to the target."""
+    """Choose connected segments in random order, skipping those that do not bring the area closer to the target."""
     chosen = np.zeros(len(areas), dtype=bool)
     seen, frontier, covered = {start}, [start], 0
     while frontier:
@@ -214,7 +213,7 @@ def _random_rectangle(shape: torch.Size, target: float, rng: np.random.Generator
 
 
 def _segment(rgb: Tensor, max_side: int, segmenter: Callable[[NDArray[np.float32]], NDArray[np.int64]]) -> Tensor:
-    """Run a segmenter of (H, W, 3) images on a photo of `max_side` pixels at most; labels at full size."""
+    """Run a segmenter of (H, W, 3) images on a photo reduced to `max_side` pixels; labels at full size."""
     check_rgb(rgb)
     if rgb.ndim != 3:
         raise InputError(f"A shape of {tuple(rgb.shape)} is a batch: give one photo (3, H, W) at a time.")
@@ -238,4 +237,4 @@ def _check_map(labels: Tensor) -> None:
             f"A {labels.dtype} tensor of shape {tuple(labels.shape)} is not a map of labels: give integers (H, W)."
         )
     if labels.min() < 0:
-        raise InputError(f"A label of {int(labels.min())} is not possible: number segments from 0 up.")
+        raise InputError(f"Expected segments numbered from 0, got a label of {int(labels.min())}.")

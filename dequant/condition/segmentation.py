@@ -1,6 +1,6 @@
-"""Two segmentations of scikit-image in compiled code, with the same segments: felzenszwalb and quick shift.
+"""Two segmentations of scikit-image, felzenszwalb and quick shift, compiled, with the same segments.
 
-Images are (H, W, 3) float; results are (H, W) integers, equal inside a segment, without any order.
+Images are (H, W, 3) float; results are (H, W) integers, equal inside a segment, in no particular order.
 """
 
 import math
@@ -18,15 +18,15 @@ Labels = NDArray[np.int64]
 
 
 def felzenszwalb(image: Image, scale: float, sigma: float, min_size: int) -> Labels:
-    """Merge pixels along a graph where that bridges no larger differences than they have inside.
+    """Merge segments of a graph of pixels if they differ no more from each other than inside.
 
     Felzenszwalb and Huttenlocher, "Efficient graph-based image segmentation", IJCV 2004.
 
     Args:
         image: (H, W, 3), from 0 to 1.
         scale: how large a difference small segments tolerate; larger values give larger segments.
-        sigma: of the Gaussian blur before, in pixels.
-        min_size: pixels of the smallest segment that is kept.
+        sigma: of the Gaussian blur applied first, in pixels.
+        min_size: smallest number of pixels in a segment.
 
     Returns:
         (H, W), the number of one pixel of the segment.
@@ -47,14 +47,14 @@ def felzenszwalb(image: Image, scale: float, sigma: float, min_size: int) -> Lab
 
 
 def quick_shift(image: Image, kernel_size: float, reach: float, rng: np.random.Generator) -> Labels:
-    """Let each pixel follow the nearest one of higher density of place and colour, up to a distance.
+    """Link each pixel to the nearest one of higher density in place and colour, up to a distance.
 
     Vedaldi and Soatto, "Quick shift and kernel methods for mode seeking", ECCV 2008.
 
     Args:
-        image: (H, W, 3), colours in units of which one counts as much as a pixel.
-        kernel_size: standard deviation of the Gaussian that makes the density; it ends at three times that.
-        reach: the longest way to a pixel of higher density; larger values give larger segments.
+        image: (H, W, 3), where a unit of colour counts as much as a pixel of distance.
+        kernel_size: standard deviation of the Gaussian of the density, which is cut off at three times that.
+        reach: largest distance of linked pixels; larger values give larger segments.
         rng: breaks ties, by noise of 1e-5 on the densities.
 
     Returns:
@@ -76,7 +76,7 @@ def _compiled(function: Any) -> Any:
 
 @_compiled
 def _root(parents: Labels, pixel: int) -> int:
-    """The pixel that stands for the tree of another one, which is hung right below it."""
+    """The root of a pixel's tree; the pixels on the way are linked to it directly."""
     root = pixel
     while parents[root] != root:
         root = parents[root]
@@ -89,7 +89,7 @@ def _root(parents: Labels, pixel: int) -> int:
 def _merge(
     count: int, first: Labels, second: Labels, costs: NDArray[np.float64], scale: float, min_size: int
 ) -> Labels:
-    """Segments of pixels 0 to count - 1 that are joined by edges in the order of their costs."""
+    """Segments of pixels 0 to count - 1, joined by edges in the order of their costs."""
     parents, sizes, inside = np.arange(count), np.ones(count, np.int64), np.zeros(count)
     for edge in range(len(costs)):
         a, b = _root(parents, first[edge]), _root(parents, second[edge])
@@ -121,7 +121,7 @@ def _distance(image: NDArray[np.float32], row: int, column: int, down: int, righ
 
 @_compiled
 def _densities(image: NDArray[np.float32], width: int, factor: np.float32) -> NDArray[np.float32]:
-    """Sum of exp(factor * squared distance) over the others in the window of each pixel, (H, W)."""
+    """Sum of exp(factor * squared distance) over the other pixels in the window of each pixel, (H, W)."""
     height, length, _ = image.shape
     densities = np.zeros((height, length), np.float32)
     for row in range(height):
@@ -136,7 +136,7 @@ def _densities(image: NDArray[np.float32], width: int, factor: np.float32) -> ND
 
 @_compiled
 def _follow(image: NDArray[np.float32], densities: NDArray[np.float64], offsets: Labels, reach: float) -> Labels:
-    """Root (H, W) of each pixel where all follow the nearest pixel of higher density at one of the offsets."""
+    """Root (H, W) of each pixel, where each is linked to the nearest pixel of higher density at one of the offsets."""
     height, length, _ = image.shape
     parents = np.arange(height * length)
     for row in range(height):

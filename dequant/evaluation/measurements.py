@@ -57,7 +57,8 @@ class Measurements:
             self._rows |= {_key(row): row for row in self._complete(path)}
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Append rows to their files at once."""
+        """Append rows to their files at once; columns that a row lacks stay empty."""
+        rows = [dict.fromkeys(self.columns, "") | row for row in rows]
         for variant in dict.fromkeys(row["variant"] for row in rows):
             path = self.folder / (f"{variant}.rank{self.rank}.csv" if self.rank else f"{variant}.csv")
             if path not in self._sound:

@@ -167,7 +167,7 @@ def run(
     """Measure what has not been measured yet.
 
     Args:
-        work: photos and protocol.
+        work: what to measure.
         methods: by their name in tables.
         measurements: those of earlier runs, to which new ones are added batch by batch.
         batch_size: pictures of one size made at a time.
@@ -182,12 +182,10 @@ def run(
     Raises:
         InputError: `batch_size` is below 1, or the photos do not suit the protocol.
     """
-    if batch_size < 1:
-        raise InputError(f"Expected batches of at least 1 picture, got {batch_size}.")
     wanted: list[Key] = []
     with _progress(disable=rank > 0) as progress:
-        per_photo = len(_jobs_of(work.photos[0], work, methods))
-        task = progress.add_task("Evaluating", total=len(work.photos[rank::world_size]) * per_photo)
+        total = len(work.photos[rank::world_size]) * len(_jobs_of(work.photos[0], work, methods))
+        task = progress.add_task("Evaluating", total=total)
 
         def missing() -> Iterator[_Job]:
             for job in _jobs(work, methods, rank, world_size, wanted):
@@ -196,16 +194,14 @@ def run(
                 else:
                     yield job
 
-        empty = dict.fromkeys(measurements.columns, "")
         for batch in _batches(missing(), batch_size):
-            rows = _make(batch, methods[batch[0].name], work.seed, keep, more)
-            measurements.add([empty | row for row in rows])
+            measurements.add(_make(batch, methods[batch[0].name], work.seed, keep, more))
             progress.advance(task, len(batch))
     measurements.read()
-    if all(key in measurements for key in wanted):
-        return [measurements[key] for key in wanted]
-    log.info("Other processes are still running: the last one to finish writes the tables.")
-    return None
+    if not all(key in measurements for key in wanted):
+        log.info("Other processes are still running: the last one to finish writes the tables.")
+        return None
+    return [measurements[key] for key in wanted]
 
 
 def summarize(
@@ -276,6 +272,8 @@ def _jobs_of(photo: Photo, work: Work, methods: Mapping[str, Method]) -> list[_J
 
 def _batches(jobs: Iterable[_Job], size: int) -> Iterator[list[_Job]]:
     """Groups of at most `size` jobs of one method and one image size."""
+    if size < 1:
+        raise InputError(f"Expected batches of at least 1 picture, got {size}.")
     waiting: dict[tuple[str, torch.Size], list[_Job]] = defaultdict(list)
     for job in jobs:
         group = job.name, job.case.condition.shape

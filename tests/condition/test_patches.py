@@ -163,7 +163,7 @@ def test_refuses_what_is_not_a_map_of_labels(function, bad: Tensor) -> None:
 
 @pytest.mark.parametrize("share", [0, -0.1, 0.3, float("nan")])
 def test_refuses_impossible_shares(share: float) -> None:
-    with pytest.raises(InputError, match="ask for"):
+    with pytest.raises(InputError, match="above 0 and up to 0.25"):
         patches.random_patch(torch.tensor([[0, 1]]), np.random.default_rng(0), share)
 
 
