@@ -15,7 +15,10 @@ from hydra.utils import instantiate
 from PIL import Image
 from torch import nn
 
+import evaluate as program
+from dequant import provenance
 from dequant.data.sources import Shards, bundled
+from dequant.errors import InputError
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
 from tests.support.configs import GROUPS, load
@@ -83,6 +86,17 @@ def test_configured_protocols_make_cases(name: str, variant: str, tmp_path: Path
     cases = instantiate(cfg.eval.protocol)(torch.rand(3, 32, 32), np.random.default_rng(0), **reference)
     assert cases
     instantiate(cfg.eval.baselines)
+
+
+def test_a_dirty_tree_publishes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused before a network is loaded."""
+    monkeypatch.setattr(provenance, "commit", lambda: "abcdef1+")
+    cfg = load("evaluate", tmp_path, f"results={ROOT}/results/new.csv", "ckpt_path=missing.ckpt")
+    with pytest.raises(InputError, match="commit abcdef1: commit them first, or allow it with allow_dirty=true"):
+        program.evaluate(cfg)
+    cfg.allow_dirty = True
+    with pytest.raises(InputError, match=r"missing\.ckpt"):
+        program.evaluate(cfg)
 
 
 @pytest.mark.slow
