@@ -104,11 +104,6 @@ def psnr_and_ssim(pred: Tensor, target: Tensor) -> Tensor:
     return torch.stack((psnr(pred, target), ssim(pred, target)))
 
 
-def psnr_and_ssim(pred: Tensor, target: Tensor) -> Tensor:
-    """Both, (2, B), for measures that take one function."""
-    return torch.stack((psnr(pred, target), ssim(pred, target)))
-
-
 def mean_ciede2000(pred: Tensor, target: Tensor) -> Tensor:
     """Mean CIEDE2000 colour difference over the pixels.
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from dequant.condition.texture_maps import thresholded_gradient_map
-from dequant.diffusion.sampler import Sampler
 from dequant.errors import InputError
 from dequant.evaluation import methods, protocols, runner
 from dequant.evaluation.cases import Case
@@ -23,9 +22,6 @@ from dequant.evaluation.runner import COLUMNS, Photo, Work
 from dequant.io.files import Row
 from dequant.metrics import image
 from dequant.metrics.texture import gradient_agreement
-from dequant.models.base import DiffusionBase
-from dequant.models.control import ControlEncoder
-from dequant.training.dequantizer import Dequantizer
 from tests.support.photos import some_photos
 
 PROTOCOL = partial(dequantization, texture_map=thresholded_gradient_map, n_colors=[4, 16])
@@ -255,43 +251,6 @@ def test_a_photo_draws_the_same_whatever_its_place() -> None:
             assert digests == [case.digest for case in backward.cases(photo)]
     other = Work(photos, inpainting, 1)
     assert other.cases(photos[0])[0].digest != Work(photos, inpainting, 0).cases(photos[0])[0].digest
-
-
-def test_a_model_samples_and_may_be_finished(tiny_base: DiffusionBase) -> None:
-    model = Dequantizer(tiny_base, ControlEncoder.from_base, Sampler(num_inference_steps=2))
-    cases = some_work().cases(some_work().photos[0])
-    options = {"device": torch.device("cpu"), "bf16": False}
-
-    def generators() -> list[torch.Generator]:
-        return [torch.Generator().manual_seed(0) for _ in cases]
-
-    plain = methods.of_model(model, {"seed": 0}, **options)
-    finished = methods.of_model(model, {"seed": 0}, **options, finish=methods.with_source_luminance)
-    output = plain.restore(cases, generators())
-    expected = model.draw(torch.stack([case.condition for case in cases]), generators())
-    torch.testing.assert_close(output, expected)
-    of_source = methods.with_source_luminance(output, torch.stack([case.source for case in cases]))
-    assert torch.equal(finished.restore(cases, generators()), of_source)
-    assert plain.settings != methods.of_model(model, {"seed": 1}, **options).settings
-    before = methods.weights_hash(model.trained)
-    torch.nn.init.normal_(model.trained.zero_conv_mid.weight)
-    assert before != methods.weights_hash(model.trained)
-
-
-def test_baselines_are_known_by_what_they_do() -> None:
-    def brighten(rgb: Tensor, n_colors: int, by: float) -> Tensor:
-        return (rgb + by).clamp(0, 1)
-
-    first, same, other = (methods.of_restorer(partial(brighten, by=by)).settings for by in (0.1, 0.1, 0.2))
-    assert first == same != other
-
-
-def test_weights_are_known_by_their_values() -> None:
-    layer = torch.nn.Linear(2, 2)
-    before = methods.weights_hash(layer)
-    assert before == methods.weights_hash(layer)
-    torch.nn.init.zeros_(layer.bias)
-    assert before != methods.weights_hash(layer)
 
 
 def test_edges_are_compared_inside_the_patch() -> None:
