@@ -1,10 +1,9 @@
-"""What every command does alike: errors of the user's making become one sentence and a non-zero exit."""
+"""What the programs configured by Hydra share: their errors in one sentence, their configuration, their device."""
 
 import os
-import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,25 +14,14 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dequant import errors
 from dequant.errors import InputError
 from dequant.io.files import whole_file
 
 
-@contextmanager
-def one_sentence() -> Iterator[None]:
-    """Turn bad input, bad options and file system errors into `error: ...` on stderr and exit status 1.
-
-    Anything else is a defect of the program and keeps its traceback.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
-    except Exception as error:
-        cause = _cause(error)
-        if cause is None:
-            raise
-        sys.exit(f"error: {cause}")
+def one_sentence() -> AbstractContextManager[None]:
+    """`errors.one_sentence` for programs with a Hydra configuration and a trainer."""
+    return errors.one_sentence(_explain)
 
 
 def run(main: Callable[[], object]) -> None:
@@ -60,7 +48,7 @@ def keep_config(cfg: DictConfig, path: Path, same: bool) -> None:
     Args:
         cfg: the configuration.
         path: of the file.
-        same: refuse to replace one with other options than where to go on from.
+        same: refuse to replace a file whose options differ in more than `ckpt_path`.
 
     Raises:
         InputError: `same`, and the options differ.
@@ -98,16 +86,10 @@ def process(device: str | None) -> tuple[torch.device, int, int]:
         raise InputError(f"There is no device {name!r} here: choose cpu, or cuda on a machine with a GPU.") from None
 
 
-def _cause(error: BaseException | None) -> str | None:
-    """The sentence for the user, from the error or what it was raised from; None if the program is at fault."""
-    while error is not None:
-        if isinstance(error, InputError):
-            return str(error)
-        if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
-            return " ".join(str(error).split("Config search path")[0].split())
-        if isinstance(error, MisconfigurationException):  # Lightning's word for a device that is not there
-            return f"{error} Choose another trainer, such as trainer=default."
-        if isinstance(error, OSError):
-            return f"{error.strerror or error}: {error.filename}." if error.filename else f"{error}."
-        error = error.__cause__ or error.__context__
+def _explain(error: BaseException) -> str | None:
+    """The sentence for an option that cannot be, as Hydra, OmegaConf or Lightning put it."""
+    if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
+        return " ".join(str(error).split("Config search path")[0].split())
+    if isinstance(error, MisconfigurationException):  # Lightning's word for a device that is not there
+        return f"{error} Choose another trainer, such as trainer=default."
     return None
