@@ -1,4 +1,4 @@
-"""The command line: `python -m dequant.cli`."""
+"""`python -m dequant.cli`."""
 
 from dequant.cli.main import main
 

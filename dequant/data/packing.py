@@ -1,16 +1,12 @@
 """Pack a folder of photos with a manifest into WebDataset shards, licence and attribution beside each photo.
 
-    python -m dequant.data.packing PHOTOS OUT --objects grocery,clothing
-
-PHOTOS holds `manifest.csv` with the columns of `COLUMNS`. A photo's key is `scene/<file name>` or, for the
-sources named by `--objects`, `object/<file name>`, so that training can weight the two. The digest of the
-original photo (column `blob`) decides the split: detail crops go where the photo they come from goes.
+The folder holds `manifest.csv` with the columns of `COLUMNS`. A photo's key is `scene/<file name>` or, for sources of
+objects, `object/<file name>`, so that training can weight the two. The digest of the original photo (column `blob`)
+decides the split: a detail crop goes to the split of its original.
 """
 
-import argparse
 import csv
 import hashlib
-import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -129,10 +125,16 @@ def select(
 def pack(
     photos: Path, rows: Iterable[Row], out: Path, max_shard_bytes: float = MAX_SHARD_BYTES, segment: bool = False
 ) -> None:
-    """Write the photos of `rows` (from `select`) into `out`: shards per split, and `manifest.csv`.
+    """Write photos as shards per split, and their `manifest.csv`.
 
-    Image bytes are stored unchanged, with `segment` the maps of `dequant.segment_maps` beside those of split
-    train. The folder appears complete or not at all.
+    Image bytes are stored unchanged. The folder appears complete or not at all.
+
+    Args:
+        photos: the folder of the manifest.
+        rows: from `select`.
+        out: the folder, new or empty.
+        max_shard_bytes: a shard is closed when it exceeds this.
+        segment: add the maps of `dequant.data.segment_maps` to the photos of split train.
 
     Raises:
         InputError: `out` is in use, a photo is missing or differs from its sha256, or webdataset is missing.
@@ -200,45 +202,3 @@ def _sample_bytes(row: Row) -> int:
     """Upper estimate of what a sample takes: image, licence record and line of the manifest."""
     record = 20 * len(OUTPUT_COLUMNS) + sum(len(row[name].encode()) for name in OUTPUT_COLUMNS)
     return _tar_bytes(int(row["bytes"])) + _tar_bytes(record) + record
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: see the head of this module."""
-    parser = argparse.ArgumentParser(prog="python -m dequant.data.packing", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("photos", type=Path, help="folder of photos with a manifest.csv")
-    parser.add_argument("out", type=Path, help="folder to make")
-    parser.add_argument("--groups", type=_names, default=[], help="groups to take, by commas (all)")
-    parser.add_argument("--objects", type=_names, default=[], help="sources that show objects, by commas")
-    parser.add_argument("--max-mb", type=float, help="size of everything written, in 10^6 bytes")
-    parser.add_argument("--max-objects", type=int, help="number of objects at most")
-    parser.add_argument("--max-eval-objects", type=int, help="number of objects at most in val, and in test")
-    parser.add_argument("--whole-eval", action="store_true", help="no detail crops in val and test")
-    parser.add_argument("--segment", action="store_true", help="store segments of the training photos beside them")
-    parser.add_argument("--leave-out", type=_names, default=[], help="keys to leave out, by commas")
-    options = parser.parse_args(arguments)
-    try:
-        rows = select(
-            read_manifest(options.photos, options.groups),
-            options.objects,
-            max_bytes=None if options.max_mb is None else int(options.max_mb * 1e6),
-            max_objects=options.max_objects,
-            max_eval_objects=options.max_eval_objects,
-            whole_eval=options.whole_eval,
-            leave_out=options.leave_out,
-        )
-        pack(options.photos, rows, options.out, segment=options.segment)
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {error.strerror}: {error.filename}.")
-    total = sum(path.stat().st_size for path in options.out.iterdir())
-    counts = ", ".join(f"{sum(row['split'] == split for row in rows)} {split}" for split in SPLITS)
-    Console(stderr=True).print(f"{counts} photos, {total / 1e6:.2f} MB in {options.out}")
-
-
-if __name__ == "__main__":
-    main()

@@ -56,6 +56,7 @@ def test_match_takes_named_palettes(reference: str, tmp_path: Path) -> None:
         (["match", str(CAPS), "colormap:nope", "--out", "OUT"], "nope"),
         (["match", str(CAPS), str(PLANE), "--method", "magic", "--out", "OUT"], "magic"),
         (["match", str(CAPS), str(PLANE), "--pin", "99=0", "--out", "OUT"], "99"),
+        (["match", str(CAPS), str(PLANE), "--pin", "1-0", "--out", "OUT"], "got '1-0'"),
     ],
 )
 def test_bad_input_is_one_sentence(arguments: list[str], sentence: str, tmp_path: Path) -> None:

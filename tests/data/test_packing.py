@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dequant.data.packing import COLUMNS, OUTPUT_COLUMNS, main, pack, read_manifest, select
+from dequant.data.packing import COLUMNS, OUTPUT_COLUMNS, pack, read_manifest, select
 from dequant.data.sources import Shards, bundled
 from dequant.errors import InputError
 
@@ -161,14 +161,6 @@ def test_manifest_errors(photos, tmp_path):
     rows = read_manifest(photos)
     with pytest.raises(InputError, match="Two photos have the key 'scene/hill_0'"):
         select([*rows, rows[0]])
-
-
-def test_command(photos, tmp_path, capsys):
-    main([str(photos), str(tmp_path / "out"), "--groups", "A", "--objects", "grocery", "--max-mb", "0.2"])
-    assert Shards(tmp_path / "out").keys("all")
-    assert "MB in" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="error: There is no"):
-        main([str(tmp_path / "none"), str(tmp_path / "out2")])
 
 
 def test_bundled_shards_are_small_free_and_complete():

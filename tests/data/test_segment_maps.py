@@ -17,7 +17,7 @@ from dequant.condition.examples import RandomDegradation, RandomTraining
 from dequant.condition.texture_maps import luminance_map
 from dequant.data.crops import draw_crop, random_crop
 from dequant.data.datasets import TrainingStream
-from dequant.data.packing import COLUMNS, main
+from dequant.data.packing import COLUMNS, pack, read_manifest, select
 from dequant.data.segment_maps import SHORT_SIDE, segment_photo, training_sample
 from dequant.data.sources import Photos, Shards
 
@@ -137,8 +137,9 @@ def test_a_damaged_map_is_replaced(data: bytes, caplog: pytest.LogCaptureFixture
 
 def test_shards_with_segments_serve_training(tmp_path: Path) -> None:
     photos = folder_with_manifest(tmp_path / "photos")
-    main([str(photos), str(tmp_path / "plain")])
-    main([str(photos), str(tmp_path / "segmented"), "--segment"])
+    rows = select(read_manifest(photos))
+    pack(photos, rows, tmp_path / "plain")
+    pack(photos, rows, tmp_path / "segmented", segment=True)
     plain, segmented = Shards(tmp_path / "plain"), Shards(tmp_path / "segmented")
     for split in ("train", "val", "test"):
         assert segmented.keys(split) == plain.keys(split)

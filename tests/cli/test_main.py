@@ -1,0 +1,70 @@
+import subprocess
+import sys
+from typing import get_args
+
+import pytest
+
+import dequant
+from dequant.cli.main import main
+from dequant.cli.palette import Variant
+from dequant.condition.texture import MAPS
+from tests.support.paths import ROOT
+
+COMMANDS = ["inspect", "match", "convert", "shards"]
+HEAVY = {"torch", "numpy", "PIL", "scipy", "diffusers", "transformers", "lightning", "hydra", "omegaconf", "rich"}
+
+
+@pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS), ["convert", "authors"]])
+def test_help_imports_nothing_heavy(command: list[str]) -> None:
+    code = f"""
+import sys
+from dequant.cli.main import main
+try:
+    main({[*command, "--help"]!r})
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: {' '.join(['dequant', *command])} ")
+    assert not HEAVY & {name.partition(".")[0] for name in done.stderr.split()}
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["-h"])
+    text = capsys.readouterr().out
+    assert all(f"\n  {command} " in text for command in COMMANDS)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--version"])
+    assert capsys.readouterr().out == f"dequant {dequant.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "Missing command"),
+        (["paint"], "No such command 'paint'"),
+        (["inspect", "photo.jpg"], "Missing option '--out'"),
+        (["inspect", "photo.jpg", "--out", "out", "--variant", "Q"], "is not one of 'L', 'G', 'T'"),
+        (["match", "photo.jpg"], "Missing argument 'reference'"),
+        (["match", "photo.jpg", "other.jpg", "--out", "out", "--k", "few"], "valid integer"),
+        (["convert", "sideways", "T.pt"], "No such command 'sideways'"),
+    ],
+)
+def test_usage_errors_are_one_sentence(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: ") and sentence in error
+
+
+def test_variants_are_those_with_a_texture() -> None:
+    assert set(get_args(Variant)) == set(MAPS)
+
+
+def test_module_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "dequant.cli", "--version"], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == f"dequant {dequant.__version__}\n"
