@@ -5,7 +5,7 @@
 CHECKOUT is a clone of the code released with the paper; it needs opencv-python-headless beside this package's own
 environment. Both read the same files and make the same condition channels: a palette of Pillow's median cut or a
 recoloured patch, half of the time each, and the texture of the variant. This package segments photos for patches when
-a patch asks for them or ahead of time (`python -m dequant.data.packing --segment`); both are measured. Each of the
+a patch asks for them or ahead of time (`dequant shards --segment`); both are measured. Each of the
 three makes every photo once per round, in turn with the others and on one thread, and the time is that of the
 processor. Before, the palette of each photo is checked to be Pillow's.
 

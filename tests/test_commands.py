@@ -23,13 +23,14 @@ LESS["sweeps.study"] += LESS["train.py"]
 def readme_commands(start: str) -> list[str]:
     blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     lines = [re.sub(r"\s+#.*", "", line).strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith(f"python {start}")]
+    return [line for line in lines if line.startswith(start)]
 
 
 def run(line: str, folder: Path) -> None:
-    _, script, *arguments = shlex.split(line)
+    words = shlex.split(line)
+    _, script, *arguments = words if words[0] == "python" else ["python", "-m", "dequant.cli", *words[1:]]
     path, name = (script, arguments[0]) if script == "-m" else (str(ROOT / script), script)
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT) if script == "-m" else ""}
     done = subprocess.run(
         [sys.executable, path, *arguments, *LESS.get(name, [])],
         capture_output=True,
@@ -55,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_train_commands(folder: Path) -> None:
     """In README's order, since one of them goes on with the run of another."""
-    commands = readme_commands("train.py")
+    commands = readme_commands("python train.py")
     assert len(commands) >= 5
     for line in commands:
         run(line, folder)
@@ -65,7 +66,7 @@ def test_train_commands(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", readme_commands("evaluate.py"))
+@pytest.mark.parametrize("line", readme_commands("python evaluate.py"))
 def test_evaluate_commands(line: str, folder: Path) -> None:
     run(line, folder)
     assert list(folder.rglob("cells.csv"))
@@ -73,7 +74,7 @@ def test_evaluate_commands(line: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", readme_commands("-m dequant"))
+@pytest.mark.parametrize("line", readme_commands("dequant ") + readme_commands("python -m dequant.cli "))
 def test_command_line(line: str, folder: Path) -> None:
     run(line, folder)
     assert list(folder.rglob("quantized.png"))
@@ -82,7 +83,7 @@ def test_command_line(line: str, folder: Path) -> None:
 @pytest.mark.slow
 def test_search_commands(folder: Path) -> None:
     """In README's order, since one of them sums up what another found."""
-    for line in readme_commands("-m sweeps"):
+    for line in readme_commands("python -m sweeps"):
         run(line, folder)
         assert list(folder.glob("outputs/sweep/*/ranking.csv"))
 
