@@ -44,6 +44,7 @@ test-slow: env
 lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: env
 	$(BIN)/mypy
