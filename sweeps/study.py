@@ -1,7 +1,7 @@
-"""Search with Optuna, with pruning: `python -m sweeps.study search=lr_by_variant search.trials=20`.
+"""Search with Optuna, with pruning: `python -m sweeps.study hparams_search=lr_by_variant search.trials=20`.
 
-Each trial is a run of train.py in a folder of its own. The study is a database: the same command goes on with a killed
-search, and started several times at once (or by Slurm's srun) its processes share the trials.
+Each trial is a run of train.py in its own folder. The study is a database: the same command resumes a killed search, and
+several processes that run it at once (or under Slurm's srun) share the trials.
 """
 
 import logging
@@ -29,11 +29,11 @@ PRUNED_AT = "pruned_at"
 
 
 class Prune(Callback):
-    """Reports each validation to a trial, and ends the training where the study's pruner gives it up.
+    """Reports each validation to a trial, and stops the training if the study's pruner says so.
 
     Args:
         trial: the trial.
-        metric: what is optimized.
+        metric: the one that is optimized.
     """
 
     def __init__(self, trial: Trial, metric: str) -> None:
@@ -41,25 +41,27 @@ class Prune(Callback):
         self.metric = metric
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Report, and stop or not."""
+        """Report the metric, and stop the training of a pruned trial."""
         if self.metric not in trainer.callback_metrics:
             known = ", ".join(name for name in trainer.callback_metrics if name.startswith("val/"))
-            raise InputError(f"There is no {self.metric!r} to optimize: choose optimized_metric among {known}.")
+            raise InputError(f"There is no metric {self.metric!r}: choose optimized_metric among {known}.")
         self.trial.report(trainer.callback_metrics[self.metric].item(), trainer.global_step)
         if trainer.global_step < trainer.max_steps and self.trial.should_prune():
             self.trial.set_user_attr(PRUNED_AT, trainer.global_step)
-            log.info("trial %d is given up at step %d", self.trial.number, trainer.global_step)
+            log.info("trial %d was pruned at step %d", self.trial.number, trainer.global_step)
             trainer.should_stop = True
 
 
 def open_study(cfg: DictConfig, folder: Path) -> optuna.Study:
-    """The study of a search, made if it does not exist.
+    """Open the study of a search, or create it.
 
     Raises:
-        InputError: the search draws nothing, or the storage is of no use.
+        InputError: the search has no space, or the storage cannot be used.
     """
     if not cfg.get("search") or not cfg.search.space:
-        raise InputError("There is nothing to draw: choose search=NAME with a search.space, such as lr_by_variant.")
+        raise InputError(
+            "There is nothing to search: choose hparams_search=NAME with a search.space, such as lr_by_variant."
+        )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         return optuna.create_study(
@@ -70,14 +72,14 @@ def open_study(cfg: DictConfig, folder: Path) -> optuna.Study:
             load_if_exists=True,
         )
     except optuna.exceptions.StorageInternalError as error:
-        raise InputError(f"The study cannot be kept ({error}): give another folder or search.study=URL.") from error
+        raise InputError(f"The study cannot be stored ({error}): give another folder or search.study=URL.") from error
 
 
 def next_trial(study: optuna.Study, search: DictConfig, folder: Path) -> tuple[Trial, FileLock] | None:
-    """A trial that was left unfinished, or a new one, and the lock on its folder; None where no more are wanted.
+    """An interrupted trial or a new one, with the lock on its folder; None when the study has enough trials.
 
-    A trial whose lock is held belongs to a living process. The sampler's seed is that of the search plus the number of
-    the trial, so that processes beside or after one another do not draw the same.
+    A trial whose lock is held belongs to a running process. The sampler is seeded by the search's seed plus the trial's
+    number, so that no two processes draw the same values.
     """
     with FileLock(folder / "asking.lock"):
         for left in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -99,7 +101,7 @@ def next_trial(study: optuna.Study, search: DictConfig, folder: Path) -> tuple[T
 
 
 def run_trial(study: optuna.Study, trial: Trial, given: Sequence[str], folder: Path) -> None:
-    """Train with what a trial drew, in its folder, and tell the study."""
+    """Train with a trial's values in its folder, and tell the study the result."""
     drawn = [f"{name}={value}" for name, value in trial.params.items()]
     own = folder / str(trial.number)
     log.info("trial %d: %s", trial.number, " ".join(drawn))
@@ -118,11 +120,11 @@ def run_trial(study: optuna.Study, trial: Trial, given: Sequence[str], folder: P
 
 
 def search(cfg: DictConfig, folder: Path, given: Sequence[str]) -> None:
-    """Run trials until the study has as many as wanted, then rank them.
+    """Run trials until the study has `search.trials` of them, then rank them.
 
     Args:
         cfg: train.py's configuration with a search.
-        folder: of the search; trials are in its sub-folders.
+        folder: of the search; trials are in its subfolders.
         given: options of every trial.
 
     Raises:
@@ -141,7 +143,7 @@ def search(cfg: DictConfig, folder: Path, given: Sequence[str]) -> None:
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
 def main(cfg: DictConfig) -> None:
-    """Hydra's entry."""
+    """Entry point of Hydra."""
     given = [option for option in plain(HydraConfig.get().overrides.task) if not option.startswith("search.trials=")]
     with one_sentence():
         search(cfg, Path(HydraConfig.get().runtime.output_dir), given)

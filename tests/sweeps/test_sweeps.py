@@ -22,7 +22,7 @@ from sweeps import dashboard, report, reproduce, study, summary
 from tests.support.configs import TINY
 from tests.support.paths import CONF, ROOT
 
-SEARCHES = sorted(path.stem for path in (ROOT / "sweeps" / "search").glob("*.yaml") if path.stem != "default")
+SEARCHES = sorted(path.stem for path in (ROOT / "sweeps" / "hparams_search").glob("*.yaml") if path.stem != "default")
 ABLATIONS = sorted(path.stem for path in (ROOT / "sweeps" / "ablation").glob("*.yaml"))
 AGENTS = sorted((ROOT / "sweeps" / "wandb").glob("*.yaml"))
 
@@ -35,22 +35,22 @@ def composed(config: str, *options: str) -> OmegaConf:
 @pytest.mark.parametrize("name", SEARCHES)
 def test_searches_try_options_that_exist(name: str) -> None:
     door = "evaluate" if name == "sampler_steps" else "train"
-    cfg = composed(door, f"search={name}")
+    cfg = composed(door, f"hparams_search={name}")
     assert cfg.search.name == name
     params = [f"{key}={value}" for key, value in cfg.hydra.sweeper.params.items() if key != "+ablation"]
     for override in OverridesParser.create().parse_overrides(params):
         assert override.is_choice_sweep()
         first, *others = override.sweep_string_iterator()
         assert others
-        composed(door, f"search={name}", f"{override.get_key_element()}={first}")
+        composed(door, f"hparams_search={name}", f"{override.get_key_element()}={first}")
     for key, distribution in instantiate(cfg.search.space).items():
         value = getattr(distribution, "low", None)
-        composed(door, f"search={name}", f"{key}={distribution.choices[0] if value is None else value}")
+        composed(door, f"hparams_search={name}", f"{key}={distribution.choices[0] if value is None else value}")
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_ablations_can_be_trained_and_kept(name: str, tmp_path: Path) -> None:
-    cfg = composed("train", "search=ablations", f"+ablation={name}")
+    cfg = composed("train", "hparams_search=ablations", f"+ablation={name}")
     model = instantiate(cfg.model)
     assert model.configure_optimizers()
     model.save_pretrained(tmp_path / "weights")
@@ -153,7 +153,7 @@ def searching(monkeypatch: pytest.MonkeyPatch):
             return value
 
         monkeypatch.setattr(study, "train", train)
-        given = ["search=lr_by_variant"]
+        given = ["hparams_search=lr_by_variant"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = compose("train", [*given, f"search.trials={n_trials}"])
             study.search(cfg, folder, given)
@@ -178,7 +178,7 @@ def test_killed_study_goes_on_with_the_trial_it_was_at(tmp_path: Path, searching
 
 
 def test_a_trial_of_a_living_process_is_left_to_it(tmp_path: Path) -> None:
-    cfg = composed("train", "search=lr_by_variant", "search.trials=2")
+    cfg = composed("train", "hparams_search=lr_by_variant", "search.trials=2")
     found = study.open_study(cfg, tmp_path)
     first, lock = study.next_trial(found, cfg.search, tmp_path)
     second, other = study.next_trial(found, cfg.search, tmp_path)
@@ -206,7 +206,7 @@ def test_pruning_stops_a_training_that_falls_behind() -> None:
 
 
 def test_a_search_without_space_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing to draw"):
+    with pytest.raises(InputError, match="nothing to search"):
         study.open_study(composed("train"), tmp_path)
 
 
@@ -273,7 +273,7 @@ def test_report_holds_tables_and_pictures(tmp_path: Path) -> None:
 
 
 def command(folder: Path, *options: str) -> list[str]:
-    few = [*TINY, "trainer.max_steps=4", "trainer.val_check_interval=2", "search=variants"]
+    few = [*TINY, "trainer.max_steps=4", "trainer.val_check_interval=2", "hparams_search=variants"]
     return [sys.executable, str(ROOT / "train.py"), "-m", *few, *options]
 
 
@@ -311,7 +311,7 @@ def test_killed_multirun_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_the_search_for_ablations_runs_all_of_them() -> None:
-    params = OmegaConf.load(ROOT / "sweeps" / "search" / "ablations.yaml").hydra.sweeper.params
+    params = OmegaConf.load(ROOT / "sweeps" / "hparams_search" / "ablations.yaml").hydra.sweeper.params
     assert sorted(params["+ablation"].split(",")) == sorted(
         path.stem for path in (ROOT / "sweeps" / "ablation").glob("*.yaml")
     )
