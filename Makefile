@@ -23,11 +23,12 @@ $(ENV): pyproject.toml constraints.txt
 train: env
 	$(BIN)/python train.py variant=T
 
-# From shards to every table and figure: SCALE=tiny (minutes on a CPU), or SCALE=full WITH='shards=PATH photos=PATH'.
+# From photos to a report with every table and figure: SCALE=tiny (minutes on a CPU), or WITH='shards=PATH photos=PATH'.
 SCALE ?= full
 WITH ?=
 reproduce: env
-	$(BIN)/python -m sweeps.reproduce $(SCALE) $(WITH)
+	@case $(SCALE) in tiny|full) ;; *) echo "error: There is no SCALE=$(SCALE): choose tiny or full." >&2; exit 1;; esac
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash runs/$(SCALE).sh $(WITH)
 
 # One change at a time to the training of ours-T, BUDGET steps each.
 BUDGET ?= 600

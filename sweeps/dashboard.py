@@ -3,12 +3,12 @@
 `--dry-run FOLDER` needs no account: it writes what would be sent, workspace.json and report.json, and reads it back.
 """
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 from pydantic import BaseModel
@@ -20,7 +20,7 @@ from dequant.io.files import whole_file
 
 STEP = "trainer/global_step"
 N_COLORS = (4, 16, 64)
-"""Of `data.val_n_colors`."""
+"""The numbers of colours in `data.val_n_colors`."""
 
 
 def _lines(title: str, y: Sequence[str], x: str = STEP, **look: Any) -> wr.LinePlot:
@@ -28,7 +28,7 @@ def _lines(title: str, y: Sequence[str], x: str = STEP, **look: Any) -> wr.LineP
 
 
 def training() -> list[Any]:
-    """Loss, rate and gradients; PSNR and SSIM beside the quantized input's, for each number of colours."""
+    """Loss, learning rate and gradients; PSNR and SSIM of output and quantized input, per number of colours."""
     return [
         _lines("Training loss", ["train/loss"], smoothing_factor=0.8),
         _lines("Norm of the gradients", ["train/grad_norm"], log_y=True),
@@ -39,7 +39,7 @@ def training() -> list[Any]:
 
 
 def variants() -> list[Any]:
-    """The variants side by side: gain, palette error and edges, mean of runs with one standard deviation."""
+    """The variants side by side: gain, palette error and edges; mean over runs and one standard deviation."""
     look: dict[str, Any] = {"groupby": wr.Config("model.variant"), "groupby_aggfunc": "mean"}
     look["groupby_rangefunc"] = "stddev"
     return [
@@ -97,7 +97,7 @@ def workspace(entity: str, project: str) -> ws.Workspace:
 
 
 def report(entity: str, project: str) -> wr.Report:
-    """The report, the same subjects over trainings and evaluations."""
+    """The report: the same subjects, from the runs of train.py and of evaluate.py."""
     blocks: list[Any] = [wr.TableOfContents()]
     for name, panels in SECTIONS.items():
         job = "train" if name in ("Training", "Variants") else "evaluate"
@@ -111,43 +111,44 @@ def write(model: BaseModel, path: Path) -> None:
     """Write what would be sent, and check that it reads back as the same.
 
     Raises:
-        InputError: it does not.
+        InputError: it reads back as something else.
     """
     text = model.model_dump_json(by_alias=True, exclude_none=True, indent=1)
     read = type(model).model_validate_json(text).model_dump_json(by_alias=True)
     if _filled(json.loads(read)) != _filled(json.loads(text)):
-        raise InputError(f"{path.name} does not read back as it was written: the library and this script disagree.")
+        raise InputError(
+            f"{path.name} does not read back as written: install the version of wandb-workspaces in constraints.txt."
+        )
     with whole_file(path) as file:
         file.write(text)
 
 
 def _filled(value: Any) -> Any:
-    """Without what is empty, which the library may leave out or fill in."""
+    """A value without its empty parts, which the library may leave out or fill in."""
     if isinstance(value, dict):
         return {name: _filled(item) for name, item in value.items() if item not in (None, [], {})}
     return [_filled(item) for item in value] if isinstance(value, list) else value
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m sweeps.dashboard", description=__doc__)
-    parser.add_argument("--entity", default="", help="team or user; needed to save")
-    parser.add_argument("--project", default="dequant")
-    parser.add_argument("--dry-run", type=Path, metavar="FOLDER", help="write the specification here, send nothing")
-    arguments = parser.parse_args()
+def main(
+    entity: Annotated[str, typer.Option(help="Team or user; needed to save.")] = "",
+    project: str = "dequant",
+    dry_run: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write here instead of sending.")] = None,
+) -> None:
+    """Save the project's workspace and report to Weights & Biases."""
     with one_sentence():
-        place = arguments.entity or "entity", arguments.project
+        place = entity or "entity", project
         made = workspace(*place), report(*place)
-        if arguments.dry_run is not None:
+        if dry_run is not None:
             for item, name in zip(made, ("workspace.json", "report.json"), strict=True):
-                write(item._to_model(), arguments.dry_run / name)
-            print(f"Valid; written to {arguments.dry_run}: {sum(len(p()) for p in SECTIONS.values())} panels.")
+                write(item._to_model(), dry_run / name)
+            print(f"Valid; written to {dry_run}: {sum(len(p()) for p in SECTIONS.values())} panels.")
             return
-        if not arguments.entity:
-            raise InputError("Say whose project it is with --entity TEAM, or use --dry-run FOLDER.")
+        if not entity:
+            raise InputError("There is no entity: give --entity TEAM, or --dry-run FOLDER to save nothing.")
         for item in made:
             item.save()
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,13 +1,14 @@
-"""One HTML file with the tables and figures of a reproduction: `python -m sweeps.report outputs/reproduce/tiny`."""
+"""An HTML page with all tables and figures of a reproduction: `python -m sweeps.report outputs/reproduce/tiny`."""
 
-import argparse
 import base64
 import html
 import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from PIL import Image
 
 from dequant.cli.hydra import one_sentence
@@ -34,7 +35,8 @@ def sections(folder: Path) -> Iterator[tuple[str, str]]:
     """Heading and HTML of each part: trainings, then the protocols in the paper's order.
 
     Args:
-        folder: holds trainings (folders with metrics.json) and evaluations (folders with tables.txt).
+        folder: of trainings (folders with metrics.json), evaluations (folders with tables.txt), and what the commands
+            printed (printed/*.txt, from the command in the first line to the time it took in the last).
     """
     trained = sorted(path.parent for path in folder.glob("*/metrics.json"))
     if trained:
@@ -52,14 +54,14 @@ def sections(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def page(folder: Path) -> str:
-    """The whole page, pictures inside.
+    """The whole page, with its pictures inside.
 
     Raises:
-        InputError: the folder holds no training and no evaluation.
+        InputError: the folder has neither a training nor an evaluation.
     """
     parts = list(sections(folder))
     if not parts:
-        raise InputError(f"'{folder}' holds no training and no evaluation: give the folder of sweeps.reproduce.")
+        raise InputError(f"'{folder}' has neither a training nor an evaluation: expected a folder of make reproduce.")
     links = "".join(f'<a href="#{number}">{html.escape(title)}</a>' for number, (title, _) in enumerate(parts))
     body = "".join(f'<h2 id="{number}">{html.escape(title)}</h2>{text}' for number, (title, text) in enumerate(parts))
     head = f'<meta charset="utf-8"><title>{html.escape(folder.name)}</title><style>{STYLE}</style>'
@@ -93,18 +95,15 @@ def _figure(path: Path) -> str:
     return f'<figure><img src="data:image/jpeg;base64,{data}"><figcaption>{html.escape(caption)}</figcaption></figure>'
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m sweeps.report", description=__doc__)
-    parser.add_argument("folder", type=Path, help="such as outputs/reproduce/tiny")
-    arguments = parser.parse_args()
+def main(folder: Annotated[Path, typer.Argument(help="Such as outputs/reproduce/tiny.")]) -> None:
+    """Write report.html, with all tables and figures, to the folder of a reproduction."""
     with one_sentence():
-        path = arguments.folder / "report.html"
-        text = page(arguments.folder)
+        path = folder / "report.html"
+        text = page(folder)
         with whole_file(path) as file:
             file.write(text)
         print(f"{path}: {len(text) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,7 +1,7 @@
 """Search with Optuna, with pruning: `python -m sweeps.study hparams_search=lr_by_variant search.trials=20`.
 
-Each trial is a run of train.py in its own folder. The study is a database: the same command resumes a killed search, and
-several processes that run it at once (or under Slurm's srun) share the trials.
+Each trial is a run of train.py in its own folder. The study is a database: the same command resumes a killed search,
+and several processes that run it at once (or under Slurm's srun) share the trials.
 """
 
 import logging
@@ -17,9 +17,11 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial, TrialState
+from optuna.visualization.matplotlib import plot_optimization_history
 
 from dequant.cli.hydra import one_sentence, plain, run
 from dequant.errors import InputError
+from sweeps import plots
 from sweeps.summary import summarize
 from train import train
 
@@ -138,6 +140,7 @@ def search(cfg: DictConfig, folder: Path, given: Sequence[str]) -> None:
         with lock:
             run_trial(study, trial, given, folder)
     summarize(folder, cfg.optimized_metric)
+    plots.save(plot_optimization_history, study, cfg.optimized_metric, folder / "history.png")
     log.info("table and plots in %s", folder)
 
 
