@@ -1,17 +1,18 @@
-"""What keeping palette and texture costs: the time of one step with each against that without.
+"""The cost of keeping palette and texture: the time of one sampling step with and without.
 
-    python benchmarks/fidelity.py [--variant T L G] [--size 256] [--photos 4] [--repeats 3] [--csv FILE]
+    python benchmarks/fidelity.py [--variant T] [--size 256] [--photos 4] [--repeats 3] [--csv FILE]
 
-Bundled photos and weights, 16 colours, texture on. On a CPU the time is that of one thread's work, on a GPU the
-clock's; each is the best of the repeats, taken in turn, for one photo.
+Bundled photos and weights, 16 colours, texture on. The time per photo is one thread's CPU time, or wall time on a GPU:
+the best of the repeats, with the modes taken in turn.
 """
 
-import argparse
 import time
 from itertools import islice
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
+import typer
 
 from dequant.cli.hydra import one_sentence
 from dequant.color.palette import quantize
@@ -48,33 +49,32 @@ def best_times(variant: str, size: int, photos: int, repeats: int) -> list[float
     return [min(taken) for taken in times]
 
 
-def main() -> None:
-    """Print the times and their ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variant", nargs="+", default=["T", "L", "G"], choices=TEXTURES)
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--photos", type=int, default=4)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--csv", type=Path)
-    parser.add_argument("--allow-dirty", action="store_true", help="publish although files differ from the commit")
-    options = parser.parse_args()
-    check_clean(options.csv, options.allow_dirty)
+@one_sentence()
+def main(
+    variant: Annotated[Literal["T", "L", "G"] | None, typer.Option(help="One of them; by default all.")] = None,
+    size: int = 256,
+    photos: int = 4,
+    repeats: int = 3,
+    csv: Path | None = None,
+    allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Publish from a changed tree.")] = False,
+) -> None:
+    """Print the time per photo of each mode, and its ratio to that of the first."""
+    check_clean(csv, allow_dirty)
     torch.set_num_threads(1)
     rows: list[dict[str, str]] = []
-    for variant in options.variant:
-        times = best_times(variant, options.size, options.photos, options.repeats)
+    for name in [variant] if variant else ["T", "L", "G"]:
+        times = best_times(name, size, photos, repeats)
         for seconds, mode in zip(times, MODES, strict=True):
             about = provenance(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
             figures = {"seconds": f"{seconds:.3f}", "ratio": f"{seconds / times[0]:.2f}"}
-            setting = dict(zip(KEY, (variant, str(options.size), *mode), strict=True))
-            rows.append({**setting, **figures, **{name: str(value) for name, value in about.items()}})
-            print(f"ours-{variant}, palette {mode[0]}, texture {mode[1]}: {seconds:.3f} s, ratio {figures['ratio']}")
-    if options.csv is not None:
-        taken = {tuple(row[name] for name in KEY) for row in rows}
-        kept = [row for row in read_csv(options.csv, COLUMNS) if tuple(row[name] for name in KEY) not in taken]
-        write_csv(options.csv, COLUMNS, [*kept, *rows])
+            setting = dict(zip(KEY, (name, str(size), *mode), strict=True))
+            rows.append({**setting, **figures, **{key: str(value) for key, value in about.items()}})
+            print(f"ours-{name}, palette {mode[0]}, texture {mode[1]}: {seconds:.3f} s, ratio {figures['ratio']}")
+    if csv is not None:
+        taken = {tuple(row[key] for key in KEY) for row in rows}
+        kept = [row for row in read_csv(csv, COLUMNS) if tuple(row[key] for key in KEY) not in taken]
+        write_csv(csv, COLUMNS, [*kept, *rows])
 
 
 if __name__ == "__main__":
-    with one_sentence():
-        main()
+    typer.run(main)

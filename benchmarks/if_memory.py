@@ -2,7 +2,7 @@
 
 Everything is computed from tensors without data (device "meta"), nothing is measured: parameters, the bfloat16 tensors
 that autograd keeps for the backward pass, and multiply-adds counted twice. Workspaces, fragmentation and the text
-encoder, which no run loads, are left out. Rows are written to standard output as CSV.
+encoder, which no run loads, are not included. Rows are written to standard output as CSV.
 
 CONFIG is what `dequant convert authors --base` takes: a config.json of a UNet, IF's config.yml, a folder or a name such
 as if_ii_m. Beside this file, if_ii_l.json is the published configuration of IF-II-L, and if_ii_m_assumed.json its
@@ -10,18 +10,19 @@ recipe at width 96, which has 482 million parameters where 450 are stated for IF
 which is behind a licence.
 """
 
-import argparse
 import csv
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import typer
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from dequant.cli.hydra import one_sentence
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
 from dequant.models.convert import released_scheduler, unet_config
@@ -100,18 +101,18 @@ def row(
     return {**setting, **sizes, **{key: round(value, 2) for key, value in figures.items()}, "how": "computed"}
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("configs", nargs="+")
-    parser.add_argument("--batch-size", type=int, default=12)
-    parser.add_argument("--size", type=int, default=256)
-    options = parser.parse_args()
+@one_sentence()
+def main(
+    configs: Annotated[list[str], typer.Argument(help="Configurations of UNets: files, folders or names.")],
+    batch_size: int = 12,
+    size: int = 256,
+) -> None:
+    """Print memory and arithmetic of one training step on each base, as CSV."""
     settings = [(False, False, 32), (True, False, 32), (True, True, 32), (True, True, 8)]
     writer = None
-    for name in options.configs:
+    for name in configs:
         for bf16, checkpointing, bits in settings:
-            line = row(name, unet_config(name), options.batch_size, options.size, bf16, checkpointing, bits)
+            line = row(name, unet_config(name), batch_size, size, bf16, checkpointing, bits)
             if writer is None:
                 writer = csv.DictWriter(sys.stdout, line.keys())
                 writer.writeheader()
@@ -120,4 +121,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,4 +1,4 @@
-"""How much faster `patches.neighbours` finds which segments touch than dilating one segment after the other.
+"""How much faster `patches.neighbours` finds which segments touch than dilating one segment after another.
 
     python benchmarks/patch_neighbours.py [photo or folder ...] [--size 256] [--repeats 5]
 
@@ -7,19 +7,22 @@ one pixel and collects the labels it meets. Both run on the same segmentations o
 and must agree. The last line is the ratio of the two total times, each the best of the repeats.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy import ndimage
 from torch import Tensor
 
+from dequant.cli.hydra import one_sentence
 from dequant.condition import patches
+from dequant.errors import InputError
 from dequant.io.images import SUFFIXES
 
 DEFAULT_PHOTOS = Path(__file__).parents[1] / "tests" / "golden"
@@ -60,20 +63,19 @@ def best_time(function: Callable[[Tensor], object], labels: Tensor, repeats: int
     return min(times)
 
 
-def main() -> None:
-    """Measure every segmenter on every photo and print milliseconds per photo and ratios."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", nargs="*", type=Path, default=[DEFAULT_PHOTOS], help="image files or folders")
-    parser.add_argument("--size", type=int, default=256, help="side of the square photos in pixels")
-    parser.add_argument("--repeats", type=int, default=5)
-    args = parser.parse_args()
-    files = find_photos(args.photos)
+@one_sentence()
+def main(
+    paths: Annotated[list[Path] | None, typer.Argument(help="Image files or folders of them.")] = None,
+    size: Annotated[int, typer.Option(help="Side of the square photos in pixels.")] = 256,
+    repeats: int = 5,
+) -> None:
+    """Print milliseconds per photo of both searches, and their ratio, for each segmenter."""
+    paths = paths or [DEFAULT_PHOTOS]
+    files = find_photos(paths)
     if not files:
-        parser.error(f"there are no images in {', '.join(map(str, args.photos))}: give files or folders of photos")
-    photos = [read_photo(file, args.size) for file in files]
-    print(
-        f"{len(photos)} photos of {args.size} x {args.size} pixels, torch {torch.__version__}, numpy {np.__version__}"
-    )
+        raise InputError(f"There are no images in {', '.join(map(str, paths))}: give image files or folders.")
+    photos = [read_photo(file, size) for file in files]
+    print(f"{len(photos)} photos of {size} x {size} pixels, torch {torch.__version__}, numpy {np.__version__}")
     print(f"{'segmenter':<14}{'segments':>10}{'dilation ms':>14}{'neighbours ms':>15}{'ratio':>9}")
     total_dilation = total_pairs = 0.0
     for segmenter in patches.SEGMENTERS:
@@ -82,8 +84,8 @@ def main() -> None:
         for labels in maps:
             if not np.array_equal(neighbours_by_dilation(labels), patches.neighbours(labels).toarray()):
                 raise SystemExit(f"The two searches disagree on a segmentation by {segmenter.__name__}.")
-        dilation = sum(best_time(neighbours_by_dilation, labels, args.repeats) for labels in maps)
-        pairs = sum(best_time(patches.neighbours, labels, args.repeats) for labels in maps)
+        dilation = sum(best_time(neighbours_by_dilation, labels, repeats) for labels in maps)
+        pairs = sum(best_time(patches.neighbours, labels, repeats) for labels in maps)
         segments = np.mean([int(labels.max()) + 1 for labels in maps])
         milliseconds = 1000 / len(maps)
         print(
@@ -95,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,21 +1,22 @@
-"""How much faster sampling is when the encoder's residuals are computed before the steps.
+"""How much faster sampling is when the encoder's residuals are computed ahead of the steps.
 
-    python benchmarks/residuals_ahead.py [--base small|CONFIG] [--size 128] [--steps 27] [--num-images 1 4] [--csv FILE]
+    python benchmarks/residuals_ahead.py [--base small|CONFIG] [--size 128] [--steps 27] [--num-images 4] [--csv FILE]
 
 The encoder has the released layout: eight convolutions over the condition at full size, and no x_t. The reference runs
-it anew in every step and for every image, as the released code does; `Controlled` runs its stem once, the rest once
-for all steps, and both once for all images of a condition. Both draw the same images, which is checked. A CONFIG, such
-as benchmarks/if_ii_m_assumed.json, is a network of that shape with random weights.
+it in every step and for every image, as the released code does. This package runs the stem once, the rest once for all
+steps, and both once for all images of a condition. Both draw the same images, and the largest difference is printed. A
+CONFIG, such as benchmarks/if_ii_m_assumed.json, is a network of that shape with random weights.
 
-On a CPU the time is that of one thread's work, on a GPU the clock's. Each is the best of the repeats, taken in turn.
-The last line for each number of images is the ratio of the two.
+The time is one thread's CPU time, or wall time on a GPU: the best of the repeats, with the two taken in turn. The last
+line for each number of images is their ratio.
 """
 
-import argparse
 import time
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
@@ -88,44 +89,43 @@ def best_times(
     return [min(taken) for taken in times], (images[0] - images[1]).abs().max().item()
 
 
-def main() -> None:
-    """Print the times and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", default="small")
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=27)
-    parser.add_argument("--num-images", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--csv", type=Path)
-    parser.add_argument("--allow-dirty", action="store_true", help="publish although files differ from the commit")
-    options = parser.parse_args()
-    check_clean(options.csv, options.allow_dirty)
+@one_sentence()
+def main(
+    base: Annotated[str, typer.Option(help="small, or the configuration of a UNet.")] = "small",
+    size: int = 128,
+    steps: int = 27,
+    num_images: Annotated[list[int], typer.Option(help="May be repeated.")] = [1, 4],  # noqa: B006
+    repeats: int = 3,
+    csv: Path | None = None,
+    allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Publish from a changed tree.")] = False,
+) -> None:
+    """Print the times with the encoder in every step and ahead of the steps, and their ratio."""
+    check_clean(csv, allow_dirty)
     torch.set_num_threads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model, sampler = network(options.base, options.steps)
+    model, sampler = network(base, steps)
     for part in (model.base, model.control):
         part.to(device)
-    condition = torch.rand(1, 7, options.size, options.size, generator=torch.Generator().manual_seed(0)).to(device)
+    condition = torch.rand(1, 7, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     condition[:, 5] = 16 / 256
     rows = []
-    for n in options.num_images:
-        (slow, fast), difference = best_times(model, sampler, condition, n, options.repeats)
-        setting = {"base": Path(options.base).stem, "size": options.size, "steps": options.steps, "num_images": n}
+    for n in num_images:
+        (slow, fast), difference = best_times(model, sampler, condition, n, repeats)
+        setting = {"base": Path(base).stem, "size": size, "steps": steps, "num_images": n}
         figures = {"each_step_s": f"{slow:.3f}", "ahead_s": f"{fast:.3f}", "ratio": f"{slow / fast:.2f}"}
         rows.append({**setting, **figures, "largest_difference": f"{difference:.1e}", **provenance(device)})
-        print(f"{setting}: in each step {slow:.3f} s, ahead {fast:.3f} s, largest difference {difference:.1e}")
+        print(f"{setting}: in every step {slow:.3f} s, ahead {fast:.3f} s, largest difference {difference:.1e}")
         print(f"ratio {slow / fast:.2f}")
-    if options.csv is not None:
+    if csv is not None:
         key = COLUMNS[:4]
         new = [{name: str(value) for name, value in row.items()} for row in rows]
         kept = [
             row
-            for row in read_csv(options.csv, (*COLUMNS, *ABOUT))
+            for row in read_csv(csv, (*COLUMNS, *ABOUT))
             if all(any(row[name] != one[name] for name in key) for one in new)
         ]
-        write_csv(options.csv, (*COLUMNS, *ABOUT), [*kept, *new])
+        write_csv(csv, (*COLUMNS, *ABOUT), [*kept, *new])
 
 
 if __name__ == "__main__":
-    with one_sentence():
-        main()
+    typer.run(main)

@@ -130,24 +130,24 @@ def _filled(value: Any) -> Any:
     return [_filled(item) for item in value] if isinstance(value, list) else value
 
 
+@one_sentence()
 def main(
     entity: Annotated[str, typer.Option(help="Team or user; needed to save.")] = "",
     project: str = "dequant",
     dry_run: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write here instead of sending.")] = None,
 ) -> None:
     """Save the project's workspace and report to Weights & Biases."""
-    with one_sentence():
-        place = entity or "entity", project
-        made = workspace(*place), report(*place)
-        if dry_run is not None:
-            for item, name in zip(made, ("workspace.json", "report.json"), strict=True):
-                write(item._to_model(), dry_run / name)
-            print(f"Valid; written to {dry_run}: {sum(len(p()) for p in SECTIONS.values())} panels.")
-            return
-        if not entity:
-            raise InputError("There is no entity: give --entity TEAM, or --dry-run FOLDER to save nothing.")
-        for item in made:
-            item.save()
+    place = entity or "entity", project
+    made = workspace(*place), report(*place)
+    if dry_run is not None:
+        for item, name in zip(made, ("workspace.json", "report.json"), strict=True):
+            write(item._to_model(), dry_run / name)
+        print(f"Valid; written to {dry_run}: {sum(len(p()) for p in SECTIONS.values())} panels.")
+        return
+    if not entity:
+        raise InputError("There is no entity: give --entity TEAM, or --dry-run FOLDER to save nothing.")
+    for item in made:
+        item.save()
 
 
 if __name__ == "__main__":

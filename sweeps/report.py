@@ -95,14 +95,14 @@ def _figure(path: Path) -> str:
     return f'<figure><img src="data:image/jpeg;base64,{data}"><figcaption>{html.escape(caption)}</figcaption></figure>'
 
 
+@one_sentence()
 def main(folder: Annotated[Path, typer.Argument(help="Such as outputs/reproduce/tiny.")]) -> None:
     """Write report.html, with all tables and figures, to the folder of a reproduction."""
-    with one_sentence():
-        path = folder / "report.html"
-        text = page(folder)
-        with whole_file(path) as file:
-            file.write(text)
-        print(f"{path}: {len(text) / 1e6:.1f} MB")
+    path = folder / "report.html"
+    text = page(folder)
+    with whole_file(path) as file:
+        file.write(text)
+    print(f"{path}: {len(text) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

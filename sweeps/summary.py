@@ -181,6 +181,7 @@ def _short(value: str) -> str:
         return value
 
 
+@one_sentence()
 def main(
     folder: Annotated[Path, typer.Argument(help="Of a search, such as outputs/sweep/lr_by_variant.")],
     metric: Annotated[str, typer.Option(help="Settings are ranked by this.")] = "val/gain",
@@ -188,11 +189,10 @@ def main(
     allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Publish from a changed tree.")] = False,
 ) -> None:
     """Rank the settings of a search, and draw plots of it."""
-    with one_sentence():
-        check_clean(results, allow_dirty)
-        summarize(folder, metric)
-        if results is not None:
-            publish(folder, results)
+    check_clean(results, allow_dirty)
+    summarize(folder, metric)
+    if results is not None:
+        publish(folder, results)
 
 
 if __name__ == "__main__":
