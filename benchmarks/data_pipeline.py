@@ -12,7 +12,6 @@ processor. Before, the palette of each photo is checked to be Pillow's.
 The last line is the ratio of this package, segmenting on the fly, to the authors; --csv adds a row to a table.
 """
 
-import argparse
 import csv
 import hashlib
 import importlib
@@ -23,12 +22,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+import typer
 from PIL import Image
 
+from dequant.cli.hydra import one_sentence
 from dequant.color.palette import quantize
 from dequant.condition.examples import RandomTraining
 from dequant.condition.texture import TEXTURES
@@ -111,49 +112,46 @@ def add_row(path: Path, row: dict[str, str]) -> None:
         writer.writerow(row)
 
 
-def main() -> None:
-    """Measure, print the figures and the ratio."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--authors", type=Path, required=True, help="clone of the code released with the paper")
-    parser.add_argument("--photos", type=Path, required=True, help="folder of photos, larger than --size")
-    parser.add_argument("--variant", choices=sorted(TEXTURES), default="L", help="texture of the condition")
-    parser.add_argument("--size", type=int, default=256, help="side of the samples in pixels")
-    parser.add_argument("--rounds", type=int, default=3, help="samples per photo")
-    parser.add_argument("--csv", type=Path, help="table to add a row to")
-    parser.add_argument("--allow-dirty", action="store_true", help="publish although files differ from the commit")
-    options = parser.parse_args()
+@one_sentence()
+def main(
+    authors: Annotated[Path, typer.Option(help="Clone of the code released with the paper.")],
+    photos: Annotated[Path, typer.Option(help="Folder of photos, larger than --size.")],
+    variant: Annotated[Literal["T", "L", "G"], typer.Option(help="Texture of the condition.")] = "L",
+    size: Annotated[int, typer.Option(help="Side of the samples in pixels.")] = 256,
+    rounds: Annotated[int, typer.Option(help="Samples per photo.")] = 3,
+    csv: Annotated[Path | None, typer.Option(help="Table to add a row to.")] = None,
+    allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Publish from a changed tree.")] = False,
+) -> None:
+    """Print samples per second of each Dataset, and the ratio to the authors'."""
+    check_clean(csv, allow_dirty)
     torch.set_num_threads(1)
-    try:
-        check_clean(options.csv, options.allow_dirty)
-        if not options.photos.is_dir() or any(p.suffix.lower() not in SUFFIXES for p in options.photos.iterdir()):
-            raise InputError(f"'{options.photos}' is not a folder of photos alone: give one that is.")
-        authors = authors_dataset(options.authors, options.photos, options.variant, options.size)
-        check_palettes(options.photos, options.size)
-        with tempfile.TemporaryDirectory() as folder:
-            shards = segmented_shards(options.photos, Path(folder) / "shards")
-            makers = {
-                "authors": lambda index: authors[index % len(authors)],
-                "on_the_fly": stream(Folder(options.photos), options.variant, options.size).__getitem__,
-                "from_shards": stream(shards, options.variant, options.size).__getitem__,
-            }
-            speeds = measure(makers, len(authors), options.rounds)
-    except InputError as error:
-        raise SystemExit(f"error: {error}") from None
+    if not photos.is_dir() or any(path.suffix.lower() not in SUFFIXES for path in photos.iterdir()):
+        raise InputError(f"'{photos}' is not a folder of photos alone: give one that is.")
+    theirs = authors_dataset(authors, photos, variant, size)
+    check_palettes(photos, size)
+    with tempfile.TemporaryDirectory() as folder:
+        shards = segmented_shards(photos, Path(folder) / "shards")
+        makers = {
+            "authors": lambda index: theirs[index % len(theirs)],
+            "on_the_fly": stream(Folder(photos), variant, size).__getitem__,
+            "from_shards": stream(shards, variant, size).__getitem__,
+        }
+        speeds = measure(makers, len(theirs), rounds)
     fly, shard = speeds["on_the_fly"] / speeds["authors"], speeds["from_shards"] / speeds["authors"]
-    print(f"{len(authors)} photos, {options.size} x {options.size} pixels, variant {options.variant}, one thread")
+    print(f"{len(theirs)} photos, {size} x {size} pixels, variant {variant}, one thread")
     print(f"authors' Dataset           {speeds['authors']:7.1f} samples/s/core")
     print(f"segmented on the fly       {speeds['on_the_fly']:7.1f} samples/s/core {fly:6.1f}x")
     print(f"segments from the shards   {speeds['from_shards']:7.1f} samples/s/core {shard:6.1f}x")
     print(f"{fly:.1f}x")
-    if options.csv is not None:
-        setting = {"photos": options.photos.name, "n": len(authors), "rounds": options.rounds, "size": options.size}
+    if csv is not None:
+        setting = {"photos": photos.name, "n": len(theirs), "rounds": rounds, "size": size}
         figures = {f"{name}_per_s": round(speed, 2) for name, speed in speeds.items()}
         ratios = {"on_the_fly_ratio": round(fly, 2), "from_shards_ratio": round(shard, 2)}
         versions = {"numpy": np.__version__, "pillow": importlib.import_module("PIL").__version__}
         command = {"command": shlex.join(["python", "benchmarks/data_pipeline.py", *sys.argv[1:]])}
-        setting |= {"variant": options.variant}
-        add_row(options.csv, setting | figures | ratios | versions | provenance(torch.device("cpu")) | command)
+        setting |= {"variant": variant}
+        add_row(csv, setting | figures | ratios | versions | provenance(torch.device("cpu")) | command)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

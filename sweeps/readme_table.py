@@ -1,9 +1,15 @@
-"""README's table of results, drawn from results/*.csv: `python -m sweeps.readme_table results README.md`."""
+"""Tables of results in Markdown, from results/*.csv: `python -m sweeps.readme_table results README.md docs/results.md`.
 
-import sys
+A file has the table between `<!-- results: begin -->` and `<!-- results: end -->`, or a summary of it between
+`<!-- results: summary begin -->` and the same end.
+"""
+
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import typer
 
 from dequant.cli.hydra import one_sentence
 from dequant.errors import InputError
@@ -11,73 +17,93 @@ from dequant.evaluation.methods import IDENTITY
 from dequant.evaluation.tables import COLUMNS, VARIANTS
 from dequant.io.files import Row, read_csv, whole_file
 
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+MARKED = re.compile(r"(<!-- results: (summary )?begin -->\n).*?(<!-- results: end -->)", re.DOTALL)
 
 
 class Line(NamedTuple):
-    """A line of the table: its title, the results file without suffix, the metric, and the labels of its cell."""
+    """A line of the table: its title, the results file without suffix, the metric, the labels of its cell.
+
+    `brief` is whether the summary has it.
+    """
 
     title: str
     protocol: str
     metric: str
     labels: Mapping[str, str]
+    brief: bool
 
 
 def _lines() -> Iterator[Line]:
     for texture, item in (("off", "Fig. 3"), ("on", "Fig. 4")):
         for n in ("4", "16", "64"):
             title = f"{item}: dequantization, N = {n}, texture {texture}, PSNR"
-            yield Line(title, "dequantization", "psnr", {"n_colors": n, "texture": texture})
+            yield Line(title, "dequantization", "psnr", {"n_colors": n, "texture": texture}, n == "16")
     for method, item in (("color", "Table 1"), ("negative_color", "Table 2")):
         for texture in ("on", "off"):
             for n in ("8", "32"):
                 title = f"{item}: transfer, `{method}`, N = {n}, texture {texture}, palette PSNR"
                 labels = {"n_colors": n, "texture": texture, "method": method}
-                yield Line(title, "palette_transfer", "palette_psnr", labels)
+                yield Line(title, "palette_transfer", "palette_psnr", labels, (texture, n) == ("on", "8"))
     for texture in ("on", "off"):
-        labels = {"texture": texture, "method": "mean"}
-        yield Line(f"Table 3: patches, mean colour, texture {texture}, PSNR", "inpainting", "psnr", labels)
+        title, labels = (
+            f"Table 3: patches, mean colour, texture {texture}, PSNR",
+            {"texture": texture, "method": "mean"},
+        )
+        yield Line(title, "inpainting", "psnr", labels, texture == "on")
     for texture in ("on", "off"):
         labels = {"texture": texture, "method": "random"}
         title = f"Table 4: patches, random colour, texture {texture}, palette PSNR"
-        yield Line(title, "inpainting", "palette_psnr", labels)
+        yield Line(title, "inpainting", "palette_psnr", labels, texture == "on")
 
 
-def table(results: Path) -> str:
+def table(results: Path, brief: bool = False) -> str:
     """The Markdown table of a folder of results files.
 
-    Each cell is ours, with the paper's value in brackets; the last columns are the quantized input as it is and the
-    best of the peers that were run beside.
+    Each cell is ours, with the paper's value in brackets. The last columns are the quantized input itself and the best
+    of the other methods that were evaluated.
+
+    Args:
+        results: the folder.
+        brief: only the lines of the summary.
 
     Raises:
-        InputError: the folder holds no results.
+        InputError: the folder has no results.
     """
     used = {name: read_csv(results / f"{name}.csv", COLUMNS) for name in {line.protocol for line in _lines()}}
     if not any(used.values()):
-        raise InputError(
-            f"'{results}' holds no results files: run evaluate.py with results=FOLDER/<protocol>.csv first."
-        )
+        raise InputError(f"'{results}' has no results files: run evaluate.py with results=FOLDER/<protocol>.csv first.")
     head = [*(f"ours-{variant}" for variant in VARIANTS), "quantized input", "best peer"]
     text = [f"| dB (paper) | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
     for line in _lines():
         rows = [row for row in used[line.protocol] if _is_of(row, line)]
-        if rows:
+        if rows and (line.brief or not brief):
             text.append(f"| {line.title} | {' | '.join(_entries(rows))} |")
     return "\n".join(text)
 
 
-def write(results: Path, readme: Path) -> None:
-    """Replace what stands between the marks in a Markdown file by the table.
+def replaced(text: str, results: Path) -> str:
+    """Markdown with the tables between its marks replaced by those of a folder of results files; other text stays.
 
     Raises:
-        InputError: the file has no such marks.
+        InputError: the folder has no results.
     """
-    text = readme.read_text()
-    if BEGIN not in text or END not in text:
-        raise InputError(f"'{readme}' has no marks '{BEGIN}' and '{END}' to put the table between.")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    with whole_file(readme) as file:
-        file.write(f"{before}{BEGIN}\n{table(results)}\n{END}{after}")
+    return MARKED.sub(lambda found: f"{found[1]}{table(results, brief=found[2] is not None)}\n{found[3]}", text)
+
+
+def write(results: Path, path: Path) -> None:
+    """Replace the tables in a Markdown file.
+
+    Raises:
+        InputError: the file has no marks, or the folder no results.
+    """
+    text = path.read_text()
+    if not MARKED.search(text):
+        raise InputError(
+            f"'{path}' has no marks: expected '<!-- results: begin -->' or '<!-- results: summary begin -->', and "
+            "'<!-- results: end -->'."
+        )
+    with whole_file(path) as file:
+        file.write(replaced(text, results))
 
 
 def _is_of(row: Row, line: Line) -> bool:
@@ -98,13 +124,15 @@ def _entries(rows: list[Row]) -> list[str]:
     return entries
 
 
-def main() -> None:
-    """Write the table into a file: `results` and the Markdown file are the arguments."""
-    with one_sentence():
-        if len(sys.argv) != 3:
-            raise InputError("Give the folder of results and the Markdown file, as in: results README.md.")
-        write(Path(sys.argv[1]), Path(sys.argv[2]))
+@one_sentence()
+def main(
+    results: Annotated[Path, typer.Argument(help="Folder of results files.")],
+    files: Annotated[list[Path], typer.Argument(help="Markdown files to write the table into.")],
+) -> None:
+    """Write the table of results between the marks in Markdown files."""
+    for path in files:
+        write(results, path)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

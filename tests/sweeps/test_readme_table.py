@@ -25,26 +25,35 @@ def test_table_has_ours_the_paper_the_input_and_the_best_peer(tmp_path: Path) ->
     assert "| 27.00 (30.68) |" in lines[3]
 
 
-def test_write_keeps_what_is_around(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{readme_table.BEGIN}\nold\n{readme_table.END}\nafter\n")
-    readme_table.write(results(tmp_path), readme)
-    text = readme.read_text()
-    assert text.startswith("before\n")
-    assert text.endswith("\nafter\n")
-    assert "old" not in text
-    assert "wavelet" in text
+@pytest.mark.parametrize("mark", ["", "summary "])
+def test_write_replaces_what_is_between_marks(mark: str, tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n<!-- results: {mark}begin -->\nold\n<!-- results: end -->\nafter\n")
+    readme_table.write(results(tmp_path), path)
+    before, begin, *shown, end, after = path.read_text().splitlines()
+    assert (before, after) == ("before", "after")
+    assert (begin, end) == (f"<!-- results: {mark}begin -->", "<!-- results: end -->")
+    assert len(shown) == 4 and "wavelet" in shown[2]
+
+
+def test_the_summary_is_some_lines_of_the_table() -> None:
+    whole, brief = (readme_table.table(ROOT / "results", brief).splitlines() for brief in (False, True))
+    assert len(whole) == 2 + 18 and len(brief) == 2 + 6
+    assert [line for line in whole if line in brief] == brief
+    for cell in ("N = 16, texture off", "N = 16, texture on", "Table 1", "Table 2", "Table 3", "Table 4"):
+        assert sum(cell in line for line in brief) == 1
 
 
 def test_errors(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no results files"):
+    with pytest.raises(InputError, match="has no results files"):
         readme_table.table(tmp_path)
-    (tmp_path / "README.md").write_text("no marks")
-    with pytest.raises(InputError, match="no marks"):
+    (tmp_path / "README.md").write_text("text")
+    with pytest.raises(InputError, match="has no marks: expected"):
         readme_table.write(results(tmp_path), tmp_path / "README.md")
 
 
-def test_readme_shows_the_committed_results() -> None:
-    text = (ROOT / "README.md").read_text()
-    shown = text.split(readme_table.BEGIN)[1].split(readme_table.END)[0].strip()
-    assert shown == readme_table.table(ROOT / "results")
+@pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
+def test_documents_show_the_committed_results(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert readme_table.MARKED.search(text)
+    assert readme_table.replaced(text, ROOT / "results") == text
