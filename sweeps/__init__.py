@@ -1,1 +1,1 @@
-"""Searches for hyper-parameters and what is drawn from them."""
+"""Hyper-parameter searches, their results as tables and plots, reports and dashboards."""
