@@ -1,6 +1,7 @@
 """Plots of a search by Optuna; the finished runs of any search, such as a grid of Hydra's, become a study."""
 
 import io
+import logging
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,9 @@ from optuna.visualization import matplotlib as visualization
 from PIL import Image
 
 from dequant.io import figures
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+logging.getLogger("matplotlib.category").setLevel(logging.WARNING)
 
 MOST_CHOICES = 12
 """An option with more numbers than this has a continuous axis."""
@@ -49,7 +53,6 @@ def as_study(runs: Sequence[tuple[Mapping[str, str], float]]) -> optuna.Study:
         label: _values([options[name] for options, _ in finite]) for label, name in zip(labels, names, strict=True)
     }
     distributions = {label: _distribution(values) for label, values in columns.items()}
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
     for number, (_, score) in enumerate(finite):
         params = {label: values[number] for label, values in columns.items()}
@@ -75,12 +78,14 @@ def save(plot: Callable[..., Any], study: optuna.Study, metric: str, path: Path)
 
 
 def _values(column: Sequence[str]) -> list[Any]:
-    """Integers or floats if all values are numbers, otherwise the words."""
+    """Integers, or floats of four digits, if all values are numbers; otherwise the words."""
     try:
         numbers = [float(value) for value in column]
     except ValueError:
         return list(column)
-    return [int(number) for number in numbers] if all(number.is_integer() for number in numbers) else numbers
+    if all(number.is_integer() for number in numbers):
+        return [int(number) for number in numbers]
+    return [float(f"{number:.4g}") for number in numbers]
 
 
 def _distribution(values: Sequence[Any]) -> BaseDistribution:

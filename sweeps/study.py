@@ -64,7 +64,6 @@ def open_study(cfg: DictConfig, folder: Path) -> optuna.Study:
         raise InputError(
             "There is nothing to search: choose hparams_search=NAME with a search.space, such as lr_by_variant."
         )
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         return optuna.create_study(
             study_name=cfg.search.name,

@@ -29,8 +29,8 @@ def test_runs_become_trials_with_short_names() -> None:
 
 
 def test_names_stay_whole_where_short_ones_are_the_same() -> None:
-    study = plots.as_study([({"a.lr": "1", "b.lr": "x"}, 0.1), ({"a.lr": "2", "b.lr": "y"}, 0.2)])
-    assert study.trials[1].params == {"a.lr": 2, "b.lr": "y"}
+    study = plots.as_study([({"a.lr": "1", "b.lr": "x"}, 0.1), ({"a.lr": "2.00004", "b.lr": "y"}, 0.2)])
+    assert study.trials[1].params == {"a.lr": 2.0, "b.lr": "y"}
 
 
 @pytest.mark.parametrize(("low", "log"), [(0.01, True), (0.2, False), (0, False)])

@@ -80,3 +80,8 @@ def test_errors(searched: Path, tmp_path: Path) -> None:
         summary.summarize(tmp_path / "nothing", "val/gain")
     with pytest.raises(InputError, match="no metric 'val/pnsr': choose one of step, val/gain, val/ssim"):
         summary.summarize(searched, "val/pnsr")
+
+
+def test_the_command_ends_with_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="^error: .* has no validated run"):
+        summary.main(tmp_path)
