@@ -29,7 +29,6 @@ import torch
 import typer
 from PIL import Image
 
-from dequant.cli.hydra import one_sentence
 from dequant.color.palette import quantize
 from dequant.condition.examples import RandomTraining
 from dequant.condition.texture import TEXTURES
@@ -37,7 +36,7 @@ from dequant.data.crops import center_crop
 from dequant.data.datasets import TrainingStream
 from dequant.data.packing import COLUMNS, pack, select
 from dequant.data.sources import Folder, Photos, Shards, Source
-from dequant.errors import InputError
+from dequant.errors import InputError, one_sentence
 from dequant.io.images import SUFFIXES, read_image
 from dequant.provenance import check_clean, provenance
 

@@ -14,13 +14,13 @@ from typing import Annotated, Literal
 import torch
 import typer
 
-from dequant.cli.hydra import one_sentence
 from dequant.color.palette import quantize
 from dequant.condition.channels import for_palette
 from dequant.condition.texture import TEXTURES
 from dequant.data.module import ImageData
 from dequant.data.sources import bundled
 from dequant.diffusion.sampler import Sampler
+from dequant.errors import one_sentence
 from dequant.io.files import read_csv, write_csv
 from dequant.pipelines.dequant import DequantPipeline
 from dequant.provenance import check_clean, provenance

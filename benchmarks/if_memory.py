@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from dequant.cli.hydra import one_sentence
+from dequant.errors import one_sentence
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
 from dequant.models.convert import released_scheduler, unet_config

@@ -19,8 +19,8 @@ import typer
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from dequant.cli.hydra import one_sentence
 from dequant.diffusion.tiles import tiles
+from dequant.errors import one_sentence
 from dequant.io.files import read_csv, write_csv
 from dequant.io.images import to_tensor, write_image
 from dequant.metrics.image import psnr

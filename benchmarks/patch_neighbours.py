@@ -20,9 +20,8 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 from torch import Tensor
 
-from dequant.cli.hydra import one_sentence
 from dequant.condition import patches
-from dequant.errors import InputError
+from dequant.errors import InputError, one_sentence
 from dequant.io.images import SUFFIXES
 
 DEFAULT_PHOTOS = Path(__file__).parents[1] / "tests" / "golden"

@@ -21,9 +21,9 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 
-from dequant.cli.hydra import one_sentence
 from dequant.diffusion.sampler import Sampler
 from dequant.diffusion.solver import prepare, solve
+from dequant.errors import one_sentence
 from dequant.io.files import read_csv, write_csv
 from dequant.models.base import DiffusionBase, bundled
 from dequant.models.control import ControlEncoder

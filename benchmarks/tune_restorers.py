@@ -12,11 +12,10 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from dequant.cli.hydra import one_sentence
 from dequant.color.palette import quantize
 from dequant.data.crops import center_crop
 from dequant.data.sources import Folder, Photos, Shards
-from dequant.errors import InputError
+from dequant.errors import InputError, one_sentence
 from dequant.evaluation.restorers import TABLE, Filter, bilateral, gaussian, nonlocal_means, total_variation, wavelet
 from dequant.io.files import write_csv
 from dequant.metrics.image import psnr

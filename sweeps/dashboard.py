@@ -13,8 +13,7 @@ import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 from pydantic import BaseModel
 
-from dequant.cli.hydra import one_sentence
-from dequant.errors import InputError
+from dequant.errors import InputError, one_sentence
 from dequant.evaluation.logging import cell_key
 from dequant.io.files import whole_file
 

@@ -11,8 +11,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from dequant.cli.hydra import one_sentence
-from dequant.errors import InputError
+from dequant.errors import InputError, one_sentence
 from dequant.evaluation.methods import IDENTITY
 from dequant.evaluation.tables import COLUMNS, VARIANTS
 from dequant.io.files import Row, read_csv, whole_file

@@ -11,8 +11,7 @@ from typing import Annotated
 import typer
 from PIL import Image
 
-from dequant.cli.hydra import one_sentence
-from dequant.errors import InputError
+from dequant.errors import InputError, one_sentence
 from dequant.io.files import whole_file
 from dequant.provenance import commit
 

@@ -19,8 +19,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from dequant.cli.hydra import one_sentence
-from dequant.errors import InputError
+from dequant.errors import InputError, one_sentence
 from dequant.io.files import read_csv, whole_file, write_csv
 from dequant.metrics.image import mean_and_stderr
 from dequant.provenance import check_clean, provenance
