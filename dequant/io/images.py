@@ -11,7 +11,6 @@ from torch import Tensor
 
 from dequant.errors import InputError
 from dequant.io.files import whole_path
-from dequant.io.png import read_png
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
@@ -82,9 +81,6 @@ def decode(data: bytes, name: str) -> Image.Image:
         raise InputError(f"'{name}' has too many pixels: at most {limit} are accepted.") from None
     except Exception:  # each format has its own exceptions for a broken header
         raise InputError(f"'{name}' is not an image: use JPEG, PNG, WebP, BMP or TIFF.") from None
-    pixels = read_png(data, Image.MAX_IMAGE_PIXELS or 0) if image.format == "PNG" else None
-    if pixels is not None:
-        return Image.fromarray(pixels)
     try:
         return upright(image)
     except Exception as error:  # likewise for a broken body
