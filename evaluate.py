@@ -46,7 +46,7 @@ def evaluate(cfg: DictConfig) -> float | None:
     check_clean(cfg.results, cfg.allow_dirty)
     (device, rank, world_size), folder = process(cfg.device), Path(cfg.run_dir)
     perceptual = instantiate(cfg.perceptual, folder=folder / "measurements", device=str(device))
-    contest, data = entrants(cfg, device), instantiate(cfg.data)
+    contest, data = entrants(cfg, device), instantiate(cfg.data.module)
     reports.check(cfg.results)
     photos = runner.choose(data.photos(cfg.data.eval_split, cfg.eval.size), cfg.eval.max_photos)
     work = runner.Work(photos, instantiate(cfg.eval.protocol), cfg.seed, cfg.eval.with_reference)
@@ -57,7 +57,7 @@ def evaluate(cfg: DictConfig) -> float | None:
     if rows is None:
         return None
     choices = plain(HydraConfig.get().runtime.choices)
-    place = choices["data"] if choices["data"] == "bundled" else Path(data.root or data.shards).name
+    place = choices["data"] if choices["data"] == "bundled" else Path(data.source.path).name
     about = {"protocol": cfg.eval.name, "dataset": f"{place}/{cfg.data.eval_split}", "size": cfg.eval.size or "native"}
     about |= {"sampler": instantiate(cfg.sampler).name, "weights": cfg.ckpt_path or f"small_{cfg.variant.name}"}
     about |= provenance(device)

@@ -79,7 +79,7 @@ def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callb
     """Train from a checkpoint or from the start, and save the weights."""
     if checkpoint is not None:
         log.info("going on with %s", checkpoint)
-    model, data = instantiate(cfg.model), instantiate(cfg.data)
+    model, data = instantiate(cfg.model), instantiate(cfg.data.module)
     if cfg.rebase and cfg.init_weights is None:
         raise InputError("rebase=true needs an encoder to start from: give init_weights as well.")
     if cfg.init_weights is not None:

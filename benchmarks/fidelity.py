@@ -18,7 +18,7 @@ from dequant.color.palette import quantize
 from dequant.condition.channels import for_palette
 from dequant.condition.texture import TEXTURES
 from dequant.data.module import ImageData
-from dequant.data.sources import bundled
+from dequant.data.sources import Shards, bundled
 from dequant.diffusion.sampler import Sampler
 from dequant.errors import one_sentence
 from dequant.io.files import read_csv, write_csv
@@ -33,7 +33,7 @@ COLUMNS = (*KEY, "seconds", "ratio", "command", "commit", "hardware", "torch", "
 
 def best_times(variant: str, size: int, photos: int, repeats: int) -> list[float]:
     """Shortest time of each of `MODES` for one photo, in seconds."""
-    data = ImageData(condition=lambda *_: {}, size=size, batch_size=1, num_workers=0, seed=0, shards=bundled())
+    data = ImageData(condition=lambda *_: {}, size=size, batch_size=1, num_workers=0, seed=0, source=Shards(bundled()))
     rgbs = [rgb for _, rgb in islice(data.photos("val", size), photos)]
     conditions = [for_palette(quantize(rgb, N_COLORS).rgb, N_COLORS, TEXTURES[variant].map(rgb)) for rgb in rgbs]
     pipe = DequantPipeline.bundled(variant).to("cuda" if torch.cuda.is_available() else "cpu")

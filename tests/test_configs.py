@@ -9,18 +9,19 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from dequant.data.sources import bundled
 from dequant.training.dequantizer import Dequantizer
 from tests.support.configs import GROUPS, TINY_BASE, load
-from tests.support.paths import CONF
+from tests.support.paths import CONF, GOLDEN
 
 NEEDED = {
-    "data=folder": ["data.root=photos"],
-    "data=shards": ["data.shards=photos"],
+    "data=folder": [f"data.root={GOLDEN}"],
+    "data=shards": [f"data.shards={bundled()}"],
     "data=laion": ["data.shards='photos/{000..009}.tar'"],
-    "experiment=small_prior": ["data.shards=photos"],
-    "experiment=small_prior_palettes": ["data.shards=photos"],
-    "experiment=small_control": ["data.shards=photos"],
-    "experiment=small_texture": ["data.shards=photos"],
+    "experiment=small_prior": [f"data.shards={bundled()}"],
+    "experiment=small_prior_palettes": [f"data.shards={bundled()}"],
+    "experiment=small_control": [f"data.shards={bundled()}"],
+    "experiment=small_texture": [f"data.shards={bundled()}"],
 }
 
 
@@ -35,7 +36,7 @@ def options(*groups: str) -> list[str]:
 def test_train(option: str, tmp_path: Path) -> None:
     cfg = load("train", tmp_path, *([] if "prior" in option else TINY_BASE), option, *NEEDED.get(option, []))
     assert isinstance(instantiate(cfg.model), Dequantizer)
-    instantiate(cfg.data)
+    instantiate(cfg.data.module)
     logger, callbacks = instantiate(cfg.logger), list(instantiate(cfg.callbacks).values())
     if option == "trainer=gpu" and not torch.cuda.is_available():
         with pytest.raises(InstantiationException, match="No supported gpu backend"):
@@ -48,14 +49,14 @@ def test_train(option: str, tmp_path: Path) -> None:
 def test_photos_that_are_not_named_are_asked_for(option: str, tmp_path: Path) -> None:
     cfg = load("train", tmp_path, *([] if "prior" in option else TINY_BASE), option)
     with pytest.raises(InstantiationException, match="Say where the photos are"):
-        instantiate(cfg.data)
+        instantiate(cfg.data.module)
 
 
 @pytest.mark.parametrize("option", options("eval", "variant", "sampler", "data"))
 def test_evaluate(option: str, tmp_path: Path) -> None:
     cfg = load("evaluate", tmp_path, *TINY_BASE, option, *NEEDED.get(option, []))
     assert isinstance(instantiate(cfg.model, optimizer=None, lr_schedule=None), Dequantizer)
-    instantiate(cfg.data)
+    instantiate(cfg.data.module)
 
 
 def test_bundled_base_loads(tmp_path: Path) -> None:

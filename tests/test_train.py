@@ -63,7 +63,7 @@ def streamed(folder: Path) -> list[str]:
 @pytest.mark.parametrize("source", ["bundled", "streamed"])
 def test_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, source: str) -> None:
     """SIGKILL mid-epoch and a checkpoint cut short: all that is in the last checkpoint equals that of a quiet run."""
-    data = streamed(tmp_path) + ["data.open_shards.held_out=0.4"] if source == "streamed" else []
+    data = streamed(tmp_path) + ["data.source.held_out=0.4"] if source == "streamed" else []
     (tmp_path / "quiet").mkdir()
     (tmp_path / "killed").mkdir()
     steps = [*data, "trainer.max_steps=24", "callbacks.pictures.rows=1"]
@@ -183,7 +183,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None
         (["ckpt_path=missing.ckpt"], "There is no checkpoint missing.ckpt"),
         ([f"ckpt_path={__file__}"], "test_train.py is damaged or cut short"),
         (
-            ["data=laion", "data.shards='gone/{0..7}.tar'", "data.open_shards.wait=0"],
+            ["data=laion", "data.shards='gone/{0..7}.tar'", "data.source.wait=0"],
             "None of the first shards can be read",
         ),
         (["data=laion", "data.shards=0.tar"], "number of shards, 1, is below that of lanes, 8 in each"),

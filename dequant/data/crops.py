@@ -11,25 +11,6 @@ from dequant.errors import InputError
 from dequant.io.images import to_pil, to_tensor
 
 
-def random_crop(image: Tensor | Image.Image, size: int, rng: np.random.Generator) -> Tensor:
-    """Square training crop: random short side in [size, min(H, W)], random place, mirrored half the time.
-
-    The scheme is the one of the paper's released code, which resizes with an unfiltered cubic kernel.
-    Here the kernel widens with the reduction (antialiasing): aliased edges would teach the model a
-    texture that neither photographs nor the images users bring have.
-
-    Args:
-        image: rgb (3, H, W) in [0, 1], or a PIL image; both sides at least `size`.
-        size: side of the crop in pixels.
-        rng: the only source of randomness; always four draws.
-
-    Returns:
-        rgb (3, size, size) in [0, 1], on the grid of 8-bit values.
-    """
-    photo = to_pil(image) if isinstance(image, Tensor) else image
-    return draw_crop(photo.size, size, rng).cut(photo, size)
-
-
 class Crop(NamedTuple):
     """A square of a photo, mirrored or not.
 
@@ -44,7 +25,11 @@ class Crop(NamedTuple):
     mirrored: bool
 
     def cut(self, photo: Image.Image, size: int) -> Tensor:
-        """Rgb (3, size, size) in [0, 1] of the square."""
+        """Rgb (3, size, size) in [0, 1] of the square, on the grid of 8-bit values.
+
+        The paper's released code resizes with an unfiltered cubic kernel. Here the kernel widens with the reduction
+        (antialiasing): aliased edges would teach a model texture that no photograph has.
+        """
         square = photo.resize((size, size), Image.Resampling.BICUBIC, box=self.box)
         return to_tensor(ImageOps.mirror(square) if self.mirrored else square)
 
@@ -59,7 +44,18 @@ class Crop(NamedTuple):
 
 
 def draw_crop(photo: tuple[int, int], size: int, rng: np.random.Generator) -> Crop:
-    """The square of `random_crop` in a photo of a width and a height, both at least `size`."""
+    """Draw a training crop as the paper's released code does: at a random scale and place, mirrored half the time.
+
+    The photo is scaled to a random short side from `size` to its own, and a square of `size` pixels is cut out of it.
+
+    Args:
+        photo: width and height, both at least `size`.
+        size: side of the crop in pixels.
+        rng: the only source of randomness; always four draws.
+
+    Raises:
+        InputError: the photo is too small.
+    """
     width, height = photo
     check_size(width, height, size)
     scale = min(width, height) / int(rng.integers(size, min(width, height) + 1))
@@ -82,7 +78,4 @@ def center_crop(image: Tensor | Image.Image, size: int) -> Tensor:
 def check_size(width: int, height: int, size: int) -> None:
     """Raise `InputError` unless both sides are at least `size`."""
     if min(width, height) < size:
-        raise InputError(
-            f"An image of {width} x {height} pixels is too small for a crop of {size}: "
-            f"both sides must be at least {size} pixels."
-        )
+        raise InputError(f"An image of {width} x {height} pixels is too small for a crop of {size}: give a larger one.")

@@ -1,6 +1,7 @@
 """Datasets of one split: the endless training stream by random access, and the evaluation sets."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,8 +12,10 @@ from torch.utils.data.distributed import DistributedSampler
 
 from dequant.color.palette import quantize
 from dequant.condition.channels import for_palette
+from dequant.data.checks import at_least
 from dequant.data.crops import center_crop
-from dequant.data.examples import Condition, Sample, training_sample
+from dequant.data.examples import Sample, training_sample
+from dequant.data.segment_maps import MakeExample
 from dequant.data.sources import Photos
 from dequant.errors import InputError
 
@@ -20,15 +23,14 @@ from dequant.errors import InputError
 class TrainingStream(Dataset[Sample]):
     """Sample k of the endless stream is a function of (seed, k) alone: photo, crop, mirror, condition.
 
-    Photos come in a fresh permutation per pass; or they are drawn by `weights`, {part of a key: relative
-    weight}, where a photo weighs the product over the parts its key contains. A damaged photo is replaced by
-    the next one in line.
+    Photos come in a fresh permutation per pass, or are drawn by `weights`, {part of a key: relative weight}: a photo
+    weighs the product over the parts that its key contains. A damaged photo is replaced by the next one.
     """
 
     def __init__(
         self,
         photos: Photos,
-        condition: Condition,
+        condition: MakeExample,
         size: int,
         seed: int,
         weights: Mapping[str, float] | None = None,
@@ -72,7 +74,7 @@ def _shares(keys: Sequence[str], weights: Mapping[str, float]) -> np.ndarray:
     shares = np.ones(len(keys))
     for part, weight in weights.items():
         if not (np.isfinite(weight) and weight >= 0):
-            raise InputError(f"The weight of '{part}' is {weight}: it must be finite and not negative.")
+            raise InputError(f"The weight of '{part}' is {weight}: expected a finite number of at least 0.")
         matches = np.array([part in key for key in keys])
         if not matches.any():
             raise InputError(f"No training photo has '{part}' in its key; '{keys[0]}' is an example of one.")
@@ -85,8 +87,8 @@ def _shares(keys: Sequence[str], weights: Mapping[str, float]) -> np.ndarray:
 class StreamSampler(DistributedSampler[int]):
     """Endless indices start, start + 1, ... of a stream, every `num_replicas`-th of them on each rank.
 
-    `start` is asked anew at each iteration, in the main process, so a resumed run goes on where it stopped.
-    Being a DistributedSampler, it is left in place by a Lightning trainer that runs several processes.
+    `start` is called at each iteration, in the main process, so that a run resumes where it stopped. Lightning leaves
+    a DistributedSampler in place when it runs several processes.
     """
 
     def __init__(self, stream: TrainingStream, start: Callable[[], int], num_replicas: int = 1, rank: int = 0) -> None:
@@ -103,27 +105,42 @@ class StreamSampler(DistributedSampler[int]):
         raise TypeError("the training stream is endless")
 
 
-class EvaluationSet(Dataset[Sample]):
-    """Centred squares of the sound photos, at most `limit`, evenly spread, with fixed conditions.
+@dataclass(frozen=True)
+class Evaluation:
+    """What evaluation batches are made of.
 
-    The conditions are palettes of each of `n_colors` colours with `texture_map` as texture, all photos with the first
-    number of colours before the next; without a texture map each photo has the one that `condition` draws with a
-    generator seeded by (seed, index).
+    Attributes:
+        n_colors: numbers of colours of the palettes; each photo appears with all.
+        texture_map: texture of rgb (3, H, W); None lets the training condition draw everything, always the same.
+        size: side of the squares in pixels; None takes that of the training crops.
+        limit: at most so many photos, evenly spread; None takes all.
+        split: of the test batches.
+
+    Raises:
+        InputError: the size or the limit is below 1.
     """
 
-    def __init__(
-        self,
-        photos: Photos,
-        condition: Condition,
-        size: int,
-        seed: int,
-        limit: int | None,
-        n_colors: Sequence[int],
-        texture_map: Callable[[Tensor], Tensor] | None,
-    ) -> None:
+    n_colors: Sequence[int] = (16,)
+    texture_map: Callable[[Tensor], Tensor] | None = None
+    size: int | None = None
+    limit: int | None = None
+    split: str = "test"
+
+    def __post_init__(self) -> None:
+        at_least(1, val_size=self.size, max_val=self.limit)
+
+
+class EvaluationSet(Dataset[Sample]):
+    """Centred squares of the sound photos with fixed conditions.
+
+    All photos come with the first number of colours before the next one. Without a texture map each photo comes once,
+    with what `condition` draws from a generator seeded by (seed, index).
+    """
+
+    def __init__(self, photos: Photos, condition: MakeExample, size: int, seed: int, evaluation: Evaluation) -> None:
         self.photos, self.condition, self.size, self.seed = photos, condition, size, seed
-        self.n_colors, self.texture_map = n_colors, texture_map
-        count = len(photos) if limit is None else min(limit, len(photos))
+        self.n_colors, self.texture_map = tuple(evaluation.n_colors), evaluation.texture_map
+        count = len(photos) if evaluation.limit is None else min(evaluation.limit, len(photos))
         chosen = [index * len(photos) // count for index in range(count)]
         self.indices = [index for index in chosen if photos.image(index) is not None]
         if not self.indices:

@@ -9,18 +9,16 @@ from torch.utils.data import default_collate
 
 from dequant.condition.examples import random_window
 from dequant.data import segment_maps
+from dequant.data.segment_maps import MakeExample
 
 Sample = dict[str, Any]
-
-
-Condition = segment_maps.Condition
 
 
 def training_sample(
     photo: Image.Image,
     maps: Sequence[Callable[[], bytes]],
     rng: np.random.Generator,
-    condition: Condition,
+    condition: MakeExample,
     size: int,
     window: int | None,
 ) -> Sample:
@@ -30,9 +28,9 @@ def training_sample(
         photo: RGB, both sides at least `size`.
         maps: read its maps of segments; may be empty.
         rng: the only source of randomness.
-        condition: turns rgb (3, size, size), a generator and, where there are maps, a segmenter into tensors.
+        condition: makes condition and target of the crop.
         size: side of the crop in pixels.
-        window: side of the square cut out of it once there is a condition; None takes it whole.
+        window: side of the square cut out of condition and target; None takes them whole.
 
     Returns:
         what `condition` returns, and `seed`, an integer below 2^63 that fixes the noise a training step adds.
@@ -44,7 +42,7 @@ def training_sample(
 
 
 def batch(samples: Sequence[Sample]) -> Sample:
-    """Stack the tensors of samples; seeds stay a list of integers, which no device need be asked for."""
+    """Stack the tensors of samples; seeds stay a list of integers, so that no step waits for a device to read them."""
     tensors = [{key: value for key, value in sample.items() if key != "seed"} for sample in samples]
     seeds = [sample["seed"] for sample in samples if "seed" in sample]
     return default_collate(tensors) | ({"seed": seeds} if seeds else {})

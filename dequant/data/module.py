@@ -6,8 +6,8 @@ number of loading processes and however often the run is stopped and resumed.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,98 +15,71 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dequant.data.checks import at_least
 from dequant.data.crops import center_crop
-from dequant.data.datasets import EvaluationSet, StreamSampler, TrainingStream
-from dequant.data.examples import Condition, Sample, batch, training_sample
+from dequant.data.datasets import Evaluation, EvaluationSet, StreamSampler, TrainingStream
+from dequant.data.examples import Sample, batch, training_sample
+from dequant.data.segment_maps import MakeExample
 from dequant.data.shard_stream import ShardStream, StreamLoader, described, union
-from dequant.data.sources import Folder, Photos, Shards, Source
+from dequant.data.sources import Photos, Source
 from dequant.errors import InputError
 from dequant.io.images import to_tensor
 
 log = logging.getLogger(__name__)
 
 
-TextureMap = Callable[[Tensor], Tensor]
-
-
 class ImageData(LightningDataModule):
-    """Training stream and evaluation sets over a folder of photos or a folder of shards.
+    """Training stream and evaluation sets over the photos of a source.
 
-    Batches are {"condition": (B, 7, size, size), "target": (B, 3, size, size)}, float32 in [0, 1]; those of
-    evaluation with a texture map tell "n_colors" (B,) too. The training loader never ends: give the trainer
-    `max_steps`, and count validations in steps.
+    Batches are {"condition": (B, 7, size, size), "target": (B, 3, size, size)}, float32 in [0, 1]. Training batches add
+    "seed", B integers; evaluation batches with a texture map add "n_colors" (B,). The training loader never ends: give
+    the trainer `max_steps`, and count validations in steps.
 
     Args:
-        condition: turns rgb (3, size, size) and a generator into a sample.
-        size: side of the crops in pixels; photos smaller than that are skipped and counted.
-        window: side of the squares cut out of the crops once these are quantized; None takes the crops whole.
+        source: the photos.
+        condition: makes condition and target of rgb (3, size, size) and a generator.
+        size: side of the crops in pixels; smaller photos are skipped and counted.
         batch_size: samples per process and step.
         num_workers: loading processes; the stream does not depend on it.
         seed: one seed, one stream.
-        root: folder of photos (`Folder`); exactly one of root and shards is given.
-        shards: what `open_shards` opens.
-        open_shards: a source from `shards`: `Shards` of a folder, or `RemoteShards` with their settings bound.
-        stream: `ShardStream` with its settings bound, where the training photos are streamed; None takes them by
-            random access (`TrainingStream`).
+        window: side of the squares cut out of condition and target; None takes them whole.
         weights: sampling weights, {part of a key: relative weight}; a photo that none applies to weighs 1.
-        val_n_colors: numbers of colours of the palettes in evaluation batches; each photo appears with all.
-        texture_map: texture of the evaluation batches; None lets `condition` draw them, always the same.
-        val_size: side of the squares in evaluation batches; None takes `size`.
-        eval_split: split of the test loader.
-        max_val: at most so many photos in each evaluation set, evenly spread; None takes all.
+        stream: `ShardStream` with its settings bound, for a source that is streamed; None reads the training photos
+            by random access (`TrainingStream`).
+        evaluation: photos, palettes and texture of the evaluation batches; None takes the defaults.
 
     Raises:
-        InputError: on construction for wrong numbers, on first use for missing or unusable photos.
+        InputError: on construction for wrong numbers, on first use for unusable photos.
     """
 
     def __init__(
         self,
         *,
-        condition: Condition,
+        source: Source,
+        condition: MakeExample,
         size: int,
         batch_size: int,
         num_workers: int,
         seed: int,
-        root: str | None = None,
-        shards: str | None = None,
-        open_shards: Callable[[str], Source] = Shards,
-        stream: Callable[..., ShardStream] | None = None,
-        weights: Mapping[str, float] | None = None,
-        val_n_colors: Sequence[int] = (16,),
-        texture_map: TextureMap | None = None,
-        val_size: int | None = None,
-        eval_split: str = "test",
-        max_val: int | None = None,
         window: int | None = None,
+        weights: Mapping[str, float] | None = None,
+        stream: Callable[..., ShardStream] | None = None,
+        evaluation: Evaluation | None = None,
     ) -> None:
         super().__init__()
-        if (root is None) == (shards is None):
-            raise InputError(
-                "Say where the photos are: exactly one of root (a folder of photos) and shards (a folder of shards)."
-            )
+        at_least(1, size=size, batch_size=batch_size, window=window)
+        at_least(0, num_workers=num_workers, seed=seed)
+        if window is not None and window > size:
+            raise InputError(f"window is {window}: expected at most data.size, which is {size}.")
         if stream is not None and weights:
             raise InputError("Streamed photos cannot be weighted: leave out data.weights, or read a folder of shards.")
-        val_size = size if val_size is None else val_size
-        smallest = {"size": 1, "val_size": 1, "batch_size": 1, "num_workers": 0, "seed": 0, "max_val": 1}
-        given = (size, val_size, batch_size, num_workers, seed, 1 if max_val is None else max_val)
-        for (name, least), value in zip(smallest.items(), given, strict=True):
-            if value < least:
-                raise InputError(f"{name} is {value}: it must be at least {least}.")
-        self.condition, self.size, self.batch_size, self.seed = condition, size, batch_size, seed
-        if window is not None and not 1 <= window <= size:
-            raise InputError(f"window is {window}: it must be from 1 to size, which is {size}.")
-        self.window, self.num_workers, self.weights = window, num_workers, weights
-        self.root, self.shards, self.open_shards, self.stream = root, shards, open_shards, stream
-        self.val_n_colors, self.texture_map = tuple(val_n_colors), texture_map
-        self.val_size, self.eval_split, self.max_val = val_size, eval_split, max_val
+        self.source, self.condition, self.size, self.batch_size, self.seed = source, condition, size, batch_size, seed
+        self.num_workers, self.window, self.weights, self.stream = num_workers, window, weights, stream
+        self.evaluation = evaluation or Evaluation()
+        self.val_size = self.evaluation.size or size
         self._in_use: dict[str, Photos] = {}
         self._streamed: StreamLoader | None = None
         self._resumed: dict[str, Any] = {}
-
-    @cached_property
-    def source(self) -> Source:
-        """The folder or the shards, opened on first use."""
-        return Folder(self.root) if self.root is not None else self.open_shards(str(self.shards))
 
     @property
     def skipped(self) -> dict[str, dict[str, int]]:
@@ -115,17 +88,17 @@ class ImageData(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Check the photos that `stage` (fit, validate or test) starts with, and report those skipped."""
-        for name, split in (("fit", "train"), ("validate", "val"), ("test", self.eval_split)):
+        for name, split in (("fit", "train"), ("validate", "val"), ("test", self.evaluation.split)):
             if stage == name and (split != "train" or self.stream is None):
                 self._usable(split)
 
     def teardown(self, stage: str) -> None:
-        """Report the counts of a stream's passes that are not over."""
+        """Report the counts of a stream's unfinished passes."""
         if self._streamed is not None:
             log.info("since the last whole pass over the shards: %s", described(self._streamed.total()))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where a stream stands, of all processes; called in each of them."""
+        """Position of a stream in all processes; called in each of them."""
         if self._streamed is None:
             return {}
         states = [self._streamed.state_dict()]
@@ -135,7 +108,7 @@ class ImageData(LightningDataModule):
         return union(states)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let the stream go on there."""
+        """Let the stream resume there."""
         self._resumed = state_dict
 
     def train_dataloader(self) -> DataLoader[Sample] | StreamLoader:
@@ -151,8 +124,8 @@ class ImageData(LightningDataModule):
         return self._loader(self._evaluation_set("val"))
 
     def test_dataloader(self) -> DataLoader[Sample]:
-        """Every photo of `eval_split` once, in order."""
-        return self._loader(self._evaluation_set(self.eval_split))
+        """Every photo of the split for evaluation once, in order."""
+        return self._loader(self._evaluation_set(self.evaluation.split))
 
     def photos(self, split: str, size: int | None = None) -> Iterator[tuple[str, Tensor]]:
         """(key, rgb) of each sound photo of `split`: as it is, or its centred square scaled to `size`."""
@@ -195,8 +168,7 @@ class ImageData(LightningDataModule):
         return self._in_use[split]
 
     def _evaluation_set(self, split: str) -> EvaluationSet:
-        photos, palette = self._usable(split), (self.val_n_colors, self.texture_map)
-        return EvaluationSet(photos, self.condition, self.val_size, self.seed, self.max_val, *palette)
+        return EvaluationSet(self._usable(split), self.condition, self.val_size, self.seed, self.evaluation)
 
     def _loader(self, dataset: Dataset[Any], sampler: StreamSampler | None = None) -> DataLoader[Any]:
         streamed = isinstance(dataset, ShardStream)

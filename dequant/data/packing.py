@@ -137,13 +137,10 @@ def pack(
         segment: add the maps of `dequant.data.segment_maps` to the photos of split train.
 
     Raises:
-        InputError: `out` is in use, a photo is missing or differs from its sha256, or webdataset is missing.
+        InputError: `out` is in use, or a photo is missing or differs from its sha256.
     """
-    try:
-        import webdataset
-    except ImportError:
-        raise InputError("Packing needs the package webdataset: pip install webdataset.") from None
-    out = Path(out)
+    import webdataset  # slow to import
+
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"'{out}' exists and is not an empty folder: remove it or choose another.")
     rows = sorted(rows, key=lambda row: row["key"])

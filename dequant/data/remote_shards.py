@@ -1,18 +1,20 @@
-"""Photos in WebDataset shards that are read as a stream: from disk, HTTP, S3, Google Cloud Storage or a command."""
+"""Photos in WebDataset shards that are read as a stream: from disk, HTTP, S3, Google Cloud Storage and others."""
 
 import hashlib
 import itertools
 import json
 import logging
-import shlex
 import tarfile
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
-from dequant.data.sources import MAP_SUFFIXES
+import fsspec
+
+from dequant.data.checks import at_least, given
+from dequant.data.sources import MAP_SUFFIXES, fraction, stem
 from dequant.errors import InputError
 from dequant.io.images import NOT_AN_IMAGE, SUFFIXES
 
@@ -31,6 +33,17 @@ UNREADABLE = (OSError, EOFError, tarfile.TarError)
 PROBED = 3
 
 
+WEB = ("http", "https")
+
+
+BUFFER = 2**18
+"""Bytes asked for at a time."""
+
+
+TIMEOUT = 60
+"""Seconds without an answer of a web server."""
+
+
 class Raw(NamedTuple):
     """One sample of a shard as stored: key, image file (empty where there is none), JSON record, maps of segments."""
 
@@ -46,8 +59,8 @@ class RemoteShards:
     Training streams the shards; the photos held out are gathered from the first shards on first use.
 
     Args:
-        shards: paths or URLs with braces, such as `https://host/{00000..01800}.tar`: local, http(s), s3 (by `aws`),
-            gs (by `gsutil`), or `pipe:` and a command that writes a tar file; several are joined by `::`.
+        path: paths or URLs with braces, such as `https://host/{00000..01800}.tar`: http, https, and the file systems
+            that fsspec opens, s3 and gs among them; several are joined by `::`.
         retries: so many times a shard that cannot be read is opened again.
         wait: seconds before the first of these, doubled before each further one.
         held_out: share of the photos kept from training, half of them for val and half for test.
@@ -55,31 +68,34 @@ class RemoteShards:
         least: {column of the record: least value}; photos below, or without the column, are skipped.
 
     Raises:
-        InputError: wrong numbers, or webdataset is missing.
+        InputError: no path is given, a number is wrong, or the package for a file system is missing.
     """
 
     def __init__(
-        self, shards: str, *, retries: int, wait: float, held_out: float, most: int | None, least: Mapping[str, float]
+        self,
+        path: str | None,
+        *,
+        retries: int,
+        wait: float,
+        held_out: float,
+        most: int | None,
+        least: Mapping[str, float],
     ) -> None:
-        try:
-            from webdataset.shardlists import expand_urls
-        except ImportError:
-            raise InputError("Streaming shards needs the package webdataset: pip install webdataset.") from None
+        from webdataset.shardlists import expand_urls
+
         if not 0 <= held_out < 1:
-            raise InputError(f"held_out is {held_out}: it is a share of the photos, at least 0 and below 1.")
-        for name, value, smallest in (
-            ("retries", retries, 0),
-            ("wait", wait, 0),
-            ("most", 1 if most is None else most, 1),
-        ):
-            if value < smallest:
-                raise InputError(f"{name} is {value}: it must be at least {smallest}.")
-        self.urls: list[str] = expand_urls(shards)
+            raise InputError(f"held_out is {held_out}: expected a share of the photos, at least 0 and below 1.")
+        at_least(0, retries=retries, wait=wait)
+        at_least(1, most=most)
+        self.path: str | Path = given(path)
+        self.urls: list[str] = expand_urls(str(self.path))
+        for protocol in {_protocol(url) for url in self.urls} - {*WEB}:
+            _check_protocol(protocol)
         self.retries, self.wait, self.held_out, self.most, self.least = retries, wait, held_out, most, dict(least)
         self._held: dict[str, dict[str, bytes]] = {}
 
     def samples(self, url: str, first: int = 0) -> Iterator[Raw]:
-        """Samples of one shard from number `first` on; where reading fails, the shard is opened again, with back-off.
+        """Samples of one shard from number `first` on; when reading fails, the shard is opened again, with back-off.
 
         Raises:
             OSError, EOFError, tarfile.TarError: reading failed at every attempt.
@@ -111,8 +127,8 @@ class RemoteShards:
     def split(self, raw: Raw) -> str:
         """train, val or test, by the SHA-256 of the URL or key."""
         digest = hashlib.sha256(str(raw.record.get("url", raw.key)).encode()).hexdigest()
-        rank = int(digest[:12], 16) / 16**12
-        return "val" if rank < self.held_out / 2 else "test" if rank < self.held_out else "train"
+        share = fraction(digest)
+        return "val" if share < self.held_out / 2 else "test" if share < self.held_out else "train"
 
     def check(self) -> None:
         """Raise an InputError if none of the first shards can be read."""
@@ -155,8 +171,8 @@ class RemoteShards:
 
 
 def _samples(url: str) -> Iterator[Raw]:
-    """Samples of a shard: members in a row whose paths agree up to the first dot of the file name."""
-    for key, group in itertools.groupby(_members(url), lambda member: _key(member[0])):
+    """Samples of a shard: consecutive members whose paths agree up to the first dot of the file name."""
+    for key, group in itertools.groupby(_members(url), lambda member: stem(member[0])):
         image, record, maps = b"", b"{}", []
         for name, data in group:
             suffix = name.removeprefix(key).lower()
@@ -164,11 +180,6 @@ def _samples(url: str) -> Iterator[Raw]:
             record = data if suffix == ".json" else record
             maps += [data] if suffix in MAP_SUFFIXES else []
         yield Raw(key, image, _record(record), tuple(maps))
-
-
-def _key(path: str) -> str:
-    folder, slash, name = path.rpartition("/")
-    return folder + slash + name.partition(".")[0]
 
 
 def _record(text: bytes) -> dict[str, Any]:
@@ -181,28 +192,37 @@ def _record(text: bytes) -> dict[str, Any]:
 
 def _members(url: str) -> Iterator[tuple[str, bytes]]:
     """(path, content) of each file of a tar; one that does not end as a tar should raises tarfile.ReadError."""
-    stream = _open(url)
     try:
-        with tarfile.open(fileobj=stream, mode="r|*") as tar:
+        with _open(url) as stream, tarfile.open(fileobj=stream, mode="r|*", bufsize=BUFFER) as tar:
             for member in tar:
                 file = tar.extractfile(member)
                 if file is not None:
                     yield member.name, file.read()
             if tar.fileobj is None or tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise tarfile.ReadError("broken header or no end")  # tarfile itself stops there without a word
-    except tarfile.TarError:
-        stream.close()  # a command that failed says more
+                raise tarfile.ReadError("broken header or no end")  # where tarfile itself stops silently
+    except UNREADABLE:
         raise
-    finally:
-        with suppress(OSError):  # a command whose output is not read to the end may complain
-            stream.close()
+    except Exception as error:  # each file system has its own exceptions for a failed transfer
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
-def _open(url: str) -> BinaryIO:
-    from webdataset.gopen import gopen
+def _open(url: str) -> IO[bytes]:
+    if _protocol(url) in WEB:  # fsspec would ask for the size first, and stop after five minutes
+        request = urllib.request.Request(url, headers={"User-Agent": "dequant"})
+        return urllib.request.urlopen(request, timeout=TIMEOUT)
+    return fsspec.open(url, "rb").open()
 
-    if url.startswith("s3://"):
-        url = f"pipe:aws s3 cp {shlex.quote(url)} -"
-    if "://" not in url and not url.startswith("pipe:"):
-        return Path(url).open("rb")
-    return gopen(url)
+
+def _protocol(url: str) -> str:
+    return url.partition("://")[0] if "://" in url else "file"
+
+
+def _check_protocol(protocol: str) -> None:
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except ImportError as error:
+        raise InputError(f"Shards of {protocol}:// need one more package: {error}.") from None
+    except ValueError:
+        raise InputError(
+            f"There are no shards of {protocol}://: use a path, or a URL of http, https, s3 or gs."
+        ) from None

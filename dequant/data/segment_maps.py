@@ -1,7 +1,7 @@
-"""Segmentations made beforehand: label maps stored beside a photo, cropped and mirrored along with it.
+"""Segmentations made ahead of time: label maps stored beside a photo, cropped and mirrored along with it.
 
-A photo has one map per segmenter, a greyscale PNG of labels named after its segmenter. Training that finds maps
-draws its patches from them and need not segment.
+A photo has one map per segmenter, a greyscale PNG of labels named after its segmenter. Training draws its patches
+from the maps it finds, and segments only photos without them.
 """
 
 import io
@@ -25,14 +25,15 @@ SHORT_SIDE = 192
 """Size of the maps: crops, whose sides are 3/4 of the photo's on average, have the 128 pixels of `patches`."""
 
 
-Condition = Callable[..., dict[str, Tensor]]
+MakeExample = Callable[..., dict[str, Tensor]]
+"""Makes condition and target of rgb (3, H, W), a generator and, where there are maps, a segmenter."""
 
 
 def segment_photo(photo: Image.Image) -> dict[str, bytes]:
     """Segment a whole photo with every segmenter: {name of the segmenter: PNG file of its labels}.
 
-    The photo is reduced to a shorter side of `SHORT_SIDE` first. The granularity is drawn at random, the same
-    for the same pixels.
+    The photo is first reduced to a shorter side of `SHORT_SIDE`. The granularity is random, but the same for the same
+    pixels.
     """
     scale = min(1.0, SHORT_SIDE / min(photo.size))
     size = round(photo.width * scale), round(photo.height * scale)
@@ -43,14 +44,14 @@ def segment_photo(photo: Image.Image) -> dict[str, bytes]:
 
 
 def training_sample(
-    photo: Image.Image, maps: Sequence[Callable[[], bytes]], condition: Condition, size: int, rng: np.random.Generator
+    photo: Image.Image, maps: Sequence[Callable[[], bytes]], condition: MakeExample, size: int, rng: np.random.Generator
 ) -> dict[str, Tensor]:
     """Draw a crop of a photo and a condition on it.
 
     Args:
         photo: RGB, both sides at least `size`.
-        maps: read the files of `segment_photo`; none where the photo is to be segmented when a patch asks for it.
-        condition: turns rgb (3, size, size), a generator and, where there are maps, a segmenter into a sample.
+        maps: read the files of `segment_photo`; without any, the photo is segmented when a patch asks for it.
+        condition: makes condition and target.
         size: side of the crop in pixels.
         rng: the only source of randomness.
 

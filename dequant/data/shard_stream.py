@@ -2,7 +2,7 @@
 
 The stream has `lanes` lanes per process, and shard i of a pass's permutation belongs to lane i modulo their number
 over all processes. Batch b of a process comes from its lane b mod `lanes`, whichever loading process makes it, and
-carries the place where its lane goes on. So the place of the whole stream follows from the batches that were
+carries the cursor from which its lane resumes. So the position of the whole stream follows from the batches that were
 trained on, whatever has been loaded ahead of them.
 """
 
@@ -36,37 +36,39 @@ PLAIN_MODES = frozenset({"RGB", "RGBA", "L", "LA", "P", "PA", "1"})
 EMPTY_PASSES = 10
 
 
-Tallies = dict[int, Counter[str]]
+Counts = dict[int, Counter[str]]
+"""Samples and shards of each pass by what became of them."""
 
 
 @dataclass
-class Place:
-    """Where a lane goes on: the next sample is `slot` of the shuffled `block` of the `nth` shard of a pass.
+class Cursor:
+    """Where a lane resumes: at `slot` of the shuffled `block` of the `nth` shard of a pass.
 
-    `tallies` counts, for the passes touched since the lane's last batch, samples and shards by what became of them.
+    `counts` has the passes touched since the lane's last batch.
     """
 
-    number: int = 0
+    epoch: int = 0
     nth: int = 0
     block: int = 0
     slot: int = 0
-    tallies: Tallies = field(default_factory=dict)
+    counts: Counts = field(default_factory=dict)
 
     def count(self, cause: str) -> None:
-        """One more of `cause` in the present pass."""
-        self.tallies.setdefault(self.number, Counter())[cause] += 1
+        """Add one of `cause` to the current pass."""
+        self.counts.setdefault(self.epoch, Counter())[cause] += 1
 
 
-class ShardStream(IterableDataset[tuple[int, Place, Sample]]):
-    """Endless batches (lane, place after it, batch) from the lanes of one process.
+class ShardStream(IterableDataset[tuple[int, Cursor, Sample]]):
+    """Endless batches (lane, cursor after it, batch) from the lanes of one process.
 
-    A sample is a function of the seed, the pass, and its place in the shards. Within a shard, blocks of `shuffle`
-    consecutive samples are shuffled. A pass reads every shard once; with `resample` each lane draws its shards with
-    replacement instead. A sample that cannot serve is left out and counted by cause.
+    A sample is a function of the seed, the pass, and its position in the shards. Blocks of `shuffle` consecutive
+    samples of a shard are shuffled. A pass reads every shard once; with `resample` each lane draws its shards with
+    replacement instead. Unusable samples are skipped and counted by cause.
 
     Args:
         source: the shards.
-        draw: a sample of an RGB photo, readers of its maps and a generator (`samples.training_sample`, settings bound).
+        draw: makes a sample of an RGB photo, readers of its maps and a generator (`examples.training_sample` with its
+            settings bound).
         min_side: pixels that the smaller side of a photo must have.
         batch_size: samples per batch.
         seed: one seed, one stream.
@@ -99,74 +101,74 @@ class ShardStream(IterableDataset[tuple[int, Place, Sample]]):
                 f"The number of shards, {len(source.urls)}, is below that of lanes, {lanes} in each of {self.world} "
                 f"processes: lower data.stream.lanes and data.num_workers, or pack more, smaller shards."
             )
-        self.first, self.places = 0, dict[int, Place]()
+        self.first, self.cursors = 0, dict[int, Cursor]()
 
-    def start(self, first: int, places: dict[int, Place]) -> None:
-        """Begin the next iteration at batch number `first` with each lane at its place, or at the beginning."""
-        self.first, self.places = first, places
+    def start(self, first: int, cursors: dict[int, Cursor]) -> None:
+        """Begin the next iteration at batch number `first`, each lane at its cursor or else at the beginning."""
+        self.first, self.cursors = first, cursors
 
-    def __iter__(self) -> Iterator[tuple[int, Place, Sample]]:
+    def __iter__(self) -> Iterator[tuple[int, Cursor, Sample]]:
         worker = get_worker_info()
         mine, all_workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        walks: dict[int, tuple[Place, Iterator[Sample]]] = {}
+        walks: dict[int, tuple[Cursor, Iterator[Sample]]] = {}
         for number in itertools.count(self.first + mine, all_workers):
             lane = self.rank * self.lanes + number % self.lanes
             if lane not in walks:
-                place = copy.deepcopy(self.places.get(lane, Place()))
-                walks[lane] = place, self._walk(lane, place)
-            place, walk = walks[lane]
+                cursor = copy.deepcopy(self.cursors.get(lane, Cursor()))
+                walks[lane] = cursor, self._walk(lane, cursor)
+            cursor, walk = walks[lane]
             samples = list(itertools.islice(walk, self.batch_size))
-            yield lane, copy.deepcopy(place), batch(samples)
-            place.tallies = {n: tally for n, tally in place.tallies.items() if n == place.number}
+            yield lane, copy.deepcopy(cursor), batch(samples)
+            cursor.counts = {epoch: counts for epoch, counts in cursor.counts.items() if epoch == cursor.epoch}
 
-    def shards(self, lane: int, number: int) -> np.ndarray:
+    def shards(self, lane: int, epoch: int) -> np.ndarray:
         """Numbers of the shards of a lane in a pass, in order."""
         if self.resample:
-            rng = np.random.default_rng([self.seed, number, lane])
+            rng = np.random.default_rng([self.seed, epoch, lane])
             return rng.integers(len(self.source.urls), size=len(self.source.urls) // self.all_lanes)
-        order = np.random.default_rng([self.seed, number]).permutation(len(self.source.urls))
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.source.urls))
         return order[lane :: self.all_lanes]
 
-    def _walk(self, lane: int, place: Place) -> Iterator[Sample]:
-        """Samples of a lane from a place on; at each one, `place` is behind it."""
+    def _walk(self, lane: int, cursor: Cursor) -> Iterator[Sample]:
+        """Samples of a lane from a cursor on, which each sample moves behind itself."""
         empty = 0
         while True:
             empty += 1
-            for nth, shard in enumerate(self.shards(lane, place.number)):
-                if nth == place.nth:
-                    for sample in self._shard(self.source.urls[shard], [place.number, lane, nth], place):
+            for nth, shard in enumerate(self.shards(lane, cursor.epoch)):
+                if nth == cursor.nth:
+                    for sample in self._shard(self.source.urls[shard], [cursor.epoch, lane, nth], cursor):
                         empty = 0
                         yield sample
-                    place.nth, place.block, place.slot = nth + 1, 0, 0
+                    cursor.nth, cursor.block, cursor.slot = nth + 1, 0, 0
             if empty == EMPTY_PASSES:
                 raise InputError(f"{EMPTY_PASSES} passes over the shards of a lane gave no sample: check data.shards.")
-            place.number, place.nth = place.number + 1, 0
+            cursor.epoch, cursor.nth = cursor.epoch + 1, 0
 
-    def _shard(self, url: str, key: list[int], place: Place) -> Iterator[Sample]:
-        """Usable samples of one shard from the place's block and slot on."""
-        reader, failure, done = self.source.samples(url, place.block * self.shuffle), "", False
+    def _shard(self, url: str, key: list[int], cursor: Cursor) -> Iterator[Sample]:
+        """Usable samples of a shard from the cursor's block and slot on."""
+        reader, failure, done = self.source.samples(url, cursor.block * self.shuffle), "", False
         while not done:
             block: list[Raw] = []
             try:
                 for raw in itertools.islice(reader, self.shuffle):
                     block.append(raw)
             except UNREADABLE as error:
-                failure = SHARD_CUT if block or place.block else SHARD_CLOSED
+                failure = SHARD_CUT if block or cursor.block else SHARD_CLOSED
                 log.warning("Skipped %s of '%s': %s", "the rest" if failure == SHARD_CUT else "all", url, error)
             done = len(block) < self.shuffle
-            order = np.random.default_rng([self.seed, *key, place.block]).permutation(self.shuffle)
-            for slot in range(place.slot, self.shuffle):
-                place.slot, index = slot + 1, int(order[slot])
+            order = np.random.default_rng([self.seed, *key, cursor.block]).permutation(self.shuffle)
+            for slot in range(cursor.slot, self.shuffle):
+                cursor.slot, index = slot + 1, int(order[slot])
                 if index < len(block):
-                    rng = np.random.default_rng([self.seed, *key, place.block * self.shuffle + index])
-                    sample = self._sample(block[index], rng, place)
+                    rng = np.random.default_rng([self.seed, *key, cursor.block * self.shuffle + index])
+                    sample = self._sample(block[index], rng, cursor)
                     if sample is not None:
                         yield sample
-            place.block, place.slot = place.block + 1, 0
+            cursor.block, cursor.slot = cursor.block + 1, 0
         if failure:
-            place.count(failure)
+            cursor.count(failure)
 
-    def _sample(self, raw: Raw, rng: np.random.Generator, place: Place) -> Sample | None:
+    def _sample(self, raw: Raw, rng: np.random.Generator, cursor: Cursor) -> Sample | None:
         found = header(raw.image, self.min_side)
         cause = self.source.unfit(raw) or found.flaw
         if cause is None:
@@ -174,16 +176,16 @@ class ShardStream(IterableDataset[tuple[int, Place, Sample]]):
                 image = decode(raw.image, raw.key)
             except InputError:
                 cause = DAMAGED
-        place.count(cause or READ)
+        cursor.count(cause or READ)
         if cause is not None:
             return None
         if found.mode not in PLAIN_MODES:
-            place.count(f"converted from {found.mode}")
+            cursor.count(f"converted from {found.mode}")
         return self.draw(image, [partial(bytes, data) for data in raw.maps], rng)
 
 
 class StreamLoader:
-    """The batches of a stream, and where the stream stands after those that were trained on.
+    """The batches of a stream, and the cursors and counts behind those that were trained on.
 
     Args:
         stream: of this process.
@@ -193,66 +195,70 @@ class StreamLoader:
 
     def __init__(self, stream: ShardStream, loader: Iterable[Any], done: Callable[[], int]) -> None:
         self.stream, self.loader, self.done = stream, loader, done
-        self.places: dict[int, Place] = {}
-        self.tallies: dict[int, Tallies] = {}
-        self._ahead: deque[tuple[int, int, Place]] = deque()
+        self.cursors = dict[int, Cursor]()
+        self.counts: dict[int, Counts] = {}  # {pass: {lane: counts}}
+        self._ahead: deque[tuple[int, int, Cursor]] = deque()
 
     def __iter__(self) -> Iterator[Sample]:
-        self._settle()
+        self._commit()
         self._ahead.clear()
         first = self.done()
-        self.stream.start(first, dict(self.places))
-        for number, (lane, place, samples) in enumerate(self.loader, first + 1):
-            self._ahead.append((number, lane, place))
+        self.stream.start(first, dict(self.cursors))
+        for number, (lane, cursor, samples) in enumerate(self.loader, first + 1):
+            self._ahead.append((number, lane, cursor))
             yield samples
-            self._settle()
+            self._commit()
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers: the places of this process's lanes, and the counts of the passes that are not over."""
-        self._settle()
-        places = {lane: [p.number, p.nth, p.block, p.slot] for lane, p in self.places.items()}
-        tallies = {number: {lane: dict(t) for lane, t in of.items()} for number, of in self.tallies.items()}
-        return {"lanes": self.stream.all_lanes, "places": places, "tallies": tallies}
+        """Plain numbers: the cursors of this process's lanes, and the counts of unfinished passes.
+
+        The keys `places` and `tallies` are those of earlier checkpoints.
+        """
+        self._commit()
+        cursors = {lane: [c.epoch, c.nth, c.block, c.slot] for lane, c in self.cursors.items()}
+        counts = {epoch: {lane: dict(own) for lane, own in lanes.items()} for epoch, lanes in self.counts.items()}
+        return {"lanes": self.stream.all_lanes, "places": cursors, "tallies": counts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state, or from the union of those of several processes.
+        """Resume from a state, or from the union of those of several processes.
 
         Raises:
-            InputError: the stream had another number of lanes.
+            InputError: the state has another number of lanes.
         """
         if state["lanes"] != self.stream.all_lanes:
             raise InputError(
-                f"The checkpoint's stream has {state['lanes']} lanes over all processes, this one "
-                f"{self.stream.all_lanes}: set data.stream.lanes so that lanes times processes agree."
+                f"Expected {state['lanes']} lanes over all processes as in the checkpoint, got "
+                f"{self.stream.all_lanes}: set data.stream.lanes to {state['lanes']} divided by the processes."
             )
         for lane in range(self.stream.rank * self.stream.lanes, (self.stream.rank + 1) * self.stream.lanes):
             if lane in state["places"]:
-                own = {n: Counter(of[lane]) for n, of in state["tallies"].items() if lane in of}
-                number, nth, block, slot = state["places"][lane]
-                here = {number: own[number]} if number in own else {}
-                self.places[lane] = Place(number, nth, block, slot, here)
-                for n, tally in own.items():
-                    self.tallies.setdefault(n, {})[lane] = tally
+                own = {epoch: Counter(lanes[lane]) for epoch, lanes in state["tallies"].items() if lane in lanes}
+                epoch, nth, block, slot = state["places"][lane]
+                self.cursors[lane] = Cursor(epoch, nth, block, slot, {e: own[e] for e in own if e == epoch})
+                self._count(lane, own)
 
-    def total(self, number: int | None = None) -> Counter[str]:
-        """Samples and shards of this process by what became of them: in one pass, or in those that are not over."""
-        chosen = self.tallies if number is None else {number: self.tallies.get(number, {})}
-        return sum((tally for of in chosen.values() for tally in of.values()), Counter[str]())
+    def total(self, epoch: int | None = None) -> Counter[str]:
+        """Counts of this process in one pass, or in all unfinished ones."""
+        chosen = self.counts.values() if epoch is None else [self.counts.get(epoch, {})]
+        return sum((counts for lanes in chosen for counts in lanes.values()), Counter[str]())
 
-    def _settle(self) -> None:
-        """Take over the places of batches that were trained on; report the passes that are over."""
+    def _commit(self) -> None:
+        """Move the cursors behind the batches that were trained on; report finished passes."""
         done = self.done()
         while self._ahead and self._ahead[0][0] <= done:
-            _, lane, place = self._ahead.popleft()
-            self.places[lane] = place
-            for number, tally in place.tallies.items():
-                self.tallies.setdefault(number, {})[lane] = tally
-        while len(self.places) == self.stream.lanes:
-            first = min(self.tallies, default=None)
-            if first is None or first >= min(place.number for place in self.places.values()):
+            _, lane, cursor = self._ahead.popleft()
+            self.cursors[lane] = cursor
+            self._count(lane, cursor.counts)
+        while len(self.cursors) == self.stream.lanes:
+            first = min(self.counts, default=None)
+            if first is None or first >= min(cursor.epoch for cursor in self.cursors.values()):
                 break
             log.info("pass %d over the shards: %s", first, described(self.total(first)))
-            del self.tallies[first]
+            del self.counts[first]
+
+    def _count(self, lane: int, counts: Counts) -> None:
+        for epoch, own in counts.items():
+            self.counts.setdefault(epoch, {})[lane] = own
 
 
 def union(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -260,12 +266,12 @@ def union(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
     whole: dict[str, Any] = {"lanes": states[0]["lanes"], "places": {}, "tallies": {}}
     for state in states:
         whole["places"].update(state["places"])
-        for number, of in state["tallies"].items():
-            whole["tallies"].setdefault(number, {}).update(of)
+        for epoch, lanes in state["tallies"].items():
+            whole["tallies"].setdefault(epoch, {}).update(lanes)
     return whole
 
 
-def described(tally: Counter[str]) -> str:
+def described(counts: Counter[str]) -> str:
     """Counts in words: samples read, then everything else by cause."""
-    others = ", ".join(f"{count} {cause}" for cause, count in sorted(tally.items()) if cause != READ)
-    return f"{tally[READ]} samples read; {others or 'none skipped'}"
+    others = ", ".join(f"{count} {cause}" for cause, count in sorted(counts.items()) if cause != READ)
+    return f"{counts[READ]} samples read; {others or 'none skipped'}"

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from dequant.condition.patches import SEGMENTERS
+from dequant.data.checks import given
 from dequant.errors import InputError
 from dequant.io.images import DAMAGED, NOT_AN_IMAGE, SUFFIXES, TOO_LARGE, decode, header
 
@@ -31,7 +32,13 @@ def bundled() -> str:
 
 
 class Source(Protocol):
-    """Where photos come from."""
+    """Where photos come from.
+
+    Attributes:
+        path: of the folder, or URLs of the shards.
+    """
+
+    path: str | Path
 
     def keys(self, split: str) -> list[str]:
         """Names of the photos of `split`: train, val, test or all."""
@@ -40,7 +47,18 @@ class Source(Protocol):
         """The file of one photo or map, as stored."""
 
     def maps(self, key: str) -> list[str]:
-        """Keys of the maps of segments beside a photo (`dequant.segment_maps`)."""
+        """Keys of the maps of segments beside a photo (`dequant.data.segment_maps`)."""
+
+
+def stem(name: str) -> str:
+    """Path of a member up to the first dot of its name, which the members of one sample share."""
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + file.partition(".")[0]
+
+
+def fraction(digest: str) -> float:
+    """A hexadecimal digest as a number in [0, 1)."""
+    return int(digest[:12], 16) / 16**12
 
 
 def splits_by_digest(digests: Sequence[str]) -> list[str]:
@@ -51,8 +69,8 @@ def splits_by_digest(digests: Sequence[str]) -> list[str]:
     """
     split = {}
     for digest in sorted(set(digests)):
-        rank = int(digest[:12], 16) / 16**12
-        split[digest] = "train" if rank < 0.8 else "val" if rank < 0.9 else "test"
+        share = fraction(digest)
+        split[digest] = "train" if share < 0.8 else "val" if share < 0.9 else "test"
     for name in ("val", "test", "train"):
         members = list(split.values())
         if len(split) >= len(SPLITS) and name not in members:
@@ -61,29 +79,29 @@ def splits_by_digest(digests: Sequence[str]) -> list[str]:
 
 
 class Folder:
-    """Image files under the folder `root`, recursively; a key is the path below it.
+    """Image files under the folder `path`, recursively; a key is the path below it.
 
     Where the folder has at least two sub-folders among train, val and test, these are the splits; otherwise
     the content of each file decides (`splits_by_digest`), so a renamed file stays in its split.
 
     Raises:
-        InputError: the folder is missing or has no image in it.
+        InputError: no path is given, the folder is missing, or it has no image in it.
     """
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
-        if not self.root.is_dir():
-            raise InputError(f"There is no folder '{root}': give the path of a folder of photos.")
-        found = (path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file())
-        images = (path for path in found if path.suffix.lower() in SUFFIXES)
+    def __init__(self, path: str | Path | None) -> None:
+        self.path = Path(given(path))
+        if not self.path.is_dir():
+            raise InputError(f"There is no folder '{path}': give the path of a folder of photos.")
+        found = (file.relative_to(self.path) for file in self.path.rglob("*") if file.is_file())
+        images = (file for file in found if file.suffix.lower() in SUFFIXES)
         self._all = sorted(p.as_posix() for p in images if not any(part.startswith(".") for part in p.parts))
         if not self._all:
-            raise InputError(f"The folder '{root}' has no image in it: put {_list(SUFFIXES)} files there.")
+            raise InputError(f"The folder '{path}' has no image in it: put {', '.join(sorted(SUFFIXES))} files there.")
 
     @cached_property
     def splits(self) -> dict[str, str]:
         """Split of each key; keys outside the split folders, where there are such, have none."""
-        if sum((self.root / name).is_dir() for name in SPLITS) >= 2:
+        if sum((self.path / name).is_dir() for name in SPLITS) >= 2:
             return {key: key.split("/")[0] for key in self._all if key.split("/")[0] in SPLITS}
         digests = [hashlib.sha256(self.read(key)).hexdigest() for key in self._all]
         return dict(zip(self._all, splits_by_digest(digests), strict=True))
@@ -92,14 +110,14 @@ class Folder:
         """Keys of `split` in alphabetical order; an unknown or empty split is an InputError."""
         _check_split(split)
         keys = [key for key in self._all if split == "all" or self.splits.get(key) == split]
-        return _not_empty(keys, split, self.root)
+        return _not_empty(keys, split, self.path)
 
     def read(self, key: str) -> bytes:
         """Bytes of the file `key`; a file that may not be read is an InputError."""
         try:
-            return (self.root / key).read_bytes()
+            return (self.path / key).read_bytes()
         except OSError as error:
-            raise InputError(f"'{self.root / key}' cannot be read ({error.strerror}): make it readable.") from None
+            raise InputError(f"'{self.path / key}' cannot be read ({error.strerror}): make it readable.") from None
 
     def maps(self, key: str) -> list[str]:
         """None: a folder holds photos only."""
@@ -113,52 +131,52 @@ class Shards:
     that end in MAP_SUFFIXES, such as `a.slic.png` beside `a.jpg`, are maps of its segments.
 
     Raises:
-        InputError: the folder is missing, has no shard, or has an unreadable one.
+        InputError: no path is given, the folder is missing, or it has no shard or an unreadable one.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        if not self.folder.is_dir():
-            raise InputError(f"There is no folder '{folder}': give the path of a folder of shards.")
-        tars = [(split, path) for split in SPLITS for path in sorted(self.folder.glob(f"{split}-*.tar"))]
+    def __init__(self, path: str | Path | None) -> None:
+        self.path = Path(given(path))
+        if not self.path.is_dir():
+            raise InputError(f"There is no folder '{path}': give the path of a folder of shards.")
+        tars = [(split, tar) for split in SPLITS for tar in sorted(self.path.glob(f"{split}-*.tar"))]
         if not tars:
             names = ", ".join(f"{split}-*.tar" for split in SPLITS)
-            raise InputError(f"The folder '{folder}' has no shard in it: shards are named {names}.")
+            raise InputError(f"The folder '{path}' has no shard in it: shards are named {names}.")
         self._members: dict[str, tuple[str, Path, int, int]] = {}
         self._maps: dict[str, dict[str, tuple[str, Path, int, int]]] = {}
-        for split, path in tars:
-            self._index(split, path)
+        for split, tar in tars:
+            self._index(split, tar)
 
-    def _index(self, split: str, path: Path) -> None:
+    def _index(self, split: str, shard: Path) -> None:
         try:
-            with tarfile.open(path, "r:") as tar:
+            with tarfile.open(shard, "r:") as tar:
                 members = tar.getmembers()
         except (tarfile.TarError, OSError):
-            raise InputError(f"'{path}' is not a readable, uncompressed tar file: write it again.") from None
+            raise InputError(f"'{shard}' is not a readable, uncompressed tar file: write it again.") from None
         for member in members:
             if Path(member.name).suffix.lower() in SUFFIXES:
                 is_map = member.name.endswith(MAP_SUFFIXES)
-                found = self._maps.setdefault(_stem(member.name), {}) if is_map else self._members
+                found = self._maps.setdefault(stem(member.name), {}) if is_map else self._members
                 if member.name in found:
-                    raise InputError(f"'{member.name}' is twice in '{self.folder}': keys must be unique.")
-                found[member.name] = (split, path, member.offset_data, member.size)
+                    raise InputError(f"'{member.name}' is twice in '{self.path}': keys must be unique.")
+                found[member.name] = (split, shard, member.offset_data, member.size)
 
     def keys(self, split: str) -> list[str]:
         """Keys of `split` in the order of the shards; an unknown or empty split is an InputError."""
         _check_split(split)
         keys = [key for key, member in self._members.items() if split in ("all", member[0])]
-        return _not_empty(keys, split, self.folder)
+        return _not_empty(keys, split, self.path)
 
     def read(self, key: str) -> bytes:
         """Bytes of the member `key`."""
-        _, path, offset, size = self._members.get(key) or self._maps[_stem(key)][key]
-        with path.open("rb") as file:
+        _, shard, offset, size = self._members.get(key) or self._maps[stem(key)][key]
+        with shard.open("rb") as file:
             file.seek(offset)
             return file.read(size)
 
     def maps(self, key: str) -> list[str]:
         """Keys of the maps of segments of the photo `key`, in the order of the shard."""
-        return list(self._maps.get(_stem(key), ()))
+        return list(self._maps.get(stem(key), ()))
 
 
 class Photos:
@@ -214,12 +232,6 @@ class Photos:
             return None
 
 
-def _stem(name: str) -> str:
-    """Path of a member up to the first dot of its name, which the members of one sample share."""
-    folder, slash, file = name.rpartition("/")
-    return folder + slash + file.partition(".")[0]
-
-
 def _check_split(split: str) -> None:
     if split not in (*SPLITS, "all"):
         raise InputError(f"There is no split '{split}': choose train, val, test or all.")
@@ -229,7 +241,3 @@ def _not_empty(keys: list[str], split: str, where: Path) -> list[str]:
     if not keys:
         raise InputError(f"The split '{split}' of '{where}' is empty: add photos to it or choose another.")
     return keys
-
-
-def _list(names: frozenset[str]) -> str:
-    return ", ".join(sorted(names))

@@ -8,23 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import webdataset
 from PIL import Image
 
 from dequant.data.packing import COLUMNS, OUTPUT_COLUMNS, pack, read_manifest, select
 from dequant.data.sources import Shards, bundled
 from dequant.errors import InputError
 
-webdataset = pytest.importorskip("webdataset")
 
-
-def photo_bytes(seed):
+def photo_bytes(seed: int) -> bytes:
     file = io.BytesIO()
     pixels = np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(file, "JPEG")
     return file.getvalue()
 
 
-def row(folder, name, seed, parent, crop="whole", group="A_free"):
+def row(folder: Path, name: str, seed: int, parent: str, crop: str = "whole", group: str = "A_free") -> dict[str, str]:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(photo_bytes(seed))
@@ -45,10 +44,10 @@ def row(folder, name, seed, parent, crop="whole", group="A_free"):
 
 
 @pytest.fixture
-def photos(tmp_path):
+def photos(tmp_path: Path) -> Path:
     """30 scenes with two detail crops each, and 20 groceries; the last 5 of these in another group."""
     folder = tmp_path / "photos"
-    rows = []
+    rows: list[dict[str, str]] = []
     for number in range(30):
         rows.append(row(folder, f"hills/hill_{number}.jpg", number, f"hill {number}"))
         for detail in (1, 2):
@@ -64,31 +63,31 @@ def photos(tmp_path):
     return folder
 
 
-def manifest(folder):
-    with (Path(folder) / "manifest.csv").open(newline="", encoding="utf-8") as file:
+def manifest(folder: Path) -> list[dict[str, str]]:
+    with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def test_parents_and_their_detail_crops_share_a_split(photos):
+def test_parents_and_their_detail_crops_share_a_split(photos: Path) -> None:
     rows = select(read_manifest(photos), ["grocery"])
     assert len(rows) == 110 and {row["split"] for row in rows} == {"train", "val", "test"}
     assert len({(row["parent"], row["split"]) for row in rows}) == len({row["parent"] for row in rows}) == 50
 
 
-def test_keys_name_the_category(photos):
+def test_keys_name_the_category(photos: Path) -> None:
     keys = {row["key"] for row in select(read_manifest(photos), ["grocery"])}
     assert {"scene/hill_3", "scene/hill_3_c1", "object/milk_7"} <= keys
     assert all(row["key"].startswith("scene/") for row in select(read_manifest(photos)))
 
 
-def test_groups_are_chosen_by_name_or_beginning(photos):
+def test_groups_are_chosen_by_name_or_beginning(photos: Path) -> None:
     assert len(read_manifest(photos, ["A"])) == len(read_manifest(photos, ["A_free"])) == 105
     assert len(read_manifest(photos, ["A", "B_named"])) == 110
     with pytest.raises(InputError, match="is in the groups asked for: C"):
         read_manifest(photos, ["C"])
 
 
-def test_selection_limits(photos):
+def test_selection_limits(photos: Path) -> None:
     rows = read_manifest(photos)
     some = select(rows, ["grocery"], max_objects=6, max_eval_objects=1, whole_eval=True, leave_out=["scene/hill_1"])
     objects = [row for row in some if row["key"].startswith("object/")]
@@ -100,7 +99,7 @@ def test_selection_limits(photos):
     assert sum(key.startswith("scene/") and "_c" not in key for key in names) == 29
 
 
-def test_size_limit_holds_and_whole_scenes_come_first(photos, tmp_path):
+def test_size_limit_holds_and_whole_scenes_come_first(photos: Path, tmp_path: Path) -> None:
     limit = 150_000
     rows = select(read_manifest(photos), ["grocery"], max_bytes=limit, max_objects=5)
     pack(photos, rows, tmp_path / "out")
@@ -109,10 +108,10 @@ def test_size_limit_holds_and_whole_scenes_come_first(photos, tmp_path):
     assert sum(row["key"].startswith("scene/") and row["crop"] == "whole" for row in rows) == 30
 
 
-def test_packed_photos_come_back_unchanged_with_their_licences(photos, tmp_path):
+def test_packed_photos_come_back_unchanged_with_their_licences(photos: Path, tmp_path: Path) -> None:
     rows = select(read_manifest(photos), ["grocery"])
     pack(photos, rows, tmp_path / "out", max_shard_bytes=60_000)
-    source, seen = Shards(tmp_path / "out"), {}
+    source, seen = Shards(tmp_path / "out"), dict[str, dict[str, str]]()
     assert len(list((tmp_path / "out").glob("train-*.tar"))) > 1
     for row in rows:
         assert source.read(f"{row['key']}.jpg") == (photos / row["file"]).read_bytes()
@@ -127,7 +126,7 @@ def test_packed_photos_come_back_unchanged_with_their_licences(photos, tmp_path)
         assert line["licence"] == "CC0" and line["attribution"].startswith("Ann, Ö.")
 
 
-def test_packing_twice_gives_the_same_bytes(photos, tmp_path):
+def test_packing_twice_gives_the_same_bytes(photos: Path, tmp_path: Path) -> None:
     rows = select(read_manifest(photos))
     for name in ("one", "two"):
         pack(photos, rows, tmp_path / name)
@@ -135,7 +134,7 @@ def test_packing_twice_gives_the_same_bytes(photos, tmp_path):
     assert one == two
 
 
-def test_a_failure_leaves_nothing_behind(photos, tmp_path):
+def test_a_failure_leaves_nothing_behind(photos: Path, tmp_path: Path) -> None:
     rows = select(read_manifest(photos))
     (photos / "hills" / "hill_7.jpg").write_bytes(b"changed")
     before = sorted(os.listdir(tmp_path))
@@ -149,7 +148,7 @@ def test_a_failure_leaves_nothing_behind(photos, tmp_path):
         pack(photos, rows, photos)
 
 
-def test_manifest_errors(photos, tmp_path):
+def test_manifest_errors(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"There is no '.*manifest.csv'"):
         read_manifest(tmp_path)
     (tmp_path / "manifest.csv").write_text("file,group,blob\n")
@@ -163,7 +162,7 @@ def test_manifest_errors(photos, tmp_path):
         select([*rows, rows[0]])
 
 
-def test_bundled_shards_are_small_free_and_complete():
+def test_bundled_shards_are_small_free_and_complete() -> None:
     folder = Path(bundled())
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 10_000_000
     rows = {row["key"]: row for row in manifest(folder)}

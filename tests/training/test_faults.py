@@ -41,9 +41,9 @@ def condition(rgb: torch.Tensor, rng: np.random.Generator) -> dict[str, torch.Te
 def with_pass(walk: Callable[..., Iterator[Sample]]) -> Callable[..., Iterator[Sample]]:
     """Let each sample say which pass of its lane it belongs to."""
 
-    def numbered(self: ShardStream, lane: Any, place: Any) -> Iterator[Sample]:
-        for sample in walk(self, lane, place):
-            yield sample | {"pass": torch.tensor(place.number)}
+    def numbered(self: ShardStream, lane: Any, cursor: Any) -> Iterator[Sample]:
+        for sample in walk(self, lane, cursor):
+            yield sample | {"pass": torch.tensor(cursor.epoch)}
 
     return numbered
 
@@ -75,9 +75,10 @@ def train(folder: Path, steps: int) -> None:
     warnings.simplefilter("ignore")
     ShardStream._walk = with_pass(ShardStream._walk)
     data = ImageData(
+        source=RemoteShards(
+            f"{folder}/shards/{{0..7}}.tar", retries=1, wait=0.001, held_out=0.0, most=1, least={}
+        ),
         condition=condition, size=SIDE, batch_size=BATCH, num_workers=2, seed=1,
-        shards=f"{folder}/shards/{{0..7}}.tar",
-        open_shards=partial(RemoteShards, retries=1, wait=0.001, held_out=0.0, most=1, least={}),
         stream=partial(ShardStream, lanes=LANES, shuffle=8, resample=False),
     )  # fmt: skip
     quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)

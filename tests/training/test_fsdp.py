@@ -137,7 +137,7 @@ def reference(steps: int) -> tuple[Dequantizer, dict[str, torch.Tensor]]:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("train", [*TINY, f"trainer.max_steps={steps}"])
     L.seed_everything(cfg.seed, verbose=False)
-    model, stream = instantiate(cfg.model), instantiate(cfg.data).train_dataloader().dataset
+    model, stream = instantiate(cfg.model), instantiate(cfg.data.module).train_dataloader().dataset
     model.log = lambda *args, **kwargs: None
     configured = model.configure_optimizers()
     optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
