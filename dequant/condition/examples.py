@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from dequant.color.opencv import gray_uint8, shift_hsv
 from dequant.color.palette import MAX_COLORS, QUANTIZATION_RMSE, quantize
 from dequant.condition import patches
-from dequant.condition.channels import check_photo, for_palette, for_patch, mean_color, stack
+from dequant.condition.channels import Condition, check_photo, for_palette, for_patch, mean_color, stack
 from dequant.errors import InputError
 
 PALETTE_PATCH_SHARE = 0.1
@@ -211,7 +211,7 @@ def random_window(sample: dict[str, Tensor], size: int, rng: np.random.Generator
         "condition" (7, size, size) and "target" (3, size, size).
     """
     height, width = sample["target"].shape[1:]
-    places = (sample["condition"][5] == 1 / MAX_COLORS).nonzero()
+    places = Condition.of(sample["condition"]).patch.nonzero()
     centre = places[int(rng.integers(len(places)))].tolist() if len(places) else None
     corner = []
     for axis, side in enumerate((height, width)):

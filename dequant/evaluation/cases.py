@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from dequant.color.palette import MAX_COLORS
 from dequant.color.rgb import to_uint8
+from dequant.condition.channels import Condition
 from dequant.errors import InputError
 
 Labels = Mapping[str, str | int | float]
@@ -47,19 +48,20 @@ class Case:
     @property
     def asked(self) -> Tensor:
         """The requested colours, (3, H, W): the quantized or patched image."""
-        return self.condition[:3]
+        return Condition.of(self.condition).colors
 
     @property
     def patch(self) -> Tensor | None:
         """The recoloured pixels, (H, W) bool, or None if they are all."""
-        inside = self.condition[5] == 1 / MAX_COLORS
+        inside = Condition.of(self.condition).patch
         return inside if inside.any() else None
 
     @cached_property
     def digest(self) -> str:
         """Short hash of everything but the texture map, so that a case has the same digest for all variants."""
         digest = hashlib.sha256(repr((self.paper_item, dict(self.labels), self.palette_colors)).encode())
-        for tensor in (self.asked, self.condition[5:], self.source, self.target, self.reference):
+        level_and_given = torch.cat(Condition.of(self.condition)[2:])
+        for tensor in (self.asked, level_and_given, self.source, self.target, self.reference):
             digest.update(b"-" if tensor is None else tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 

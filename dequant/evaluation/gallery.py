@@ -6,6 +6,7 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
+from dequant.condition.channels import Condition
 from dequant.evaluation.cases import LABELS, Case
 from dequant.evaluation.methods import IDENTITY
 from dequant.evaluation.runner import Work
@@ -68,7 +69,7 @@ class Gallery:
             "photo": [case.source if case.target is None else None for case in cases],
             "reference": [case.reference for case in cases],
             "quantized": [case.asked for case in cases],
-            f"texture {name}": [case.condition[3:5].mean(0).expand(3, -1, -1) for case in cases],
+            f"texture {name}": [Condition.of(case.condition).texture.mean(0).expand(3, -1, -1) for case in cases],
         }
         for output in sorted(found, key=lambda output: order("variant", output)):
             columns[wording("variant", output)] = [self._picture(output, case) for case in cases]

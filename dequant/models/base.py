@@ -4,7 +4,7 @@ import copy
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import torch
 from diffusers.models.modeling_utils import ModelMixin
@@ -21,6 +21,10 @@ from dequant.models.prompt import EMBEDDING, empty_prompt, write_embedding
 
 Residuals = tuple[tuple[Tensor, ...], Tensor]
 """What a control encoder adds: one tensor per skip connection, and one after the middle block."""
+
+
+ARCHITECTURE = ("in_channels", "out_channels", "block_out_channels", "layers_per_block", "norm_num_groups")
+"""Of a UNet's configuration, what its fingerprint covers."""
 
 
 class Context(NamedTuple):
@@ -108,7 +112,8 @@ class DiffusionBase(nn.Module):
         """Short hash of architecture and weights: control weights belong to the base they were trained on."""
         if self._fingerprint is not None:
             return self._fingerprint
-        digest = hashlib.sha256(json.dumps(_architecture(self.unet), sort_keys=True).encode())
+        architecture = {key: self.unet.config[key] for key in ARCHITECTURE}
+        digest = hashlib.sha256(json.dumps(architecture, sort_keys=True).encode())
         for name in ("conv_in.weight", "mid_block.resnets.0.conv1.weight", "conv_out.weight"):
             digest.update(self.unet.get_parameter(name).detach().to("cpu", torch.float16).numpy().tobytes())
         return digest.hexdigest()[:12]
@@ -263,10 +268,10 @@ class DiffusionBase(nn.Module):
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = torch.float16) -> None:
         """Write weights (safetensors; None keeps their precision) and configurations, for `from_pretrained`."""
         folder = Path(folder)
-        _copy(self.unet, dtype).save_pretrained(folder / "unet")
+        copy_for_release(self.unet, dtype).save_pretrained(folder / "unet")
         self.scheduler.save_pretrained(folder / "scheduler")
         if self.vae is not None:
-            _copy(self.vae, dtype).save_pretrained(folder / "vae")
+            copy_for_release(self.vae, dtype).save_pretrained(folder / "vae")
         if self.text_embedding is not None:
             write_embedding(self.text_embedding, folder / EMBEDDING)
         options = {"patch_size": self.patch_size, "augmentation": self.augmentation}
@@ -283,7 +288,7 @@ def new_unet(
 ) -> UNet2DConditionModel:
     """An untrained UNet in the manner of IF's stage II without its attention to a text prompt.
 
-    The output convolution is zero: the first prediction is the mean of `diffusion.posterior`.
+    The output convolution is zero: the first prediction is the mean of `schedule.posterior`.
     """
     levels = len(block_out_channels)
     unet = UNet2DConditionModel(
@@ -303,19 +308,10 @@ def new_unet(
     return unet
 
 
-def half_precision(module: ModelMixin) -> ModelMixin:
-    """A float16 copy, for release."""
-    return _copy(module, torch.float16)
-
-
-def _copy(module: ModelMixin, dtype: torch.dtype | None) -> ModelMixin:
+def copy_for_release(module: ModelMixin, dtype: torch.dtype | None = torch.float16) -> ModelMixin:
+    """A copy on the CPU in a precision, None for its own, that does not say where the original was."""
     module = copy.deepcopy(module).cpu()
-    module.register_to_config(_name_or_path="")  # a copy says nothing of where its original lay
+    module.register_to_config(_name_or_path="")
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.data = tensor.data.to(dtype or tensor.dtype)
     return module
-
-
-def _architecture(unet: UNet2DConditionModel) -> dict[str, Any]:
-    keys = ("in_channels", "out_channels", "block_out_channels", "layers_per_block", "norm_num_groups")
-    return {key: unet.config[key] for key in keys}

@@ -20,7 +20,7 @@ from dequant.io.files import whole_folder
 from dequant.metrics.image import psnr, psnr_and_ssim, ssim
 from dequant.metrics.palette import palette_error
 from dequant.metrics.texture import gradient_agreement
-from dequant.models.base import DiffusionBase, half_precision
+from dequant.models.base import DiffusionBase, copy_for_release
 from dequant.models.control import ControlEncoder
 from dequant.models.controlled import Controlled
 from dequant.pipelines.dequant import DequantPipeline
@@ -276,7 +276,7 @@ class Dequantizer(L.LightningModule):
             if self.control is None:
                 self.base.save_pretrained(partial)
             else:
-                half_precision(self.control).save_pretrained(partial)
+                copy_for_release(self.control).save_pretrained(partial)
 
     def to_pipeline(self) -> DequantPipeline:
         """A diffusers pipeline of the present weights, shared, and of the sampler's solver and steps.

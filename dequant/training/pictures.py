@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 from torch import Tensor
 
+from dequant.condition.channels import Condition
 from dequant.io import figures
 from dequant.metrics import image
 
@@ -61,16 +62,17 @@ class Pictures(Callback):
             return
         counts, *tensors = zip(*self._shown, strict=True)
         condition, output, target = map(torch.stack, tensors)
+        seen = Condition.of(condition)
         columns = {
-            "quantized": condition[:, :3],
-            "texture": condition[:, 3:5].mean(1, keepdim=True).expand(-1, 3, -1, -1),
+            "quantized": seen.colors,
+            "texture": seen.texture.mean(1, keepdim=True).expand(-1, 3, -1, -1),
             "output": output,
             "truth": target,
         }
         picture = figures.grid(columns, [f"N = {n}" if n else "" for n in counts])
         figures.save(picture, self.folder / f"step_{trainer.global_step:06d}.png")
         psnr = image.psnr(output, target).tolist()
-        given = ["on" if indicator.any() else "off" for indicator in condition[:, 6]]
+        given = ["on" if indicator.any() else "off" for indicator in seen.given]
         rows = [[trainer.global_step, pl_module.variant, *row] for row in zip(counts, given, psnr, strict=True)]
         self._shown = []
         for logger in trainer.loggers:

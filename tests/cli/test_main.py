@@ -7,7 +7,7 @@ import pytest
 import dequant
 from dequant.cli.main import main
 from dequant.cli.palette import Variant
-from dequant.condition.texture import MAPS
+from dequant.condition.texture import TEXTURES
 from tests.support.paths import ROOT
 
 COMMANDS = ["inspect", "match", "convert", "shards"]
@@ -62,7 +62,7 @@ def test_usage_errors_are_one_sentence(arguments: list[str], sentence: str, caps
 
 
 def test_variants_are_those_with_a_texture() -> None:
-    assert set(get_args(Variant)) == set(MAPS)
+    assert set(get_args(Variant)) == set(TEXTURES)
 
 
 def test_module_is_the_command() -> None:
