@@ -94,15 +94,9 @@ def select(
     Raises:
         InputError: two photos with the same key.
     """
-    splits = splits_by_digest([row["blob"] for row in rows])
-    named = [_named(row, split, objects) for row, split in zip(rows, splits, strict=True)]
-    keys = [row["key"] for row in named]
-    if len(set(keys)) < len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise InputError(f"Two photos have the key '{twice}': file names must be unique.")
     chosen: list[dict[str, str]] = []
     used, counts = sum(_tar_bytes(0) * 20 for _ in SPLITS), dict.fromkeys(SPLITS, 0)
-    for row in sorted(named, key=_priority):
+    for row in sorted(_named(rows, objects), key=_priority):
         split, is_object = row["split"], row["key"].startswith("object/")
         if any(f"{row['key']}_".startswith(f"{key}_") for key in leave_out):
             continue
@@ -158,12 +152,18 @@ def pack(
         write_csv(work / "manifest.csv", OUTPUT_COLUMNS, ({name: row[name] for name in OUTPUT_COLUMNS} for row in rows))
 
 
-def _named(row: Row, split: str, objects: Collection[str]) -> dict[str, str]:
-    path = Path(row["file"])
-    category = "object" if path.parent.name in objects else "scene"
-    source = f"{row['source_repo']}/{row['source_path']}"
-    key = f"{category}/{path.stem.replace('.', '_')}"
-    return dict(row) | {"key": key, "split": split, "source": source, "parent": row["blob"]}
+def _named(rows: Sequence[Row], objects: Collection[str]) -> list[dict[str, str]]:
+    """Rows with their key, split, source and parent."""
+    named: dict[str, dict[str, str]] = {}
+    for row, split in zip(rows, splits_by_digest([row["blob"] for row in rows]), strict=True):
+        path = Path(row["file"])
+        category = "object" if path.parent.name in objects else "scene"
+        source = f"{row['source_repo']}/{row['source_path']}"
+        key = f"{category}/{path.stem.replace('.', '_')}"
+        if key in named:
+            raise InputError(f"Two photos have the key '{key}': file names must be unique.")
+        named[key] = dict(row) | {"key": key, "split": split, "source": source, "parent": row["blob"]}
+    return list(named.values())
 
 
 def _priority(row: Row) -> tuple[bool, bool, bool, str, str]:
