@@ -33,6 +33,7 @@ reproduce: env
 # One change at a time to the training of ours-T, BUDGET steps each.
 BUDGET ?= 600
 ablations: env
+	@$(BIN)/python -c "from dequant import errors, provenance; errors.one_sentence()(provenance.check_clean)('results/ablations.csv', False)"
 	$(BIN)/python train.py -m hparams_search=ablations trainer.max_steps=$(BUDGET)
 	$(BIN)/python -m sweeps.summary outputs/sweep/ablations --results results/ablations.csv
 
