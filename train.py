@@ -39,9 +39,7 @@ def checkpoint_to_resume(cfg: DictConfig) -> Path | None:
         found = sorted(runs.glob("*/checkpoints/step_*.ckpt"), key=lambda path: path.stat().st_mtime)
         newest = newest_whole(found[-1].parent) if found else None
         if newest is None:
-            raise InputError(
-                f"There is no run of {cfg.name} in {runs} to go on with: start one without ckpt_path=last."
-            )
+            raise InputError(f"There is no run of {cfg.name} in {runs} to resume: start one without ckpt_path=last.")
         return newest
     path = Path(cfg.ckpt_path)
     if not path.exists():
@@ -78,7 +76,7 @@ def train(cfg: DictConfig, more_callbacks: Sequence[Callback] = ()) -> float | N
 def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callback]) -> None:
     """Train from a checkpoint or from the start, and save the weights."""
     if checkpoint is not None:
-        log.info("going on with %s", checkpoint)
+        log.info("resuming from %s", checkpoint)
     model, data = instantiate(cfg.model), instantiate(cfg.data.module)
     if cfg.rebase and cfg.init_weights is None:
         raise InputError("rebase=true needs an encoder to start from: give init_weights as well.")
@@ -96,11 +94,11 @@ def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callb
         try:
             trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
         except SIGTERMException:
-            sys.exit(f"stopped by SIGTERM at step {trainer.global_step}: go on with ckpt_path=last")
+            sys.exit(f"stopped by SIGTERM at step {trainer.global_step}: resume with ckpt_path=last")
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
-            sys.exit(f"a loading process died at step {trainer.global_step} ({error}): go on with ckpt_path=last")
+            sys.exit(f"a loading process died at step {trainer.global_step} ({error}): resume with ckpt_path=last")
         if trainer.is_global_zero:
             model.save_pretrained(weights)
             log_model(trainer.loggers, weights, cfg.name, ["latest", f"step_{trainer.global_step}"])

@@ -1,4 +1,4 @@
-"""README's commands, as written, on less work."""
+"""The commands of the documents, as written, on less work."""
 
 import os
 import re
@@ -12,6 +12,9 @@ import pytest
 from dequant.data.sources import Shards, bundled
 from tests.support.paths import ROOT
 
+DOCUMENTS = ("README.md", "docs/train.md", "docs/evaluate.md", "docs/sample.md")
+"""Whose ```bash blocks are run."""
+
 LESS = {
     "train.py": ["trainer.max_steps=2", "trainer.val_check_interval=2", "data.batch_size=2", "data.max_val=2"],
     "evaluate.py": ["eval.max_photos=2", "eval.size=32", "eval.baselines=null"],
@@ -20,10 +23,12 @@ LESS = {
 LESS["sweeps.study"] += LESS["train.py"]
 
 
-def readme_commands(start: str) -> list[str]:
-    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def commands(start: str) -> list[str]:
+    """Those of all documents that begin like this, each once, in the order in which they are read."""
+    texts = [(ROOT / name).read_text() for name in DOCUMENTS if (ROOT / name).is_file()]
+    blocks = re.findall(r"```bash\n(.*?)```", "".join(texts), re.DOTALL)
     lines = [re.sub(r"\s+#.*", "", line).strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith(start)]
+    return list(dict.fromkeys(line for line in lines if line.startswith(start)))
 
 
 def run(line: str, folder: Path) -> None:
@@ -56,9 +61,9 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_train_commands(folder: Path) -> None:
     """In README's order, since one of them goes on with the run of another."""
-    commands = readme_commands("python train.py")
-    assert len(commands) >= 5
-    for line in commands:
+    lines = commands("python train.py")
+    assert len(lines) >= 5
+    for line in lines:
         run(line, folder)
     assert list(folder.glob("outputs/train/ours-T/*/weights/config.json"))
     assert list(folder.glob("outputs/train/prior/*/weights/base.json"))
@@ -66,7 +71,7 @@ def test_train_commands(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", readme_commands("python evaluate.py"))
+@pytest.mark.parametrize("line", commands("python evaluate.py"))
 def test_evaluate_commands(line: str, folder: Path) -> None:
     run(line, folder)
     assert list(folder.rglob("cells.csv"))
@@ -74,7 +79,7 @@ def test_evaluate_commands(line: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", readme_commands("dequant ") + readme_commands("python -m dequant.cli "))
+@pytest.mark.parametrize("line", commands("dequant ") + commands("python -m dequant.cli "))
 def test_command_line(line: str, folder: Path) -> None:
     run(line, folder)
     assert list(folder.rglob("quantized.png"))
@@ -83,7 +88,7 @@ def test_command_line(line: str, folder: Path) -> None:
 @pytest.mark.slow
 def test_search_commands(folder: Path) -> None:
     """In README's order, since one of them sums up what another found."""
-    for line in readme_commands("python -m sweeps"):
+    for line in commands("python -m sweeps"):
         run(line, folder)
         assert list(folder.glob("outputs/sweep/*/ranking.csv"))
 

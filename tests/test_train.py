@@ -122,7 +122,7 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path: Path, devices: int) -> No
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert "go on with ckpt_path=last" in stderr
+    assert "resume with ckpt_path=last" in stderr
     assert "Traceback" not in stderr
     assert last_checkpoint(tmp_path)["global_step"] >= 8
 

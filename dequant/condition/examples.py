@@ -135,11 +135,11 @@ class RandomDegradation:
     """Draw a training example for a small base: a photo made blurred, noisy, both, or quantized, and the photo.
 
     This stands in for the billions of images seen by the paper's frozen super-resolution base, DeepFloyd IF
-    stage II (section 3). There is no texture. The colour level tells the size of the error: it is that of a
+    stage II (section 3). There is no texture. The colour level says how large the error is: it is that of a
     quantized image just as far from its photo, N / 256 where the error is `QUANTIZATION_RMSE / sqrt(N)`.
 
     Attributes:
-        palette_share: share of photos quantized to a palette, drawn as in `RandomTraining`; the level tells its size.
+        palette_share: share of photos quantized to a palette, drawn as in `RandomTraining`; the level is its size.
         resize_share: share of the others reduced and enlarged again (bicubic, antialiased).
         scale: range of the factor by which they are reduced.
         noise_share: share of the others with Gaussian noise. No photo stays intact: the two shares add up to at

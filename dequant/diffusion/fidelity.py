@@ -24,7 +24,7 @@ from dequant.diffusion.solver import Projection
 from dequant.errors import InputError
 
 ROUNDS = 6
-"""How often the blurred way to the cells is gone, and how often means and cells are projected onto in turn."""
+"""How often pixels move by the blurred way to their cells, and how often means and cells are projected onto in turn."""
 
 
 class Request(NamedTuple):
@@ -66,20 +66,20 @@ class Fidelity:
     """How strictly the colours and the texture asked for are kept.
 
     Attributes:
-        share: of the way to the colours asked for that pixels go. With all of it, 1, the finished picture's pixels are
-            also moved so that they stay in their cells when rounded to 8 bits; with part of it gradients stay smoother;
-            with 0 colours do not count.
-        reach: what a pixel is moved by, its neighbours at this distance are moved by too, as whatever made it wrong
-            made them wrong: before the projection, `ROUNDS` times, pixels are moved by the blurred way to their cells.
+        share: how far pixels move towards the colours asked for. With 1, the pixels of the finished picture also stay
+            in their cells when they are rounded to 8 bits; with less, gradients stay smoother; with 0, colours do not
+            count.
+        reach: distance in pixels over which a correction spreads, since what made a pixel wrong made its neighbours
+            wrong too. Before the projection, `ROUNDS` times, pixels move by the blurred way to their cells.
         scale: 1 for the cells; less for cells shrunk about their colours, down to 0 for the quantized image.
-        mean_radius: how far the mean over the pixels of a palette's colour may be from it, where 1 is the error to be
-            expected of a palette of this size (`diffusion.color_std`); None for any distance. Median cut's colours are
-            the means of boxes, which cells are not, so that 0 would be wrong.
+        mean_radius: how far the mean over the pixels of a colour may be from that colour, in units of the error to be
+            expected of a palette of this size (`color_std`); None for any distance. It is not 0 for photos, because
+            the colours of a median cut are means of boxes, and cells are no boxes.
         patch_radius: levels by which the mean over the pixels of a patch may differ from its colour, which is that
             mean rounded down; None for any.
         power: the strength in step i of n is `((i + 1) / n) ** power`; 0 for full strength always.
-        texture: whether pixels then go towards the nearest picture with the texture given (`Texture.nearest`), as far
-            as their cells go.
+        texture: whether pixels then move towards the nearest picture with the texture given (`Texture.nearest`), as
+            far as their cells allow.
 
     Raises:
         InputError: a number is out of its range.

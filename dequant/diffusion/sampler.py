@@ -224,7 +224,7 @@ def _from_all_sides(model: Denoiser, condition: Tensor, views: list[Orientation]
 def _in_tiles(
     model: Denoiser, condition: Tensor, views: list[Orientation], pieces: list[Tile], start: dict[str, Any]
 ) -> Predict:
-    """Predictions blended of those in tiles, each of which is read anew in every step, so that memory is bounded."""
+    """Predictions blended from tiles. Each tile is read again in every step, so that memory is bounded."""
 
     def predict(x_t: Tensor, t: Tensor) -> Tensor:
         def of_tile(tile: Tile, part: Tensor) -> Tensor:

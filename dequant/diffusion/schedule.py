@@ -1,7 +1,8 @@
 """The noise schedule: `x_t = a x + s n` and what follows from it.
 
 Notation: `x` is the clean image on [-1, 1] and `x_t = a x + s n` its noised version, where `a^2 = alphas_cumprod[t]`
-and `s^2 = 1 - a^2`; `color` is the quantized image on [-1, 1], whose error has standard deviation `color_std`."""
+and `s^2 = 1 - a^2`; `color` is the quantized image on [-1, 1], whose error has standard deviation `color_std`.
+"""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def _cache() -> Path:
 
 
 def _identity(source: Source) -> str:
-    """What tells two text encoders apart: the id, or the folder and when its configuration was written."""
+    """What distinguishes text encoders: the id, or the folder and when its configuration was written."""
     if source.folder is None:
         return source.path
     config = source.folder / "text_encoder" / "config.json"

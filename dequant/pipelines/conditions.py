@@ -13,7 +13,7 @@ from dequant.pipelines.inputs import assignment, color, mask, one_each, palette
 
 
 class Asked(NamedTuple):
-    """One edit of one photo: a condition (7, H, W), and what tells it apart from the others of the call."""
+    """One edit of one photo: a condition (7, H, W), and a label, empty where the call asks for no other."""
 
     label: str
     condition: Tensor

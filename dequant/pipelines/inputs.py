@@ -144,7 +144,7 @@ def assignment(value: Assignment) -> Tensor:
 
 
 def draws(num_images: int, seeds: Sequence[int] | None, generator: Generator) -> list[str]:
-    """What tells the images of one edit apart."""
+    """Labels of the images of one edit: seeds or numbers, empty where there is one."""
     if seeds is None:
         if num_images < 1:
             raise InputError(f"{num_images} images of each photo cannot be drawn: ask for at least 1.")

@@ -23,8 +23,8 @@ class DequantOutput(ImagePipelineOutput):
 
     Attributes:
         images: as asked for: PIL images, (B, H, W, 3) or (B, 3, H, W) in [0, 1], or a list of these where sizes differ.
-        edits: what tells the edits apart: photo, assignment and blend.
-        draws: what tells the pictures of one edit apart, which follow each other in `images`: their seeds or numbers.
+        edits: a label for each edit: photo, assignment and blend, where there are several.
+        draws: a label for each picture of an edit, which follow each other in `images`: its seed or number.
         pictures: the same as rgb (3, H, W) in [0, 1], whatever the form of `images`.
     """
 

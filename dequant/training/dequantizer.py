@@ -148,7 +148,7 @@ class Dequantizer(L.LightningModule):
         """Log what a batch of evaluation says, over all of it and for each number of colours; returns the output.
 
         `psnr`, `ssim` and `gradient_f1` compare the output with the photo, `psnr_input` and `ssim_input` the quantized
-        image; `gain` is their difference in PSNR. Where the batch tells "n_colors" (B,), there is the palette error
+        image; `gain` is their difference in PSNR. Where the batch has "n_colors" (B,), there is the palette error
         too, and each metric once more as `<metric>/n_<colours>`.
         """
         generators = [torch.Generator().manual_seed(i) for i in range(len(batch["target"]))]
