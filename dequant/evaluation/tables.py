@@ -150,7 +150,7 @@ def panels(
         line: labels, "variant" or "solver", a sampler's name without that number, whose combinations are the lines.
         metrics: those drawn.
     """
-    split = (row | dict(zip(("solver", "steps"), _STEPS.split(row["sampler"]), strict=False)) for row in rows)
+    split = (row | dict(zip(("solver", "steps"), _STEPS.split(_counted(row["sampler"])), strict=False)) for row in rows)
     chosen = [row for row in split if row["metric"] in metrics and row.get(x)]
     drawn: dict[str, dict[tuple[str, ...], list[tuple[float, float, float]]]] = {}
     for values in _values(chosen, panel):
@@ -203,6 +203,11 @@ def show(
         drawn = panels(rows, **curves["data"])
         if drawn:
             figures.save(figures.curves(drawn, **curves["look"]), folder / "curves.png")
+
+
+def _counted(sampler: str) -> str:
+    """The name of a sampler that says its steps."""
+    return "ddim1" if sampler == "one_step" else sampler
 
 
 def _tables(rows: Sequence[Row], title: str, each: str | None = None, **layout: Any) -> Iterator[Table]:

@@ -162,7 +162,7 @@ def test_curves_over_the_steps_of_a_sampler() -> None:
     rows = [row | {"sampler": name} for name in names for row in cells("T")]
     drawn = reports.panels(rows, "steps", ["metric"], ["solver"], ["palette_psnr"])
     lines = {key: sorted({x for x, _, _ in points}) for key, points in drawn["palette PSNR"].items()}
-    assert lines == {("ddim",): [4.0, 16.0], ("super",): [27.0]}
+    assert lines == {("ddim",): [1.0, 4.0, 16.0], ("super",): [27.0]}
 
 
 def test_samplers_without_steps_leave_no_curves(tmp_path: Path) -> None:
