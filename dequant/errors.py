@@ -25,7 +25,7 @@ def one_sentence(explain: Callable[[BaseException], str | None] | None = None) -
     except Exception as error:
         cause: BaseException | None = error
         while cause is not None:
-            if sentence := _sentence(cause) or (explain(cause) if explain else None):
+            if sentence := (explain(cause) if explain else None) or _sentence(cause):
                 sys.exit(f"error: {sentence}")
             cause = cause.__cause__ or cause.__context__
         raise

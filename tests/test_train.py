@@ -190,7 +190,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None
         (["data.size=4096"], "4096"),
         (["rebase=true"], "give init_weights as well"),
         (["seed=-1"], "seed is -1"),
-        (["sampler.num_inference_steps=0"], "0 steps are not possible"),
+        (["sampler.num_inference_steps=0"], "at least 1 for num_inference_steps, got 0"),
         (["sampler=super27", "sampler.num_inference_steps=4"], "Steps are given twice"),
         (["hydra.run.dir=/dev/null/run"], "/dev/null"),
     ],
