@@ -75,7 +75,7 @@ def quantize(
             above.
     """
     check_rgb(rgb)
-    if rgb.ndim != 3 or not rgb.isfinite().all():
+    if rgb.ndim != 3 or not torch.stack(rgb.aminmax()).isfinite().all():
         raise InputError(
             f"An image of shape {tuple(rgb.shape)} cannot be quantized: give one image (3, H, W) of finite numbers."
         )

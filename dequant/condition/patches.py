@@ -185,13 +185,13 @@ def _grow(
 ) -> NDArray[np.bool_]:
     """Choose connected segments in random order, skipping those that do not bring the area closer to the target."""
     chosen = np.zeros(len(areas), dtype=bool)
-    seen, frontier, covered = {start}, [start], 0
+    seen, frontier, covered, total = {start}, [start], 0, areas.sum()
     while frontier:
         pick = int(rng.integers(len(frontier)))
         frontier[pick], frontier[-1] = frontier[-1], frontier[pick]
         segment = frontier.pop()
         after = covered + int(areas[segment])
-        if covered and (covered + after > 2 * target or after == areas.sum()):
+        if covered and (covered + after > 2 * target or after == total):
             continue
         chosen[segment], covered = True, after
         fresh = set(touching.indices[touching.indptr[segment] : touching.indptr[segment + 1]].tolist()) - seen

@@ -82,7 +82,8 @@ def decode(data: bytes, name: str) -> Image.Image:
     except Exception:  # each format has its own exceptions for a broken header
         raise InputError(f"'{name}' is not an image: use JPEG, PNG, WebP, BMP or TIFF.") from None
     try:
-        return upright(image)
+        ImageOps.exif_transpose(image, in_place=True)
+        return _opaque(image)
     except Exception as error:  # likewise for a broken body
         reason = str(error).strip().rstrip(".") or type(error).__name__
         raise InputError(f"'{name}' is damaged ({reason}): replace it by a sound copy.") from None
@@ -124,4 +125,4 @@ def _opaque(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
