@@ -68,6 +68,8 @@ def evaluate(cfg: DictConfig) -> float | None:
     gallery.save(cfg.variant.label, folder)
     means = reports.means(cells, cfg.variant.label)
     if cfg.optimized_metric is not None:
+        if cfg.optimized_metric not in means:
+            raise InputError(f"There is no metric {cfg.optimized_metric}: choose one of {', '.join(means)}.")
         with whole_file(folder / "metrics.json") as file:
             json.dump(means, file, indent=1)
     if cfg.get("logger") is not None:

@@ -54,7 +54,7 @@ def train(cfg: DictConfig, more_callbacks: Sequence[Callback] = ()) -> float | N
 
     With `ckpt_path=here` a run that has its weights is not repeated.
     """
-    if not 0 <= cfg.seed < 2**32:
+    if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
         raise InputError(f"seed is {cfg.seed}: it must be from 0 to {2**32 - 1}.")
     L.seed_everything(cfg.seed, verbose=False)
     torch.set_float32_matmul_precision("high")

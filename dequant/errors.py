@@ -23,17 +23,25 @@ def one_sentence(explain: Callable[[BaseException], str | None] | None = None) -
     except KeyboardInterrupt:
         sys.exit("interrupted")
     except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if sentence := (explain(cause) if explain else None) or _sentence(cause):
-                sys.exit(f"error: {sentence}")
-            cause = cause.__cause__ or cause.__context__
-        raise
+        chain = list(_causes(error))
+        sentences = [_input_error(one) for one in chain if isinstance(one, InputError)]
+        sentences += [sentence for one in chain if (sentence := (explain(one) if explain else None) or _os_error(one))]
+        if not sentences:
+            raise
+        sys.exit(f"error: {sentences[0]}")
 
 
-def _sentence(error: BaseException) -> str | None:
-    if isinstance(error, InputError):
-        return str(error)
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _input_error(error: InputError) -> str:
+    return str(error).rpartition(f"{InputError.__name__}: ")[2].strip()  # a loading process puts its traceback before
+
+
+def _os_error(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         return f"{error.strerror or error}: {error.filename}." if error.filename else f"{error}."
     return None

@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_train_commands(folder: Path) -> None:
-    """In README's order, since one of them goes on with the run of another."""
+    """In README's order, since one of them resumes the run of another."""
     lines = commands("python train.py")
     assert len(lines) >= 5
     for line in lines:

@@ -7,6 +7,10 @@ from dequant.errors import InputError, one_sentence
     ("error", "sentence"),
     [
         (InputError("Expected a photo, got a novel."), "error: Expected a photo, got a novel."),
+        (
+            InputError("Caught InputError in ...\nTraceback\ndequant.errors.InputError: Give a photo."),
+            "error: Give a photo.",
+        ),
         (FileNotFoundError(2, "No such file or directory", "a.png"), "error: No such file or directory: a.png."),
         (OSError("disk full"), "error: disk full."),
         (KeyboardInterrupt(), "interrupted"),
@@ -24,6 +28,14 @@ def test_the_cause_is_what_counts() -> None:
             raise InputError("bad")
         except InputError as error:
             raise RuntimeError("cannot build") from error
+
+
+def test_input_errors_count_more_than_what_wraps_them() -> None:
+    with pytest.raises(SystemExit, match="^error: bad$"), one_sentence(lambda error: f"{type(error).__name__}"):
+        try:
+            raise InputError("bad")
+        except InputError as error:
+            raise LookupError("while resolving") from error
 
 
 def test_defects_keep_their_traceback() -> None:

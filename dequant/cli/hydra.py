@@ -86,9 +86,17 @@ def process(device: str | None) -> tuple[torch.device, int, int]:
         raise InputError(f"There is no device {name!r} here: choose cpu, or cuda on a machine with a GPU.") from None
 
 
+def _is_of_value(error: BaseException | None) -> bool:
+    return type(error) in (TypeError, ValueError)
+
+
 def _explain(error: BaseException) -> str | None:
     """The sentence for an option that cannot be, as Hydra, OmegaConf or Lightning put it."""
-    if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
+    if isinstance(error, InstantiationException):
+        what, _, option = str(error).partition("full_key: ")
+        cause = error.__cause__
+        return f"{option or what} cannot be set up ({cause}): see its options." if _is_of_value(cause) else None
+    if isinstance(error, HydraException | OmegaConfBaseException):
         return " ".join(str(error).split("Config search path")[0].split())
     if isinstance(error, MisconfigurationException):  # Lightning's word for a device that is not there
         return f"{error} Choose another trainer, such as trainer=default."

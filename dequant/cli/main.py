@@ -42,5 +42,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(arguments, prog_name="dequant", standalone_mode=False)
     except typer.TyperException as error:
-        print(f"error: {error.format_message()} Add --help to see what is expected.", file=sys.stderr)
+        print(f"error: {error.format_message().rstrip('.')}. Add --help to see what is expected.", file=sys.stderr)
         sys.exit(2)

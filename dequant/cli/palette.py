@@ -68,9 +68,9 @@ def match(
     method: Annotated[str, typer.Option(help="color, negative_color, frequency or intensity.")] = "color",
     distance: Annotated[str, typer.Option(help="rgb (the paper's), ciede2000 or oklab.")] = "rgb",
     many_to_one: Annotated[bool, typer.Option("--many-to-one", help="Let several colours become the same.")] = False,
-    pin: Annotated[list[str], typer.Option(metavar="I=J", help="Colour I must become J; may be repeated.")] = [],  # noqa: B006
+    pin: Annotated[list[str], typer.Option(metavar="I=J", help="Colour I must become J, which pins may share.")] = [],  # noqa: B006
     k: Annotated[int, typer.Option("--k", help="Number of best distinct assignments.")] = 1,
-    blend: Annotated[float, typer.Option(help="0 keeps the colours of the photo, 1 takes the reference's.")] = 1.0,
+    blend: Annotated[float, typer.Option(min=0, max=1, help="0: the photo's colours; 1: the reference's.")] = 1.0,
     n_colors: Colors = 16,
 ) -> None:
     """Give a photo the palette of another one.
@@ -82,7 +82,9 @@ def match(
     from dequant.color.palette import quantize, transfer
     from dequant.io.images import read_image, write_image
 
-    pinned = dict(_pair(text) for text in pin or ())
+    pinned = dict(_pair(text) for text in pin)
+    if len(pinned) < len(pin):
+        raise InputError("A colour is pinned twice: give one --pin for each.")
     quantized = quantize(read_image(source), n_colors)
     target, target_counts = _reference(reference, n_colors)
     assignments = match_k_best(

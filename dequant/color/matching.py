@@ -50,7 +50,7 @@ def match(
         distance: of two colours, for the first two methods: "rgb" (Euclidean, the paper's), "oklab"
             (Euclidean) or "ciede2000" (over 100).
         many_to_one: allow any number of uses of a target colour.
-        pinned: pairs source index -> target index that must be in the assignment.
+        pinned: pairs source index -> target index that must be in the assignment; pins may share a target.
         source_counts: (K,) pixels of each source colour, such as `Quantized.counts`.
         target_counts: (M,) likewise.
 

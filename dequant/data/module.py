@@ -129,6 +129,8 @@ class ImageData(LightningDataModule):
 
     def photos(self, split: str, size: int | None = None) -> Iterator[tuple[str, Tensor]]:
         """(key, rgb) of each sound photo of `split`: as it is, or its centred square scaled to `size`."""
+        if size is not None and (not isinstance(size, int) or size < 1):
+            raise InputError(f"Expected at least 1 pixel per side, or null for whole photos, got {size!r}.")
         photos = Photos(self.source, split, size or 1)
         for index, key in enumerate(photos.keys):
             image = photos.image(index)

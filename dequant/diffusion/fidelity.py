@@ -201,8 +201,8 @@ def named(palette: str | Fidelity, texture: str = "off") -> Fidelity | None:
     Raises:
         InputError: there is no such mode or texture.
     """
-    if isinstance(palette, str) and palette not in MODES:
-        raise InputError(f"There is no keep_palette={palette!r}: choose {', '.join(MODES)}.")
+    if not isinstance(palette, Fidelity) and palette not in MODES:
+        raise InputError(f"There is no keep_palette={palette!r}: choose {', '.join(MODES)}, or a Fidelity.")
     if texture not in KEEP_TEXTURE:
         raise InputError(f"There is no keep_texture={texture!r}: choose {', '.join(KEEP_TEXTURE)}.")
     fidelity = MODES[palette] if isinstance(palette, str) else palette

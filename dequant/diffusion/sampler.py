@@ -131,7 +131,7 @@ class Sampler:
 
     def check(self, scheduler: SchedulerMixin) -> None:
         """Raise `InputError` where the solver or its steps do not fit a noise schedule."""
-        check_solver(self.solver, scheduler, self.timesteps is not None)
+        check_solver(self.solver, scheduler, self.timesteps is not None, self.options)
         check_steps(self.num_inference_steps, self.timesteps, len(scheduler.alphas_cumprod))
 
     @property
@@ -153,6 +153,7 @@ class Sampler:
             name = f"{solver}_at_{'_'.join(map(str, self.timesteps))}"
         name = "super27" if self.timesteps == super27_timesteps else "one_step" if name == "ddim1" else name
         name += f"_x{self.orientations}" if self.orientations > 1 else ""
+        name += f"_tile{self.tile}" if self.tile else ""
         name += {1: "", MEAN_DRAWS: "_mean"}.get(self.draws, f"_mean{self.draws}")
         return name + _mark(self.keep_palette) + ("" if self.keep_texture == "off" else "+texture")
 

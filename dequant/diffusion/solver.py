@@ -44,7 +44,7 @@ def prepare(
     Raises:
         InputError: the solver cannot start from standard normal noise, or the steps are impossible.
     """
-    check_solver(solver, scheduler, timesteps is not None)
+    check_solver(solver, scheduler, timesteps is not None, options)
     check_steps(num_inference_steps, timesteps, len(scheduler.alphas_cumprod))
     stepper: Any = solver.from_config(scheduler.config, **options)
     stepper.alphas_cumprod = scheduler.alphas_cumprod
@@ -112,12 +112,19 @@ def check_steps(num_inference_steps: int | None, timesteps: Sequence[int] | None
         raise InputError(f"{num_inference_steps} steps are not possible: ask for 1 to {most}.")
 
 
-def check_solver(solver: type[SchedulerMixin], scheduler: SchedulerMixin, chooses_timesteps: bool) -> None:
-    """Raise `InputError` for solvers that scale their noise or input, need more, or cannot visit given timesteps."""
+def check_solver(
+    solver: type[SchedulerMixin], scheduler: SchedulerMixin, chooses_timesteps: bool, options: Mapping[str, Any]
+) -> None:
+    """Raise `InputError` for solvers that scale their noise or input, cannot visit given timesteps, or lack options."""
     from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
     if not (isinstance(solver, type) and issubclass(solver, SchedulerMixin)):
-        raise InputError(f"{solver!r} is not a solver: give a class of diffusers schedulers such as DDIMScheduler.")
+        raise InputError(
+            f"{getattr(solver, '__name__', type(solver).__name__)} is not a solver: "
+            "give a class of diffusers schedulers such as DDIMScheduler."
+        )
+    if unknown := set(options) - set(inspect.signature(solver.__init__).parameters):
+        raise InputError(f"{solver.__name__} has no option {min(unknown)}: see its page in the docs of diffusers.")
     stepper: Any = solver.from_config(scheduler.config)
     needs = {name for name, one in inspect.signature(stepper.step).parameters.items() if one.default is one.empty}
     if needs != {"model_output", "timestep", "sample"} or getattr(stepper, "init_noise_sigma", None) != 1:

@@ -109,8 +109,8 @@ def choose(photos: Iterable[tuple[str, Tensor]], limit: int | None = None) -> li
     Raises:
         InputError: the limit is below 1, or there is no photo.
     """
-    if limit is not None and limit < 1:
-        raise InputError(f"Expected at least 1 photo to evaluate, or null for all, got {limit}.")
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise InputError(f"Expected at least 1 photo to evaluate, or null for all, got {limit!r}.")
     found: dict[str, Photo] = {}
     for key, rgb in photos:
         photo = Photo(key, photo_digest(rgb), to_uint8(rgb))

@@ -83,15 +83,22 @@ def decode(data: bytes, name: str) -> Image.Image:
         raise InputError(f"'{name}' is not an image: use JPEG, PNG, WebP, BMP or TIFF.") from None
     try:
         ImageOps.exif_transpose(image, in_place=True)
-        return _opaque(image)
+        return _opaque(image, "white")
     except Exception as error:  # likewise for a broken body
         reason = str(error).strip().rstrip(".") or type(error).__name__
         raise InputError(f"'{name}' is damaged ({reason}): replace it by a sound copy.") from None
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """8-bit RGB image of any PIL image: EXIF orientation applied, transparency laid on white."""
-    return _opaque(ImageOps.exif_transpose(image))
+def upright(image: Image.Image, background: str = "white") -> Image.Image:
+    """8-bit RGB image of any PIL image: EXIF orientation applied, transparency laid on `background`.
+
+    Raises:
+        InputError: its file is cut short.
+    """
+    try:
+        return _opaque(ImageOps.exif_transpose(image), background)
+    except OSError as error:
+        raise InputError(f"An image cannot be read ({error}): replace its file by a sound copy.") from error
 
 
 def header(data: bytes, min_side: int = 1) -> Header:
@@ -116,7 +123,7 @@ def to_pil(rgb: Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
 
 
-def _opaque(image: Image.Image) -> Image.Image:
+def _opaque(image: Image.Image, background: str) -> Image.Image:
     if image.mode.startswith(("I", "F")):  # 16-bit and float grey: PIL would clip at 255
         grey = np.asarray(image, dtype=np.float64)
         white = 65535.0 if image.mode.startswith("I") else 1.0 if grey.max(initial=0.0) <= 1.0 else 255.0
@@ -124,5 +131,5 @@ def _opaque(image: Image.Image) -> Image.Image:
         return Image.fromarray(pixels).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -266,6 +266,8 @@ class DequantPipeline(SavedPipeline):
             steps = by_name["num_inference_steps"], by_name["timesteps"]
             check_steps(*steps, self.scheduler.config.num_train_timesteps)
             sampler = Sampler(type(self.scheduler), {})
+        if not isinstance(sampler, Sampler):
+            raise InputError(f"A {type(sampler).__name__} is not a sampler: give a dequant.Sampler.")
         sampler = replace(sampler, **by_name)
         sampler.check(self.scheduler)
         return sampler

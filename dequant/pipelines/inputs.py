@@ -29,7 +29,7 @@ Color = str | Tensor | np.ndarray | Sequence[float]
 
 
 Mask = Image.Image | Tensor | np.ndarray
-"""(H, W), True, more than 0.5, or more than half of the largest integer inside."""
+"""(H, W), True, more than 0.5, or more than half of the largest integer inside; of a PIL image, opaque and bright."""
 
 
 Assignment = Tensor | np.ndarray | Sequence[int]
@@ -83,6 +83,8 @@ def palette(value: Palette, n_colors: int) -> tuple[Tensor, Tensor]:
             raise InputError(f"A batch of {len(found)} photos is not one palette: give a list with one for each photo.")
         quantized = quantize(found[0], n_colors)
         return quantized.palette, quantized.counts
+    if isinstance(value, Path) or (isinstance(value, str) and Path(value).suffix):
+        raise InputError(f"A palette is not read from a path: give the photo, as PIL.Image.open('{value}').")
     if isinstance(value, str) or (isinstance(value, list | tuple) and value and isinstance(value[0], str)):
         colors = parse_hex(value)
     else:
@@ -112,7 +114,9 @@ def mask(value: Mask) -> Tensor:
     Raises:
         InputError: it is not a mask, or it marks no pixel.
     """
-    values = np.asarray(value.convert("L")) if isinstance(value, Image.Image) else value
+    values = value
+    if isinstance(value, Image.Image):
+        values = np.asarray(value if value.mode.startswith("I") else upright(value, "black").convert("L"))
     if not isinstance(values, Tensor | np.ndarray):
         raise InputError(f"A {type(value).__name__} is not a mask: give a tensor or array (H, W) or a PIL image.")
     tensor = _tensor(values)

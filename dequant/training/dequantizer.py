@@ -214,7 +214,10 @@ class Dequantizer(L.LightningModule):
         """The optimizer over the trained part, with its schedule stepped every batch."""
         if self.optimizer is None:
             raise InputError("This model was made without an optimizer: it samples, but cannot be trained.")
-        optimizer = self.optimizer([p for p in self.trained.parameters() if p.requires_grad])
+        try:
+            optimizer = self.optimizer([p for p in self.trained.parameters() if p.requires_grad])
+        except (TypeError, ValueError) as error:
+            raise InputError(f"The optimizer cannot be made: {str(error).rstrip('.')}.") from error
         if self.lr_schedule is None:
             return optimizer
         return {

@@ -56,6 +56,7 @@ def test_match_takes_named_palettes(reference: str, tmp_path: Path) -> None:
         (["match", str(CAPS), "colormap:nope", "--out", "OUT"], "nope"),
         (["match", str(CAPS), str(PLANE), "--method", "magic", "--out", "OUT"], "magic"),
         (["match", str(CAPS), str(PLANE), "--pin", "99=0", "--out", "OUT"], "99"),
+        (["match", str(CAPS), str(PLANE), "--pin", "0=3", "--pin", "0=4", "--out", "OUT"], "pinned twice"),
         (["match", str(CAPS), str(PLANE), "--pin", "1-0", "--out", "OUT"], "got '1-0'"),
     ],
 )
@@ -71,3 +72,10 @@ def test_odd_photo(tmp_path: Path) -> None:
     write_image(torch.full((3, 5, 3), 0.5), tmp_path / "flat.png")
     main(["inspect", str(tmp_path / "flat.png"), "-n", "16", "--out", str(tmp_path / "out")])
     assert np.load(tmp_path / "out" / "condition.npz")["condition"].shape == (7, 5, 3)
+
+
+def test_a_refused_blend_leaves_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["match", str(CAPS), str(PLANE), "--blend", "2", "--out", str(tmp_path / "out")])
+    assert "less than or equal to 1. Add --help" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

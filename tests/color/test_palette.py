@@ -156,7 +156,7 @@ def test_refuses_what_is_not_one_image(bad: Tensor) -> None:
         quantize(bad, 8)
 
 
-@pytest.mark.parametrize("n_colors", [-1, 0, 257])
+@pytest.mark.parametrize("n_colors", [-1, 0, 257, 16.0, "16", None])
 def test_refuses_impossible_palettes(n_colors: int) -> None:
     with pytest.raises(InputError, match="1 to 256"):
         quantize(IMAGES["photo"], n_colors)

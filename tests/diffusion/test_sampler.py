@@ -51,6 +51,7 @@ def test_names_say_what_differs(settings: dict[str, Any], name: str) -> None:
         ({"tile": 0.5}, "at least 1 for tile, got 0.5"),
         ({"orientations": 3}, "3 orientations"),
         ({"keep_palette": "perfect"}, "keep_palette='perfect'"),
+        ({"keep_palette": True}, "keep_palette=True"),
         ({"keep_texture": "soft"}, "keep_texture='soft'"),
     ],
 )
@@ -64,6 +65,7 @@ def test_impossible_settings_are_refused_when_they_are_made(settings: dict[str, 
     [
         (Sampler(num_inference_steps=1001), "1001 steps are not possible: ask for 1 to 1000"),
         (Sampler(DDPMScheduler, num_inference_steps=4, timesteps=[5]), "Steps are given twice"),
+        (Sampler(options={"timestep_spacin": "leading"}), "DDIMScheduler has no option timestep_spacin"),
         (Sampler(timesteps=[999, 0]), "DDIMScheduler spaces its steps itself"),
     ],
 )

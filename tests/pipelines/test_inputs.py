@@ -21,6 +21,7 @@ from dequant.errors import InputError
 from dequant.io.images import read_image, write_image
 from dequant.io.palettes import parse_hex
 from dequant.pipelines.dequant import DequantPipeline
+from dequant.pipelines.inputs import mask, palette, photos
 from tests.support.pipelines import SIZE, draw, seeded
 
 
@@ -57,6 +58,31 @@ def test_photos_are_upright_and_opaque(pipe: DequantPipeline, photo: torch.Tenso
     clear = Image.fromarray(array).convert("RGBA")
     clear.putalpha(0)
     assert torch.equal(draw(pipe, clear), draw(pipe, torch.ones_like(photo)))
+
+
+def test_masks_are_upright_and_opaque() -> None:
+    inside = np.zeros((4, 6), dtype=bool)
+    inside[0, 1:] = True
+    grey = Image.fromarray(inside)
+    turned = grey.convert("L").transpose(Image.Transpose.ROTATE_90)
+    turned.getexif()[274] = 6
+    white = Image.new("RGBA", grey.size, "white")
+    white.putalpha(grey.convert("L"))
+    deep = Image.fromarray(np.where(inside, 20000, 1000).astype(np.uint16))
+    ones = Image.fromarray(inside.astype(np.int32))
+    for form in (grey, grey.convert("L"), grey.convert("RGB"), turned, white, deep, ones):
+        assert np.array_equal(mask(form).numpy(), inside)
+
+
+def test_files_cut_short_and_paths_are_refused(tmp_path: Path, photo: torch.Tensor) -> None:
+    write_image(photo, tmp_path / "whole.png")
+    data = (tmp_path / "whole.png").read_bytes()
+    (tmp_path / "short.png").write_bytes(data[: len(data) // 2])
+    for read in (photos, mask, lambda image: palette(image, 4)):
+        with pytest.raises(InputError, match="sound copy"):
+            read(Image.open(tmp_path / "short.png"))
+    with pytest.raises(InputError, match="not read from a path"):
+        palette("other.jpg", 4)
 
 
 def conditions(
@@ -111,8 +137,8 @@ def test_one_palette_for_each_photo(
 ) -> None:
     palettes = [["#ff0000", "#00ff00"], photo]
     both = conditions(pipe, monkeypatch, [photo, photo], n_colors=2, palette=palettes)
-    for given, palette in zip(both, palettes, strict=True):
-        assert torch.equal(given, conditions(pipe, monkeypatch, photo, n_colors=2, palette=palette)[0])
+    for given, one in zip(both, palettes, strict=True):
+        assert torch.equal(given, conditions(pipe, monkeypatch, photo, n_colors=2, palette=one)[0])
     same = conditions(pipe, monkeypatch, [photo, photo], n_colors=2, palette=palettes[0])
     assert torch.equal(same[1], same[0])
 
