@@ -34,6 +34,7 @@ def test_a_configuration_is_called_by_its_name(name: str) -> None:
         ({"solver": UniPCMultistepScheduler, "num_inference_steps": 1}, "unipc1"),
         ({"solver": DDPMScheduler, "timesteps": [999, 500]}, "ddpm_at_999_500"),
         ({"orientations": 2, "draws": 3}, "one_step_x2_mean3"),
+        ({"tile": 32}, "one_step_tile32"),
         ({"keep_palette": "exact", "keep_texture": "exact"}, "one_step+exact+texture"),
         ({"keep_palette": Fidelity()}, "one_step+exact"),
         ({"keep_palette": Fidelity(reach=2, scale=0.9)}, "one_step+exact+reach=2+scale=0.9"),
