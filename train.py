@@ -87,7 +87,7 @@ def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callb
     callbacks = [*instantiate(cfg.callbacks).values(), *more_callbacks]
     trainer: L.Trainer = instantiate(cfg.trainer, logger=instantiate(cfg.logger), callbacks=callbacks)
     settings = resolved(cfg) | provenance(trainer.strategy.root_device)
-    weights, metrics = Path(cfg.run_dir) / "weights", trainer.callback_metrics
+    weights = Path(cfg.run_dir) / "weights"
     with ended(trainer.loggers):
         for logger in trainer.loggers:
             logger.log_hyperparams(settings)
@@ -102,6 +102,7 @@ def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callb
         if trainer.is_global_zero:
             model.save_pretrained(weights)
             log_model(trainer.loggers, weights, cfg.name, ["latest", f"step_{trainer.global_step}"])
+    metrics = trainer.callback_metrics
     if trainer.is_global_zero and "val/psnr" in metrics:
         log.info(
             "validation PSNR %.2f dB, of the input %.2f dB: %+.2f dB; weights in %s",

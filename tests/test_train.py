@@ -132,6 +132,7 @@ def test_run_leaves_weights_pictures_and_metrics(tmp_path: Path) -> None:
     done = train(tmp_path, "trainer.max_steps=8", "variant=G")
     assert done.returncode == 0, done.stderr
     (run,) = (tmp_path / "ours-G").iterdir()
+    assert f"dB; weights in {run / 'weights'}" in done.stdout + done.stderr
     assert {"checkpoints", "pictures", "weights", "csv"} <= {path.name for path in run.iterdir()}
     assert list((run / "pictures").glob("*.png"))
     assert "val/psnr_input" in next((run / "csv").rglob("metrics.csv")).read_text()
