@@ -34,6 +34,20 @@ KMEANS_PIXELS = 32768
 KMEANS_ROUNDS = 20
 
 
+DITHERS = ("floyd_steinberg", "ordered")
+
+
+def _bayer(n: int) -> list[list[float]]:
+    """Thresholds in (0, 1) of an n by n Bayer matrix, n a power of two."""
+    matrix = np.zeros((1, 1))
+    while len(matrix) < n:
+        matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
+    return ((matrix + 0.5) / n**2).tolist()
+
+
+BAYER = _bayer(8)
+
+
 class Quantized(NamedTuple):
     """An image of few colours.
 
@@ -91,6 +105,44 @@ def quantize(
         (torch.from_numpy(palette).float() / 255).to(rgb.device),
         torch.from_numpy(indices).long().to(rgb.device),
     )
+
+
+def dither(rgb: Tensor, palette: Tensor, kind: str = "floyd_steinberg") -> Quantized:
+    """Show an image in the colours of a palette with dithering, as GIFs do.
+
+    Args:
+        rgb: (3, H, W) in [0, 1], rounded to 8 bits first.
+        palette: (K, 3) in [0, 1], 1 to 256 colours.
+        kind: "floyd_steinberg" diffuses the error of each pixel to its neighbours (Pillow's), "ordered" adds a Bayer
+            matrix of 8 by 8 thresholds before it takes the nearest colour.
+
+    Returns:
+        The palette in 8 bits, and the indices.
+
+    Raises:
+        InputError: the image or the palette has another shape, or there is no such kind.
+    """
+    check_rgb(rgb)
+    _check_palette(palette)
+    if rgb.ndim != 3 or len(palette) > MAX_COLORS:
+        raise InputError(
+            f"Expected one image (3, H, W) and at most {MAX_COLORS} colours, got {tuple(rgb.shape)} and {len(palette)}."
+        )
+    if kind not in DITHERS:
+        raise InputError(f"There is no dither {kind!r}: choose {' or '.join(DITHERS)}.")
+    colors = to_uint8(palette.cpu())
+    if kind == "ordered":
+        spread = 255 * len(colors) ** (-1 / 3)
+        rows, columns = (torch.arange(side) % len(BAYER) for side in rgb.shape[1:])
+        pixels = 255 * rgb.cpu() + spread * (torch.tensor(BAYER)[rows][:, columns] - 0.5)
+        indices, _ = vq(pixels.flatten(1).T.double().numpy(), colors.double().numpy())
+    else:
+        holder = Image.new("P", (1, 1))
+        holder.putpalette(np.resize(colors.numpy(), (MAX_COLORS, 3)).tobytes())
+        image = Image.fromarray(to_uint8(rgb.cpu()).movedim(0, -1).contiguous().numpy())
+        indices = np.array(image.quantize(palette=holder, dither=Image.Dither.FLOYDSTEINBERG)) % len(colors)
+    indices = torch.from_numpy(np.asarray(indices).reshape(rgb.shape[1:])).long()
+    return Quantized(colors.float().to(rgb.device) / 255, indices.to(rgb.device))
 
 
 def apply_palette(palette: Tensor, indices: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Training examples drawn at random: edits for control encoders, degradations for a base."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dequant.color.opencv import gray_uint8, shift_hsv
-from dequant.color.palette import MAX_COLORS, QUANTIZATION_RMSE, quantize
+from dequant.color.palette import DITHERS, MAX_COLORS, QUANTIZATION_RMSE, dither, quantize
 from dequant.condition import patches
 from dequant.condition.channels import Condition, check_photo, for_palette, for_patch, mean_color, stack
+from dequant.condition.recoloring import as_photo, recolored
 from dequant.errors import InputError
 
 PALETTE_PATCH_SHARE = 0.1
@@ -69,6 +70,11 @@ class RandomTraining:
         saturation: range of the factor by which it is changed.
         min_colors: size of the smallest palette, a power of two.
         max_colors: size of the largest, a power of two; in between as `random_n_colors` draws them.
+        recolor_share: share of the examples with texture that recolour the photo, or fill the patch with any colour.
+            Their target is what `recoloring.as_photo` makes of it.
+        palettes: photos (P, 3, h, w) in [0, 1] whose palettes recolour others; None only without recolouring.
+        dither_share: share of the other palettes that are dithered.
+        dithers: of `palette.DITHERS`, all equally likely.
     """
 
     texture_map: Callable[[Tensor], Tensor]
@@ -79,6 +85,10 @@ class RandomTraining:
     saturation: tuple[float, float] = (0.0, 2.0)
     min_colors: int = 4
     max_colors: int = 128
+    recolor_share: float = 0.0
+    palettes: Tensor | None = None
+    dither_share: float = 0.0
+    dithers: Sequence[str] = ("floyd_steinberg",)
 
     def __post_init__(self) -> None:
         """Refuse impossible settings with an `InputError`."""
@@ -93,6 +103,12 @@ class RandomTraining:
         _check_probability("gray_share", self.gray_share)
         _check_probability("saturation_share", self.saturation_share)
         _check_probability("gray_share + saturation_share", self.gray_share + self.saturation_share)
+        _check_probability("recolor_share", self.recolor_share)
+        _check_probability("dither_share", self.dither_share)
+        if self.recolor_share and self.palettes is None:
+            raise InputError(f"recolor_share = {self.recolor_share} needs palettes: give photos (P, 3, h, w).")
+        if unknown := set(self.dithers) - set(DITHERS):
+            raise InputError(f"There is no dither {min(unknown)!r}: choose of {', '.join(DITHERS)}.")
 
     def __call__(
         self, rgb: Tensor, rng: np.random.Generator, segment: patches.Segmenter = patches.random_segmentation
@@ -108,17 +124,31 @@ class RandomTraining:
             "condition" (7, H, W) and "target" (3, H, W), float32 in [0, 1].
         """
         check_photo(rgb)
-        target = self.augment(rgb, rng)
+        photo = self.augment(rgb, rng)
         with_texture = rng.random() >= self.texture_dropout
-        if rng.random() < self.patch_share:
-            mask = random_mask(target, rng, segment)
-            color, texture = mean_color(target, mask), self.texture_map(target)
-            condition = for_patch(target, mask, color, texture, keep_inside=with_texture)
+        is_patch = rng.random() < self.patch_share
+        recolors = self.recolor_share > 0 and with_texture and rng.random() < self.recolor_share
+        texture = self.texture_map(photo)
+        if is_patch:
+            mask = random_mask(photo, rng, segment)
+            color = torch.from_numpy(rng.random(3)).float() if recolors else mean_color(photo, mask)
+            condition = for_patch(photo, mask, color, texture, keep_inside=with_texture)
         else:
-            n_colors = random_n_colors(rng, self.min_colors, self.max_colors)
-            texture_or_none = self.texture_map(target) if with_texture else None
-            condition = for_palette(quantize(target, n_colors).rgb, n_colors, texture_or_none)
+            mask, n_colors = None, random_n_colors(rng, self.min_colors, self.max_colors)
+            asked = self._recolored(photo, n_colors, rng) if recolors else self._quantized(photo, n_colors, rng)
+            condition = for_palette(asked, n_colors, texture if with_texture else None)
+        target = as_photo(Condition.of(condition).colors, photo, mask) if recolors else photo
         return {"condition": condition, "target": target}
+
+    def _quantized(self, photo: Tensor, n_colors: int, rng: np.random.Generator) -> Tensor:
+        quantized = quantize(photo, n_colors)
+        if self.dither_share and rng.random() < self.dither_share:
+            return dither(photo, quantized.palette, self.dithers[int(rng.integers(len(self.dithers)))]).rgb
+        return quantized.rgb
+
+    def _recolored(self, photo: Tensor, n_colors: int, rng: np.random.Generator) -> Tensor:
+        assert self.palettes is not None
+        return recolored(quantize(photo, n_colors), self.palettes, rng)
 
     def augment(self, rgb: Tensor, rng: np.random.Generator) -> Tensor:
         """Make the photo grey, change its saturation or, most often, return it: (3, H, W) -> (3, H, W)."""

@@ -1,0 +1,124 @@
+"""Pictures that follow the local colour lines of a photo, as far as its texture map says what these are.
+
+`dequant.condition.texture_bounds` moves a picture along the grey axis to what a texture map says. Here its channels
+follow the photo with their own slopes, which may be negative: a negative stays one. Bands of a palette, steps where the photo has
+none, become slow shading; a step may stay where the photo has an edge.
+"""
+
+import torch
+from torch import Tensor
+
+from dequant.color import guided
+from dequant.color.spaces import lab_to_rgb
+from dequant.condition.texture_maps import GRADIENT_THRESHOLD
+
+STIFFNESS = 100.0
+"""Weight of the differences of a flat area beside those of colours; an area of `sqrt(STIFFNESS)` pixels evens out."""
+
+
+EDGE_STIFFNESS = 0.05
+"""Share of it that is left at a strong edge."""
+
+
+CONTRAST = 0.5
+"""Share of the photo's contrast that a picture has at least, whatever its colours."""
+
+
+MARGINS = (0.5, 0.6)
+"""Grey levels below and above the threshold of an edge that are kept, so that flat areas and edges remain what they are."""
+
+
+GRAY = (0.299, 0.587, 0.114)
+
+
+def follow_luminance(rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor | None = None) -> Tensor:
+    """Follow the grey photo of the luminance given.
+
+    Args:
+        rgb: (3, H, W); clamped to [0, 1] first.
+        texture: (2, H, W) in [0, 1], from `texture_maps.luminance_map`.
+        given: where the texture is given, (H, W) bool.
+        free: the pixels that may change, (H, W) bool; None for all.
+
+    Returns:
+        (3, H, W) float32 in [0, 1].
+    """
+    light = 100 * texture[0].float()
+    return follow(rgb, lab_to_rgb(torch.stack((light, *[torch.zeros_like(light)] * 2)))[0], given, free)
+
+
+def follow_gradients(rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor | None = None) -> Tensor:
+    """Follow the grey photo that has the gradients given; arguments and result as in `follow_luminance`.
+
+    Its central differences, one-sided at the border, determine a grey photo of 8 bits up to a constant.
+    """
+    return follow(rgb, integrated((510 * texture.float() - 255).mul(2).round().div(2)) / 255, given, free)
+
+
+def follow_edges(rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor | None = None) -> Tensor:
+    """Even out what the thresholded gradients call flat, and let steps stay at edges; arguments as in `follow_luminance`."""
+    image, flat = rgb.float().clamp(0, 1), (texture < 0.5)
+    stiffness = torch.full_like(texture, EDGE_STIFFNESS, dtype=torch.float32)
+    stiffness[0, :-1] += (flat[0, :-1] & flat[0, 1:]).float()
+    stiffness[1, :, :-1] += (flat[1, :, :-1] & flat[1, :, 1:]).float()
+    wanted = image.new_zeros(3, 2, *image.shape[1:])
+    return _nearest(image, wanted, STIFFNESS * stiffness * _both(given), free).clamp(0, 1)
+
+
+def follow(rgb: Tensor, gray: Tensor, given: Tensor, free: Tensor | None = None) -> Tensor:
+    """Follow a grey photo (H, W) in [0, 1], up to a constant; other arguments and result as in `follow_luminance`."""
+    image = rgb.float().clamp(0, 1)
+    steps = guided.differences(gray.float())
+    wanted = guided.local_slopes(image, gray.float()[None])[:, None] * steps
+    found, asked = 255 * _gray(wanted), 255 * steps
+    # The contrast: at least a share of the photo's, with the local sign; an edge stays one, and flat areas stay flat
+    sign = torch.where(found * asked < 0, -1.0, 1.0) * torch.where(asked < 0, -1.0, 1.0)
+    contrast = found.abs().maximum(CONTRAST * asked.abs())
+    below, above = GRADIENT_THRESHOLD - MARGINS[0], GRADIENT_THRESHOLD + MARGINS[1]
+    contrast = torch.where(asked.abs() > GRADIENT_THRESHOLD, contrast.clamp(min=above), contrast.clamp(max=below))
+    wanted = wanted + (sign * contrast - found) / 255
+    stiffness = STIFFNESS * (1 / (1 + (asked / GRADIENT_THRESHOLD).square()) + EDGE_STIFFNESS)
+    return _nearest(image, wanted, stiffness * _both(given), free).clamp(0, 1)
+
+
+def _nearest(image: Tensor, wanted: Tensor, stiffness: Tensor, free: Tensor | None) -> Tensor:
+    """`guided.with_differences`; at the border of a patch the hue is cut off, and brightness still follows the photo."""
+    if free is None or free.all():
+        return guided.with_differences(image, wanted, stiffness, free)
+    across = guided.differences(free.float()) != 0
+    colors = guided.with_differences(image, wanted, stiffness.masked_fill(across, 0), free)
+    gray = guided.with_differences(_gray(image)[None], _gray(wanted)[None], stiffness, free)
+    return colors + gray - _gray(colors)
+
+
+def _gray(rgb: Tensor) -> Tensor:
+    """(3, ...) -> (...)."""
+    return torch.tensordot(rgb.new_tensor(GRAY), rgb, 1)
+
+
+def integrated(gradients: Tensor) -> Tensor:
+    """The image (H, W) of central differences (2, H, W), one-sided at the border, with a mean of 0.
+
+    Exact where they are those of an image; rows are integrated from its first row.
+    """
+    first = _integrated(gradients[1, :1].T)[:, 0]
+    image = first + _integrated(gradients[0])
+    return (image - image.mean()).float()
+
+
+def _integrated(gradients: Tensor) -> Tensor:
+    """Along the first axis, from 0: (n, m) -> (n, m), by `x[i + 1] = x[i - 1] + 2 g[i]`."""
+    g = gradients.double()
+    result = torch.zeros_like(g)
+    result[2::2] = 2 * g[1:-1:2].cumsum(0)
+    result[1] = g[0]
+    result[3::2] = g[0] + 2 * g[2:-1:2].cumsum(0)
+    return result
+
+
+def _both(given: Tensor) -> Tensor:
+    """Whether both pixels of each difference are given, (2, H, W) of 0 and 1."""
+    both = given.float().expand(2, -1, -1).clone()
+    both[0, :-1] *= given[1:]
+    both[1, :, :-1] *= given[:, 1:]
+    return both
