@@ -1,8 +1,8 @@
 """Pictures that follow another one: the guided filter, local slopes, and the nearest picture with given differences.
 
 Locally the colours of a photo lie near a line, and so should those of an edited picture of the same scene: where the
-photo becomes lighter by one level, each channel of the picture changes by its slope. All functions take (C, H, W) in any
-unit and average over squares that are cut off at the border.
+photo becomes lighter by one level, each channel of the picture changes by its slope. All functions take images
+(C, H, W) in any unit and average over squares that are cut off at the border.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def box_mean(image: Tensor, radius: int) -> Tensor:
 
 
 def guided_filter(image: Tensor, guide: Tensor, radius: int = 8, eps: float = 1e-3) -> Tensor:
-    """Smooth an image but where a guide has edges (He, Sun and Tang, "Guided Image Filtering", ECCV 2010, eqs. 5-8, 14).
+    """Smooth an image but where a guide has edges (He, Sun and Tang, "Guided Image Filtering", ECCV 2010, eqs. 5-8).
 
     Args:
         image: (C, H, W).
@@ -137,7 +137,7 @@ def with_differences(image: Tensor, wanted: Tensor, stiffness: Tensor, free: Ten
 def _fit(
     image: Tensor, guide: Tensor, radius: int, eps: float, prior: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Slopes (C, G, H, W) of the lines in each square, pulled towards `prior` (0 for None), and means of both images."""
+    """Slopes (C, G, H, W) of the line in each square, pulled towards `prior` or 0, and the means of both images."""
     mean_image, mean_guide = box_mean(image, radius), box_mean(guide, radius)
     shared = box_mean(image[:, None] * guide, radius) - mean_image[:, None] * mean_guide
     if prior is not None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from dequant.color.spaces import ciede2000, rgb_to_lab, rgb_to_oklab
 from dequant.errors import InputError
 
-METHODS = ("color", "negative_color", "frequency", "intensity")
+METHODS = ("color", "negative_color", "frequency", "intensity", "rank")
 
 
 DISTANCES = ("rgb", "ciede2000", "oklab")
@@ -46,7 +46,8 @@ def match(
         source_palette: (K, 3) in [0, 1].
         target_palette: (M, 3) in [0, 1].
         method: "color" pairs similar colours, "negative_color" dissimilar ones, "frequency" colours that
-            cover equal shares of their images (it needs both counts), "intensity" colours of equal R + G + B.
+            cover equal shares of their images (it needs both counts), "intensity" colours of equal R + G + B,
+            "rank" colours of equal place in the order of lightness, so that a darker colour stays darker.
         distance: of two colours, for the first two methods: "rgb" (Euclidean, the paper's), "oklab"
             (Euclidean) or "ciede2000" (over 100).
         many_to_one: allow any number of uses of a target colour.

@@ -13,6 +13,10 @@ PATCH_LEVEL = 1 / MAX_COLORS
 """The level inside a patch: one colour."""
 
 
+LEAST_COLORS = 4.0
+"""Of the palette whose error is that of a patch."""
+
+
 class Condition(NamedTuple):
     """Named views of a condition (..., 7, H, W) in [0, 1], in the channel order of the authors' released weights.
 
@@ -37,6 +41,17 @@ class Condition(NamedTuple):
     def patch(self) -> Tensor:
         """The pixels to recolour, (..., H, W) bool."""
         return self.level[..., 0, :, :] == PATCH_LEVEL
+
+    @property
+    def free(self) -> Tensor:
+        """The pixels whose true colour is not given, (..., H, W) bool; for a palette of 256 colours, all of them."""
+        unknown = self.level[..., 0, :, :] < 1
+        return unknown | ~unknown.flatten(-2).any(-1)[..., None, None]
+
+    @property
+    def n_colors(self) -> float:
+        """Size of the smallest palette, at least `LEAST_COLORS`: a patch has one colour and is to have shades."""
+        return max(256 * self.level.amin().item(), LEAST_COLORS)
 
 
 def color_std(level: Tensor) -> Tensor:

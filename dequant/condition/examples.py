@@ -128,16 +128,20 @@ class RandomTraining:
         with_texture = rng.random() >= self.texture_dropout
         is_patch = rng.random() < self.patch_share
         recolors = self.recolor_share > 0 and with_texture and rng.random() < self.recolor_share
-        texture = self.texture_map(photo)
+        texture, target = self.texture_map(photo), photo
         if is_patch:
             mask = random_mask(photo, rng, segment)
             color = torch.from_numpy(rng.random(3)).float() if recolors else mean_color(photo, mask)
             condition = for_patch(photo, mask, color, texture, keep_inside=with_texture)
+            if recolors:
+                target = as_photo(Condition.of(condition).colors, photo, mask)
         else:
-            mask, n_colors = None, random_n_colors(rng, self.min_colors, self.max_colors)
-            asked = self._recolored(photo, n_colors, rng) if recolors else self._quantized(photo, n_colors, rng)
+            n_colors = random_n_colors(rng, self.min_colors, self.max_colors)
+            if recolors and self.palettes is not None:
+                asked, target = recolored(photo, n_colors, self.palettes, rng)
+            else:
+                asked = self._quantized(photo, n_colors, rng)
             condition = for_palette(asked, n_colors, texture if with_texture else None)
-        target = as_photo(Condition.of(condition).colors, photo, mask) if recolors else photo
         return {"condition": condition, "target": target}
 
     def _quantized(self, photo: Tensor, n_colors: int, rng: np.random.Generator) -> Tensor:
@@ -145,10 +149,6 @@ class RandomTraining:
         if self.dither_share and rng.random() < self.dither_share:
             return dither(photo, quantized.palette, self.dithers[int(rng.integers(len(self.dithers)))]).rgb
         return quantized.rgb
-
-    def _recolored(self, photo: Tensor, n_colors: int, rng: np.random.Generator) -> Tensor:
-        assert self.palettes is not None
-        return recolored(quantize(photo, n_colors), self.palettes, rng)
 
     def augment(self, rgb: Tensor, rng: np.random.Generator) -> Tensor:
         """Make the photo grey, change its saturation or, most often, return it: (3, H, W) -> (3, H, W)."""

@@ -1,8 +1,8 @@
 """Pictures that follow the local colour lines of a photo, as far as its texture map says what these are.
 
 `dequant.condition.texture_bounds` moves a picture along the grey axis to what a texture map says. Here its channels
-follow the photo with their own slopes, which may be negative: a negative stays one. Bands of a palette, steps where the photo has
-none, become slow shading; a step may stay where the photo has an edge.
+follow the photo with their own slopes, which may be negative: a negative stays one. Bands of a palette, steps where the
+photo has none, become slow shading; a step may stay where the photo has an edge.
 """
 
 import torch
@@ -10,10 +10,12 @@ from torch import Tensor
 
 from dequant.color import guided
 from dequant.color.spaces import lab_to_rgb
+from dequant.condition.texture_bounds import nearest_thresholded_gradients
 from dequant.condition.texture_maps import GRADIENT_THRESHOLD
 
-STIFFNESS = 100.0
-"""Weight of the differences of a flat area beside those of colours; an area of `sqrt(STIFFNESS)` pixels evens out."""
+N_COLORS, STIFFNESS = 8, 100.0
+"""Weight of the differences of a flat area where that of its colours is 1, for a palette of 8 colours. It falls as
+1 / N, as the squared error of the colours does. A step is spread over about the root of it in pixels."""
 
 
 EDGE_STIFFNESS = 0.05
@@ -25,13 +27,15 @@ CONTRAST = 0.5
 
 
 MARGINS = (0.5, 0.6)
-"""Grey levels below and above the threshold of an edge that are kept, so that flat areas and edges remain what they are."""
+"""Grey levels kept below and above the threshold of an edge, so that flat areas and edges remain what they are."""
 
 
 GRAY = (0.299, 0.587, 0.114)
 
 
-def follow_luminance(rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor | None = None) -> Tensor:
+def follow_luminance(
+    rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor | None = None, n_colors: float = N_COLORS
+) -> Tensor:
     """Follow the grey photo of the luminance given.
 
     Args:
@@ -39,50 +43,51 @@ def follow_luminance(rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor |
         texture: (2, H, W) in [0, 1], from `texture_maps.luminance_map`.
         given: where the texture is given, (H, W) bool.
         free: the pixels that may change, (H, W) bool; None for all.
+        n_colors: size of the palette, which says how far to trust the colours.
 
     Returns:
         (3, H, W) float32 in [0, 1].
     """
     light = 100 * texture[0].float()
-    return follow(rgb, lab_to_rgb(torch.stack((light, *[torch.zeros_like(light)] * 2)))[0], given, free)
+    return follow(rgb, lab_to_rgb(torch.stack((light, *[torch.zeros_like(light)] * 2)))[0], given, free, n_colors)
 
 
-def follow_gradients(rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor | None = None) -> Tensor:
+def follow_gradients(
+    rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor | None = None, n_colors: float = N_COLORS
+) -> Tensor:
     """Follow the grey photo that has the gradients given; arguments and result as in `follow_luminance`.
 
     Its central differences, one-sided at the border, determine a grey photo of 8 bits up to a constant.
     """
-    return follow(rgb, integrated((510 * texture.float() - 255).mul(2).round().div(2)) / 255, given, free)
+    return follow(rgb, integrated((510 * texture.float() - 255).mul(2).round().div(2)) / 255, given, free, n_colors)
 
 
-def follow_edges(rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor | None = None) -> Tensor:
-    """Even out what the thresholded gradients call flat, and let steps stay at edges; arguments as in `follow_luminance`."""
-    image, flat = rgb.float().clamp(0, 1), (texture < 0.5)
-    stiffness = torch.full_like(texture, EDGE_STIFFNESS, dtype=torch.float32)
-    stiffness[0, :-1] += (flat[0, :-1] & flat[0, 1:]).float()
-    stiffness[1, :, :-1] += (flat[1, :, :-1] & flat[1, :, 1:]).float()
-    wanted = image.new_zeros(3, 2, *image.shape[1:])
-    return _nearest(image, wanted, STIFFNESS * stiffness * _both(given), free).clamp(0, 1)
+def follow_edges(
+    rgb: Tensor, texture: Tensor, given: Tensor, free: Tensor | None = None, n_colors: float = N_COLORS
+) -> Tensor:
+    """The nearest image with the thresholded gradients given, which know no lines; arguments as above."""
+    return nearest_thresholded_gradients(rgb, texture, given, free)
 
 
-def follow(rgb: Tensor, gray: Tensor, given: Tensor, free: Tensor | None = None) -> Tensor:
+def follow(rgb: Tensor, gray: Tensor, given: Tensor, free: Tensor | None = None, n_colors: float = N_COLORS) -> Tensor:
     """Follow a grey photo (H, W) in [0, 1], up to a constant; other arguments and result as in `follow_luminance`."""
-    image = rgb.float().clamp(0, 1)
-    steps = guided.differences(gray.float())
-    wanted = guided.local_slopes(image, gray.float()[None])[:, None] * steps
-    found, asked = 255 * _gray(wanted), 255 * steps
-    # The contrast: at least a share of the photo's, with the local sign; an edge stays one, and flat areas stay flat
-    sign = torch.where(found * asked < 0, -1.0, 1.0) * torch.where(asked < 0, -1.0, 1.0)
-    contrast = found.abs().maximum(CONTRAST * asked.abs())
-    below, above = GRADIENT_THRESHOLD - MARGINS[0], GRADIENT_THRESHOLD + MARGINS[1]
-    contrast = torch.where(asked.abs() > GRADIENT_THRESHOLD, contrast.clamp(min=above), contrast.clamp(max=below))
-    wanted = wanted + (sign * contrast - found) / 255
-    stiffness = STIFFNESS * (1 / (1 + (asked / GRADIENT_THRESHOLD).square()) + EDGE_STIFFNESS)
-    return _nearest(image, wanted, stiffness * _both(given), free).clamp(0, 1)
+    with torch.autocast(rgb.device.type, enabled=False):
+        image = rgb.float().clamp(0, 1)
+        steps = guided.differences(gray.float())
+        wanted = guided.local_slopes(image, gray.float()[None])[:, None] * steps
+        found, asked = 255 * _gray(wanted), 255 * steps
+        # At least a share of the photo's contrast, with the local sign; an edge stays one, and flat areas stay flat
+        sign = torch.where(found * asked < 0, -1.0, 1.0) * torch.where(asked < 0, -1.0, 1.0)
+        contrast = found.abs().maximum(CONTRAST * asked.abs())
+        below, above = GRADIENT_THRESHOLD - MARGINS[0], GRADIENT_THRESHOLD + MARGINS[1]
+        contrast = torch.where(asked.abs() > GRADIENT_THRESHOLD, contrast.clamp(min=above), contrast.clamp(max=below))
+        wanted = wanted + (sign * contrast - found) / 255
+        stiffness = STIFFNESS * N_COLORS / n_colors * (1 / (1 + (asked / GRADIENT_THRESHOLD).square()) + EDGE_STIFFNESS)
+        return _nearest(image, wanted, stiffness * _both(given), free).clamp(0, 1)
 
 
 def _nearest(image: Tensor, wanted: Tensor, stiffness: Tensor, free: Tensor | None) -> Tensor:
-    """`guided.with_differences`; at the border of a patch the hue is cut off, and brightness still follows the photo."""
+    """`guided.with_differences`; across the border of a patch only brightness follows the photo."""
     if free is None or free.all():
         return guided.with_differences(image, wanted, stiffness, free)
     across = guided.differences(free.float()) != 0

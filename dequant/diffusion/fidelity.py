@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dequant.color import cells
-from dequant.color.palette import Quantized
-from dequant.condition.channels import Condition, color_std
+from dequant.color.palette import QUANTIZATION_RMSE, Quantized
+from dequant.condition.channels import Condition
 from dequant.condition.texture import Texture
 from dequant.diffusion.solver import Projection
 from dequant.errors import InputError
@@ -34,7 +34,7 @@ class Request(NamedTuple):
         asked: the quantized or patched image, (3, H, W) in [0, 1].
         free: the pixels whose true colour is not given, (H, W) bool.
         cells: the colours of these n pixels and which pixel has which, as an index map (1, n).
-        error: root mean square error to be expected of a palette of this size, in levels.
+        n_colors: see `Condition.n_colors`.
         texture: what the texture map is, None for a model that reads none.
         texture_map: (2, H, W) in [0, 1].
         textured: where it is given, (H, W) bool.
@@ -43,7 +43,7 @@ class Request(NamedTuple):
     asked: Tensor
     free: Tensor
     cells: Quantized
-    error: float
+    n_colors: float
     texture: Texture | None
     texture_map: Tensor
     textured: Tensor
@@ -52,13 +52,14 @@ class Request(NamedTuple):
     def of(cls, condition: Tensor, texture: Texture | None) -> Self:
         """What a condition (7, H, W) asks for: a level of 1 everywhere is a palette of 256, not a true image."""
         asked = Condition.of(condition)
-        colors, level = asked.colors.float(), asked.level[0]
-        free = level < 1
-        if not free.any():
-            free = ~free
-        error = 127.5 * color_std(level[free].amin()).item()
+        colors, free, n_colors = asked.colors.float(), asked.free, asked.n_colors
         textured = (asked.given[0] > 0) & (texture is not None)
-        return cls(colors, free, cells.cells_of(colors[:, None, free]), error, texture, asked.texture, textured)
+        return cls(colors, free, cells.cells_of(colors[:, None, free]), n_colors, texture, asked.texture, textured)
+
+    @property
+    def error(self) -> float:
+        """Root mean square error to be expected of a palette of this size, in levels."""
+        return 127.5 * QUANTIZATION_RMSE / self.n_colors**0.5
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,9 @@ class Fidelity:
         patch_radius: levels by which the mean over the pixels of a patch may differ from its colour, which is that
             mean rounded down; None for any.
         power: the strength in step i of n is `((i + 1) / n) ** power`; 0 for full strength always.
-        texture: whether pixels then move towards the nearest picture with the texture given (`Texture.nearest`), as
-            far as their cells allow.
+        texture: one of `KEEP_TEXTURE`; pixels then move towards the picture with the texture given, as far as their
+            cells allow: "exact" to the nearest one (`Texture.nearest`), "guided" to the one that follows the local
+            colour lines of the photo (`Texture.follow`).
 
     Raises:
         InputError: a number is out of its range.
@@ -91,7 +93,7 @@ class Fidelity:
     mean_radius: float | None = None
     patch_radius: float | None = 2.0
     power: float = 0.0
-    texture: bool = False
+    texture: str = "off"
 
     def __post_init__(self) -> None:
         """Refuse impossible settings with an `InputError`."""
@@ -99,12 +101,14 @@ class Fidelity:
             raise InputError(f"Scale {self.scale} and share {self.share} are not possible: give numbers from 0 to 1.")
         if min(self.reach, self.power, self.mean_radius or 0, self.patch_radius or 0) < 0:
             raise InputError(f"{self} is not possible: give no number below 0.")
+        if self.texture not in KEEP_TEXTURE:
+            raise InputError(f"There is no keep_texture={self.texture!r}: choose {', '.join(KEEP_TEXTURE)}.")
 
     def project(self, rgb: Tensor, request: Request) -> Tensor:
         """The picture moved to what is asked for, (3, H, W) -> (3, H, W), in [0, 1] where it is moved."""
-        textured = self.texture and bool(request.textured.any())
+        textured = self.texture != "off" and bool(request.textured.any())
         if not self.share:
-            return _with_texture(rgb, request) if textured else rgb.float()
+            return self._with_texture(rgb, request) if textured else rgb.float()
         wanted, free = request.cells, request.free
         pixels = rgb.float()[:, None, free]
         for _ in range(ROUNDS if self.reach else 0):
@@ -117,7 +121,7 @@ class Fidelity:
         if textured:
             pixels = cells.project(pixels, wanted, self.scale)
             picture[:, free] = pixels[:, 0]
-            moved = _with_texture(picture, request)[:, None, free]
+            moved = self._with_texture(picture, request)[:, None, free]
             pixels = cells.toward(pixels, moved, wanted, self.scale)
         radius = self.patch_radius
         if free.all():
@@ -128,9 +132,16 @@ class Fidelity:
         picture[:, free] = cells.project(pixels, wanted, self.scale)[:, 0]
         return rgb.float().lerp(picture, self.share)
 
+    def _with_texture(self, rgb: Tensor, request: Request) -> Tensor:
+        assert request.texture is not None
+        texture, asked = request.texture, (request.texture_map, request.textured, request.free)
+        return (
+            texture.nearest(rgb, *asked) if self.texture == "exact" else texture.follow(rgb, *asked, request.n_colors)
+        )
+
     def is_idle(self, requests: Sequence[Request]) -> bool:
         """Whether nothing that is asked for counts."""
-        return not self.share and not (self.texture and any(one.textured.any() for one in requests))
+        return not self.share and not (self.texture != "off" and any(one.textured.any() for one in requests))
 
     def finish(self, rgb: Tensor, requests: Sequence[Request]) -> Tensor:
         """The finished pictures, (B, 3, H, W) -> (B, 3, H, W) in [0, 1], B a multiple of the requests'."""
@@ -173,6 +184,10 @@ class Fidelity:
         return project
 
 
+KEEP_TEXTURE = ("off", "exact", "guided")
+"""What `keep_texture` may be."""
+
+
 MODES: dict[str, Fidelity | None] = {
     "off": None,
     "soft": Fidelity(share=0.5),
@@ -180,10 +195,6 @@ MODES: dict[str, Fidelity | None] = {
     "strict": Fidelity(scale=0.9, reach=2, mean_radius=0.25),
 }
 """By the name that `keep_palette` gives them: `exact` is nearest to photos, `strict` to an edited palette."""
-
-
-KEEP_TEXTURE = {"off": False, "exact": True}
-"""By the name that `keep_texture` gives them."""
 
 
 def requests_of(condition: Tensor, texture: Texture | None) -> list[Request]:
@@ -203,12 +214,8 @@ def named(palette: str | Fidelity, texture: str = "off") -> Fidelity | None:
     """
     if not isinstance(palette, Fidelity) and palette not in MODES:
         raise InputError(f"There is no keep_palette={palette!r}: choose {', '.join(MODES)}, or a Fidelity.")
-    if texture not in KEEP_TEXTURE:
-        raise InputError(f"There is no keep_texture={texture!r}: choose {', '.join(KEEP_TEXTURE)}.")
     fidelity = MODES[palette] if isinstance(palette, str) else palette
-    if KEEP_TEXTURE[texture]:
-        fidelity = replace(fidelity or Fidelity(share=0), texture=True)
-    return fidelity
+    return fidelity if texture == "off" else replace(fidelity or Fidelity(share=0), texture=texture)
 
 
 def toward(z: Tensor, decode: Callable[[Tensor], Tensor], nearest: Callable[[Tensor], Tensor]) -> Tensor:
@@ -232,11 +239,6 @@ def toward(z: Tensor, decode: Callable[[Tensor], Tensor], nearest: Callable[[Ten
     size = gradient.flatten(1).square().sum(1)
     step = torch.where(size > 0, distance.detach() / size, 0)
     return z - step.view(-1, 1, 1, 1) * gradient
-
-
-def _with_texture(rgb: Tensor, request: Request) -> Tensor:
-    assert request.texture is not None
-    return request.texture.nearest(rgb, request.texture_map, request.textured, request.free)
 
 
 def _with_means(pixels: Tensor, wanted: Quantized, radius: float) -> Tensor:

@@ -30,6 +30,8 @@ SHORT_NAMES = {
 """Of solvers, in results; others are called by their class."""
 MEAN_DRAWS = 8
 """Draws of super27_mean."""
+KEPT_TEXTURE = {"off": "", "exact": "+texture", "guided": "+guided"}
+"""How a kept texture shows in the name of a sampler."""
 
 
 class Denoiser(Protocol):
@@ -98,7 +100,8 @@ class Sampler:
             palette that the texture contradicts; "soft" goes half of the way, with smoother gradients; "off" trusts
             the network. Or a `Fidelity`.
         keep_texture: "exact" moves predictions to the nearest image with the luminance (variant L), gradients (G) or
-            thresholded gradients (T) given, as far as `keep_palette` allows; "off" trusts the network.
+            thresholded gradients (T) given, "guided" to the one that follows the photo's local colour lines, whatever
+            the sign and contrast of the new colours; both as far as `keep_palette` allows. "off" trusts the network.
         tile: side in pixels of the overlapping tiles in which larger images are denoised, in bounded memory; None for
             whole images.
 
@@ -155,7 +158,7 @@ class Sampler:
         name += f"_x{self.orientations}" if self.orientations > 1 else ""
         name += f"_tile{self.tile}" if self.tile else ""
         name += {1: "", MEAN_DRAWS: "_mean"}.get(self.draws, f"_mean{self.draws}")
-        return name + _mark(self.keep_palette) + ("" if self.keep_texture == "off" else "+texture")
+        return name + _mark(self.keep_palette) + KEPT_TEXTURE[self.keep_texture]
 
     @torch.no_grad()
     def draw(

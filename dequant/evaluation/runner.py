@@ -24,7 +24,15 @@ from dequant.evaluation.methods import IDENTITY, Method
 from dequant.io.files import Row
 from dequant.metrics.image import mean_and_stderr, mean_ciede2000, psnr, psnr_and_ssim, ssim
 from dequant.metrics.palette import index_agreement, palette_error
-from dequant.metrics.texture import gradient_agreement, haar_distance, texture_correlation
+from dequant.metrics.texture import (
+    bands,
+    false_edges,
+    fine_correlation,
+    gradient_agreement,
+    haar_distance,
+    missed_edges,
+    texture_correlation,
+)
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +46,10 @@ METRICS = (
     "index_agreement",
     "texture_correlation",
     "gradient_f1",
+    "false_edges",
+    "missed_edges",
+    "fine_correlation",
+    "bands",
     "haar_distance",
     "colorfulness",
 )
@@ -132,8 +144,8 @@ def measure(case: Case, output: Tensor) -> dict[str, float]:
     Returns:
         `METRICS`. psnr, ssim and ciede2000 compare with the target, and are missing without one. palette_psnr and
         palette_ssim are the palette error, index_agreement is the share of pixels that keep their colour.
-        texture_correlation, gradient_f1 and haar_distance compare with the source; gradient_f1 only inside the patch,
-        if there is one.
+        The others compare with the source; gradient_f1, false_edges, missed_edges, fine_correlation and bands only
+        inside the patch, if there is one.
     """
     batch, source = output[None], case.source[None]
     values = {}
@@ -148,6 +160,10 @@ def measure(case: Case, output: Tensor) -> dict[str, float]:
     values["index_agreement"] = index_agreement(batch, case.asked[None], case.palette_colors)
     values["texture_correlation"] = texture_correlation(batch, source)
     values["gradient_f1"] = gradient_agreement(batch, source, case.patch)
+    values["false_edges"] = false_edges(batch, source, case.patch)
+    values["missed_edges"] = missed_edges(batch, source, case.patch)
+    values["fine_correlation"] = fine_correlation(batch, source, case.patch)
+    values["bands"] = bands(batch, source, case.patch)
     values["haar_distance"] = haar_distance(batch, source)
     values["colorfulness"] = colorfulness(batch)
     return {name: value.item() for name, value in values.items()}

@@ -59,19 +59,71 @@ def gradient_agreement(
     Raises:
         InputError: the images are not floating-point batches of one shape and size, or the mask does not fit.
     """
-    check_pair(output, source)
-    found, wanted = (thresholded_gradient_map(rgb, threshold) > 0 for rgb in (output, source))
-    if mask is not None:
-        if mask.dtype != torch.bool or mask.shape not in (found.shape[-2:], found[:, 0].shape):
-            raise InputError(
-                f"A {mask.dtype} mask of shape {tuple(mask.shape)} does not fit: "
-                f"give a boolean one of shape {tuple(found.shape[-2:])}, for all images or for each."
-            )
-        inside = mask if mask.ndim == 2 else mask[:, None]
-        found, wanted = found & inside, wanted & inside
-    shared = (found & wanted).sum((1, 2, 3))
+    found, wanted = _edges(output, source, mask, threshold)
     edges = found.sum((1, 2, 3)) + wanted.sum((1, 2, 3))
-    return torch.where(edges > 0, 2 * shared / edges.clamp_min(1), 1.0)
+    return torch.where(edges > 0, 2 * (found & wanted).sum((1, 2, 3)) / edges.clamp_min(1), 1.0)
+
+
+def false_edges(output: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Share of the edges of an output that its source photo does not have: 1 - precision of `gradient_agreement`.
+
+    Arguments and errors as in `gradient_agreement`.
+
+    Returns:
+        (B,) in [0, 1], 0 where the output has no edge.
+    """
+    found, wanted = _edges(output, source, mask)
+    return _share(found & ~wanted, found)
+
+
+def missed_edges(output: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Share of the edges of a source photo that an output does not have: 1 - recall of `gradient_agreement`.
+
+    Arguments and errors as in `gradient_agreement`.
+
+    Returns:
+        (B,) in [0, 1], 0 where the source has no edge.
+    """
+    found, wanted = _edges(output, source, mask)
+    return _share(wanted & ~found, wanted)
+
+
+def bands(output: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Share of the flat places of a source photo where an output has an edge, as at the steps of a palette.
+
+    Arguments and errors as in `gradient_agreement`.
+
+    Returns:
+        (B,) in [0, 1], 0 where the source is flat nowhere.
+    """
+    found, wanted = _edges(output, source, mask)
+    flat = ~wanted if mask is None else ~wanted & _inside(mask, found)
+    return _share(found & flat, flat)
+
+
+def fine_correlation(output: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Correlation of the sizes of the gradients of an output and of its source, where those of the source are no edges.
+
+    It sees the slow shading that thresholded gradients do not describe: a poster has none.
+
+    Args:
+        output: (B, 3, H, W) in [0, 1], at least 2 by 2 pixels.
+        source: the same.
+        mask: as in `gradient_agreement`.
+
+    Returns:
+        (B,) in [-1, 1]; 0 where either has none that vary.
+
+    Raises:
+        InputError: as in `gradient_agreement`.
+    """
+    found, wanted = _edges(output, source, mask)
+    flat = (~wanted if mask is None else ~wanted & _inside(mask, found)).flatten(1).double()
+    sizes = [(510 * gradient_map(rgb).double() - 255).abs().flatten(1) for rgb in (output, source)]
+    count = flat.sum(1, keepdim=True).clamp_min(1)
+    first, second = (flat * (size - (flat * size).sum(1, keepdim=True) / count) for size in sizes)
+    energy = (first.square().sum(1) * second.square().sum(1)).sqrt()
+    return ((first * second).sum(1) / torch.where(energy > 0, energy, 1)).float()
 
 
 def haar_distance(output: Tensor, source: Tensor) -> Tensor:
@@ -99,6 +151,32 @@ def haar_distance(output: Tensor, source: Tensor) -> Tensor:
     pairs = zip(_haar_details(output), _haar_details(source), strict=True)
     distances = [(ours.sort(-1).values - theirs.sort(-1).values).abs().mean(-1) for ours, theirs in pairs]
     return torch.cat(distances, dim=1).mean(1)
+
+
+def _edges(
+    output: Tensor, source: Tensor, mask: Tensor | None, threshold: float = GRADIENT_THRESHOLD
+) -> tuple[Tensor, Tensor]:
+    """The edges (B, 2, H, W) bool of both, inside the mask."""
+    check_pair(output, source)
+    found, wanted = (thresholded_gradient_map(rgb, threshold) > 0 for rgb in (output, source))
+    if mask is None:
+        return found, wanted
+    inside = _inside(mask, found)
+    return found & inside, wanted & inside
+
+
+def _inside(mask: Tensor, edges: Tensor) -> Tensor:
+    """A mask (1 or B, 1, H, W) for edges (B, 2, H, W)."""
+    if mask.dtype != torch.bool or mask.shape not in (edges.shape[-2:], edges[:, 0].shape):
+        raise InputError(
+            f"A {mask.dtype} mask of shape {tuple(mask.shape)} does not fit: "
+            f"give a boolean one of shape {tuple(edges.shape[-2:])}, for all images or for each."
+        )
+    return mask[None, None] if mask.ndim == 2 else mask[:, None]
+
+
+def _share(part: Tensor, whole: Tensor) -> Tensor:
+    return part.sum((1, 2, 3)) / whole.sum((1, 2, 3)).clamp_min(1)
 
 
 def _haar_details(rgb: Tensor) -> Iterator[Tensor]:

@@ -43,6 +43,7 @@ class ControlEncoder(ModelMixin, ConfigMixin):
             grid as often as this asks for.
         x_channels: channels of x_t for the standard layout, 0 for the released one.
         raw_condition: the stem reads 2 c - 1 of every channel, as in the released network, in place of `_normalize`.
+        guided: the encoder and the base read colours that follow the photo (`Texture.followed`).
         condition_channels: that the stem reads; those beyond the condition's are zero (`--force_aux_8` there).
 
     Raises:
@@ -64,6 +65,7 @@ class ControlEncoder(ModelMixin, ConfigMixin):
         x_channels: int = 0,
         raw_condition: bool = False,
         condition_channels: int = CONDITION_CHANNELS,
+        guided: bool = False,
     ) -> None:
         super().__init__()
         unet = UNet2DConditionModel.from_config(FrozenDict(unet_config))
@@ -105,6 +107,7 @@ class ControlEncoder(ModelMixin, ConfigMixin):
         stem_widths: list[int] | None = None,
         reads_x_t: bool = False,
         raw_condition: bool = False,
+        guided: bool = False,
     ) -> Self:
         """An untrained encoder whose embeddings, down blocks and middle block are copied from the base's UNet.
 
@@ -115,6 +118,7 @@ class ControlEncoder(ModelMixin, ConfigMixin):
             stem_widths: see the class.
             reads_x_t: the standard layout, in place of the released one.
             raw_condition: see the class.
+            guided: see the class.
         """
         control = cls(
             unet_config={key: value for key, value in base.unet.config.items() if not key.startswith("_")},
@@ -126,6 +130,7 @@ class ControlEncoder(ModelMixin, ConfigMixin):
             downscale=base.downscale,
             x_channels=base.channels if reads_x_t else 0,
             raw_condition=raw_condition,
+            guided=guided,
         )
         for name in ("time_embedding", "add_embedding", "encoder_hid_proj", "down_blocks", "mid_block"):
             if getattr(control, name) is not None:

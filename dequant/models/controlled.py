@@ -57,11 +57,17 @@ class Controlled:
         """Shape (C, h, w) of x_t for one image."""
         return self.base.latent_shape(height, width)
 
+    def read(self, condition: Tensor) -> Tensor:
+        """The conditions (B, 7, H, W) as the networks read them."""
+        if self.texture is None or self.control is None or not self.control.config["guided"]:
+            return condition
+        return self.texture.followed(condition)
+
     def denoise(
         self, x_t: Tensor, t: Tensor, condition: Tensor, generator: Generator = None
     ) -> tuple[Tensor, Tensor | None]:
         """`DiffusionBase.denoise` with the encoder's residuals, for a condition (B, 7, H, W)."""
-        residuals = None
+        residuals, condition = None, self.read(condition)
         if self.control is not None:
             residuals = self.control(condition, t, x_t, *self.base.context(len(x_t)))
         return self.base.denoise(x_t, t, condition, residuals, generator)
@@ -76,6 +82,7 @@ class Controlled:
         memory_share: float = 1.0,
     ) -> Predict:
         """See `sampler.Denoiser.start`; an encoder that does not read x_t runs ahead of the steps."""
+        condition = self.read(condition)
         planned = [] if timesteps is None else [int(t) for t in timesteps]
         ahead = None
         if self.control is not None:

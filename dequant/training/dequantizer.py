@@ -105,7 +105,8 @@ class Dequantizer(L.LightningModule):
         """What weights must agree with: the variant and the base's fingerprint (empty for a prior)."""
         if self.control is None:
             return {"variant": "", "base": ""}
-        return {"variant": self.variant, "base": self.base.fingerprint}
+        guided = {"guided": "colours"} if self.control.config["guided"] else {}
+        return {"variant": self.variant, "base": self.base.fingerprint, **guided}
 
     def compile_parts(self) -> None:
         """Let torch.compile have the networks, in place: weights keep their names."""
@@ -243,7 +244,7 @@ class Dequantizer(L.LightningModule):
 
         Args:
             path: of either.
-            rebase: accept an encoder of another base of the same layout, to be trained for this one.
+            rebase: accept an encoder of another base or for other colours, of the same layout, to be trained for these.
 
         Raises:
             InputError: there are none, or they belong to another variant or base.
@@ -253,7 +254,7 @@ class Dequantizer(L.LightningModule):
             control = ControlEncoder.read(path)
             if rebase and self.control is not None:
                 _check_layout(control.state_dict(), self.control, str(path))
-                control.register_to_config(base=self.base.fingerprint)
+                control.register_to_config(base=self.base.fingerprint, guided=self.control.config["guided"])
             self._check(control.config, str(path))
             self.control = control.to(self.device, memory_format=self.base.memory_format).train(self.training)
             return

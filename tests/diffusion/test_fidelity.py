@@ -217,10 +217,10 @@ def test_bad_input(call: partial, sentence: str) -> None:
 
 
 def test_texture_goes_with_any_palette_fidelity() -> None:
-    assert fidelity.named("off", "exact") == Fidelity(share=0, texture=True)
-    assert fidelity.named("exact", "exact") == Fidelity(texture=True)
-    assert fidelity.named(Fidelity(reach=2), "exact") == Fidelity(reach=2, texture=True)
-    assert fidelity.named(Fidelity(texture=True)) == Fidelity(texture=True)
+    assert fidelity.named("off", "exact") == Fidelity(share=0, texture="exact")
+    assert fidelity.named("exact", "exact") == Fidelity(texture="exact")
+    assert fidelity.named(Fidelity(reach=2), "exact") == Fidelity(reach=2, texture="exact")
+    assert fidelity.named(Fidelity(texture="exact")) == Fidelity(texture="exact")
 
 
 @pytest.mark.parametrize("variant", ["L", "G", "T"])
@@ -230,7 +230,7 @@ def test_texture_and_palette_are_kept_together(photo: torch.Tensor, variant: str
     request = Request.of(condition, TEXTURES[variant])
     noise = torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
     output = (photo + 0.05 * noise + 0.02).clamp(0, 1)[None]
-    modes = {"none": None, "colors": EXACT, "texture": Fidelity(share=0, texture=True), "both": Fidelity(texture=True)}
+    modes = {"none": None, "colors": EXACT, "texture": Fidelity(share=0, texture="exact"), "both": Fidelity(texture="exact")}
     made = {name: output if one is None else one.finish(output, [request]) for name, one in modes.items()}
     away = {name: (picture - photo).norm().item() for name, picture in made.items()}
     assert away["both"] < min(away["colors"], away["texture"]) < max(away["colors"], away["texture"]) < away["none"]
@@ -242,7 +242,7 @@ def test_an_edited_palette_is_not_tinted(photo: torch.Tensor) -> None:
     gray = photo.mean(0, keepdim=True).expand(3, -1, -1)
     swapped = quantize(1 - gray, 8)
     request = Request.of(for_palette(swapped.rgb, 8, TEXTURES["L"].map(gray)), TEXTURES["L"])
-    plain, both = (one.finish(swapped.rgb[None], [request])[0] for one in (EXACT, Fidelity(texture=True)))
+    plain, both = (one.finish(swapped.rgb[None], [request])[0] for one in (EXACT, Fidelity(texture="exact")))
     assert cells.kept(both, request.cells._replace(indices=request.cells.indices.view(64, 64))).all()
     assert (both - gray).norm() < (plain - gray).norm()
     assert (both.amax(0) - both.amin(0)).max() * 255 < 2
@@ -255,7 +255,7 @@ def test_patches_keep_texture_inside_and_true_colors_outside(photo: torch.Tensor
     condition = for_patch(photo, inside, mean_color(photo, inside), TEXTURES[variant].map(photo))
     request = Request.of(condition, TEXTURES[variant])
     output = (photo + 0.05 * torch.randn(64, 64, generator=torch.Generator().manual_seed(0))).clamp(0, 1)[None]
-    plain, both = (one.finish(output, [request])[0] for one in (EXACT, Fidelity(texture=True)))
+    plain, both = (one.finish(output, [request])[0] for one in (EXACT, Fidelity(texture="exact")))
     assert torch.equal(both[:, ~inside], photo[:, ~inside])
     assert (both - photo).norm() < 0.8 * (plain - photo).norm()
 
@@ -271,4 +271,4 @@ def test_a_base_without_encoder_has_no_texture_to_keep(tiny_base: DiffusionBase,
 
 def test_without_texture_given_it_changes_nothing(rgb: torch.Tensor) -> None:
     request = Request.of(for_palette(quantize(rgb, 8).rgb, 8, None), TEXTURES["T"])
-    assert torch.equal(Fidelity(share=0, texture=True).finish(rgb[None], [request])[0], rgb)
+    assert torch.equal(Fidelity(share=0, texture="exact").finish(rgb[None], [request])[0], rgb)
