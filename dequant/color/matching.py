@@ -39,7 +39,7 @@ def match(
     """Assign a target colour to every source colour.
 
     It maximizes the sum of exp(-d) over the pairs, or of exp(+d) for "negative_color", where d is the distance of two
-    colours, as in the released code. Minimizing the sum of d gives another assignment. Every target colour is used at
+    colours, as in the released code ("rank" minimizes the sum of d^2). Minimizing the sum of d gives another assignment. Every target colour is used at
     most once, or at most ceil(K / M) times if the target palette is the smaller one.
 
     Args:
@@ -161,7 +161,7 @@ def _affinity(
     source_counts: Tensor | None,
     target_counts: Tensor | None,
 ) -> np.ndarray:
-    """(K, M) float64: exp(-d), or exp(d) for "negative_color".
+    """(K, M) float64: exp(-d), exp(d) for "negative_color", or -d^2 for "rank".
 
     The functions are those of the released code: many sums are nearly equal, and the last bit decides.
     """
@@ -178,6 +178,9 @@ def _affinity(
         gap = distance_matrix(*shares)
     elif method == "intensity":
         gap = distance_matrix(source.sum(axis=1, keepdims=True), target.sum(axis=1, keepdims=True))
+    elif method == "rank":
+        affinity = -((_ranks(source) - _ranks(target).T) ** 2)  # convex, so that the best assignment keeps the order
+        return affinity
     else:
         gap = _color_distance(source, target, distance)
     affinity: np.ndarray = np.exp(gap if method == "negative_color" else -gap)
@@ -200,6 +203,14 @@ def _exact(palette: Tensor) -> np.ndarray:
     colors = palette.detach().cpu().double().numpy()
     levels = np.rint(colors * 255) / 255
     return np.where(np.abs(colors - levels) < 1e-6, levels, colors)
+
+
+def _ranks(palette: np.ndarray) -> np.ndarray:
+    """Place of each colour in the order of lightness, (n, 1) from 0 to 1."""
+    light = rgb_to_lab(torch.from_numpy(palette.T.copy())[:, :, None])[0, :, 0].numpy()
+    places = np.argsort(np.argsort(light, kind="stable"), kind="stable")
+    ranks: np.ndarray = places[:, None] / max(len(palette) - 1, 1)
+    return ranks
 
 
 def _shares(counts: Tensor | None, palette: np.ndarray, name: str) -> np.ndarray:

@@ -101,11 +101,11 @@ class Dequantizer(L.LightningModule):
         return Controlled(self.base, self.control)
 
     @property
-    def identity(self) -> dict[str, str]:
+    def identity(self) -> dict[str, Any]:
         """What weights must agree with: the variant and the base's fingerprint (empty for a prior)."""
         if self.control is None:
             return {"variant": "", "base": ""}
-        guided = {"guided": "colours"} if self.control.config["guided"] else {}
+        guided = {"guided": True} if self.control.config["guided"] else {}
         return {"variant": self.variant, "base": self.base.fingerprint, **guided}
 
     def compile_parts(self) -> None:
