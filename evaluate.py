@@ -29,13 +29,19 @@ log = logging.getLogger(__name__)
 def entrants(cfg: DictConfig, device: torch.device) -> dict[str, methods.Method]:
     """The variant with its weights, the baselines of the protocol, and the quantized image itself."""
     model = instantiate(cfg.model, optimizer=None, lr_schedule=None)
-    model.load_weights(cfg.ckpt_path or bundled(cfg.variant.name))
+    model.load_weights(cfg.ckpt_path or bundled(cfg.variant.name, cfg.weights))
     settings = {key: plain(cfg[key]) for key in ("variant", "sampler", "seed")}
     settings |= {"weights": methods.weights_hash(model.trained), "base": model.base.fingerprint}
     options = {"device": device, "bf16": cfg.bf16, "finish": instantiate(cfg.variant.finish)}
     ours = methods.of_model(model.to(device).eval(), settings, **options)
-    baselines = instantiate(cfg.eval.baselines) or {}
-    return {cfg.variant.label: ours, **baselines, methods.IDENTITY: methods.identity()}
+    baselines = {**(instantiate(cfg.eval.baselines) or {}), **(instantiate(cfg.peers) or {})}
+    return {_label(cfg): ours, **baselines, methods.IDENTITY: methods.identity()}
+
+
+def _label(cfg: DictConfig) -> str:
+    """Name of the variant in tables."""
+    edits = cfg.weights == "edit" and cfg.ckpt_path is None
+    return f"{cfg.variant.label}_edit" if edits else str(cfg.variant.label)
 
 
 def evaluate(cfg: DictConfig) -> float | None:
@@ -59,14 +65,15 @@ def evaluate(cfg: DictConfig) -> float | None:
     choices = plain(HydraConfig.get().runtime.choices)
     place = choices["data"] if choices["data"] == "bundled" else Path(data.source.path).name
     about = {"protocol": cfg.eval.name, "dataset": f"{place}/{cfg.data.eval_split}", "size": cfg.eval.size or "native"}
-    about |= {"sampler": instantiate(cfg.sampler).name, "weights": cfg.ckpt_path or f"small_{cfg.variant.name}"}
+    about |= {"sampler": instantiate(cfg.sampler).name, "weights": cfg.ckpt_path or f"{cfg.weights}_{cfg.variant.name}"}
     about |= provenance(device)
     summary, tables = runner.summarize(rows, perceptual.of_cell), plain(cfg.eval.tables)
     tables += [tables[0] | {"title": reports.wording("metric", m), "metrics": [m]} for m in perceptual.metrics]
-    cells = reports.cells(summary, cfg.variant.label, about)
-    reports.show(cells, folder, cfg.results, tables, plain(cfg.eval.curves), cfg.eval.same)
-    gallery.save(cfg.variant.label, folder)
-    means = reports.means(cells, cfg.variant.label)
+    cells = reports.cells(summary, _label(cfg), about)
+    plots = {name: plain(cfg.eval[name]) for name in ("curves", "front")}
+    reports.show(cells, folder, cfg.results, tables, cfg.eval.same, **plots)
+    gallery.save(_label(cfg), folder)
+    means = reports.means(cells, _label(cfg))
     if cfg.optimized_metric is not None:
         if cfg.optimized_metric not in means:
             raise InputError(f"There is no metric {cfg.optimized_metric}: choose one of {', '.join(means)}.")
@@ -78,7 +85,7 @@ def evaluate(cfg: DictConfig) -> float | None:
         with ended([logger]):
             x = cfg.eval.curves.data.x if cfg.eval.curves and cfg.eval.curves.data.x in LABELS else None
             logger.log_metrics(means)
-            log_evaluation(logger, logged, cells, cfg.variant.label, x, folder)
+            log_evaluation(logger, logged, cells, _label(cfg), x, folder)
     log.info("%s, %s: %d photos; tables, CSV and pictures in %s", cfg.eval.name, cfg.variant.label, len(photos), folder)
     return means.get(cfg.optimized_metric)
 
@@ -93,7 +100,7 @@ def jobs(cfg: DictConfig) -> list[DictConfig]:
     for variant in cfg.eval.variants:
         chosen = [hydra.compose("evaluate", [*given, f"eval={e}", f"variant={variant}"]) for e in cfg.eval.protocols]
         try:
-            Path(chosen[0].ckpt_path or bundled(chosen[0].variant.name)).stat()
+            Path(chosen[0].ckpt_path or bundled(chosen[0].variant.name, chosen[0].weights)).stat()
             found += chosen
         except (InputError, FileNotFoundError) as error:
             log.warning("%s is left out: %s", variant, error)

@@ -1,7 +1,8 @@
 """Find the best strength of each classical restorer: `python -m benchmarks.tune_restorers FOLDER`."""
 
+import csv
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +17,7 @@ from dequant.color.palette import quantize
 from dequant.data.crops import center_crop
 from dequant.data.sources import Folder, Photos, Shards
 from dequant.errors import InputError, one_sentence
+from dequant.evaluation.ffdnet import FFDNet
 from dequant.evaluation.restorers import TABLE, Filter, bilateral, gaussian, nonlocal_means, total_variation, wavelet
 from dequant.io.files import write_csv
 from dequant.metrics.image import psnr
@@ -36,13 +38,18 @@ LARGEST_STRENGTH: dict[Filter, float] = {
 }
 
 
-def tune(photos: Sequence[Tensor]) -> Iterator[Row]:
-    """Search the strength of best mean PSNR, for each classical restorer and number of colours.
+LEARNED: dict[str, tuple[Callable[[], Filter], float]] = {"ffdnet": (FFDNet, 0.2)}
+"""By name: what loads a network, and the largest strength."""
 
-    Halvings of `LARGEST_STRENGTH` are tried, then fourths of an octave about the best of them.
+
+def tune(photos: Sequence[Tensor], restorers: Mapping[str, tuple[Filter, float]]) -> Iterator[Row]:
+    """Search the strength of best mean PSNR, for each restorer and number of colours.
+
+    Halvings of the largest strength are tried, then fourths of an octave about the best of them.
 
     Args:
         photos: rgb (3, H, W), all of one size.
+        restorers: by name, with the largest strength.
 
     Yields:
         Rows of `TABLE`, without the columns that say where the photos come from.
@@ -51,7 +58,7 @@ def tune(photos: Sequence[Tensor]) -> Iterator[Row]:
     for n_colors in N_COLORS:
         quantized = [quantize(rgb, n_colors).rgb for rgb in photos]
         before = psnr(torch.stack(quantized), target).mean().item()
-        for restore, largest in LARGEST_STRENGTH.items():
+        for name, (restore, largest) in restorers.items():
             best, scores = 0.0, {0.0: before}
             for coarse in (True, False):
                 grid = [largest / 2**k for k in range(8)] if coarse else [best * 2 ** (k / 4) for k in range(-3, 4)]
@@ -60,7 +67,7 @@ def tune(photos: Sequence[Tensor]) -> Iterator[Row]:
                     scores[strength] = psnr(restored, target).mean().item()
                 best = max(scores, key=scores.__getitem__)
             yield {
-                "method": restore.__name__,
+                "method": name,
                 "n_colors": n_colors,
                 "strength": best,
                 "psnr": round(scores[best], 3),
@@ -75,12 +82,13 @@ def main(
     part: Annotated[str, typer.Option(help="Take the photos with this in their path.")] = "",
     limit: Annotated[int, typer.Option(help="Photos at most, evenly spread.")] = 24,
     size: Annotated[int, typer.Option(help="Side of the photos in pixels.")] = 256,
+    method: Annotated[str, typer.Option(help="Tune this network only, and keep the other rows.")] = "",
     out: Annotated[Path, typer.Option(help="CSV file to write.")] = TABLE,
     allow_dirty: Annotated[bool, typer.Option(help="Publish although files differ from the commit.")] = False,
 ) -> None:
-    """Find the best strength of each classical restorer."""
+    """Find the best strength of each classical restorer, or of a network."""
     check_clean(out, allow_dirty)
-    options = {"split": split, "part": part, "limit": limit, "size": size}
+    options = {"split": split, "part": part, "limit": limit, "size": size, "method": method}
     command = ["python", "-m", "benchmarks.tune_restorers", folder.name]
     command += [word for name, value in options.items() if value != "" for word in (f"--{name}", str(value))]
     origin: Row = {
@@ -89,9 +97,17 @@ def main(
         "command": shlex.join(command),
         "date": date.today().isoformat(),
     }
-    photos, total = _photos(folder, split, part, limit, size), len(N_COLORS) * len(LARGEST_STRENGTH)
-    found = track(tune(photos), "tuning", total=total, console=Console(stderr=True), transient=True)
-    rows = [row | origin for row in found]
+    if method:
+        load, largest = LEARNED[method]
+        restorers: dict[str, tuple[Filter, float]] = {method: (load(), largest)}
+        with out.open(newline="", encoding="utf-8") as file:
+            kept: list[Row] = [dict(row) for row in csv.DictReader(file) if row["method"] != method]
+    else:
+        restorers = {restore.__name__: (restore, largest) for restore, largest in LARGEST_STRENGTH.items()}
+        kept = []
+    photos, total = _photos(folder, split, part, limit, size), len(N_COLORS) * len(restorers)
+    found = track(tune(photos, restorers), "tuning", total=total, console=Console(stderr=True), transient=True)
+    rows = kept + [row | origin for row in found]
     write_csv(out, list(rows[0]), rows)
 
 

@@ -65,7 +65,10 @@ def match(
         str, typer.Argument(help="A photo, a palette file (.gpl, .ase, .json), colormap:NAME, or #RRGGBB,#RRGGBB,...")
     ],
     out: Out,
-    method: Annotated[str, typer.Option(help="color, negative_color, frequency or intensity.")] = "color",
+    method: Annotated[
+        str,
+        typer.Option(help="color, negative_color, frequency, intensity or rank; rank for a colour map, else color."),
+    ] = "",
     distance: Annotated[str, typer.Option(help="rgb (the paper's), ciede2000 or oklab.")] = "rgb",
     many_to_one: Annotated[bool, typer.Option("--many-to-one", help="Let several colours become the same.")] = False,
     pin: Annotated[list[str], typer.Option(metavar="I=J", help="Colour I must become J, which pins may share.")] = [],  # noqa: B006
@@ -87,6 +90,7 @@ def match(
         raise InputError("A colour is pinned twice: give one --pin for each.")
     quantized = quantize(read_image(source), n_colors)
     target, target_counts = _reference(reference, n_colors)
+    method = method or ("rank" if reference.startswith("colormap:") else "color")
     assignments = match_k_best(
         quantized.palette,
         target,

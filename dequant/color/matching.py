@@ -39,8 +39,8 @@ def match(
     """Assign a target colour to every source colour.
 
     It maximizes the sum of exp(-d) over the pairs, or of exp(+d) for "negative_color", where d is the distance of two
-    colours, as in the released code ("rank" minimizes the sum of d^2). Minimizing the sum of d gives another assignment. Every target colour is used at
-    most once, or at most ceil(K / M) times if the target palette is the smaller one.
+    colours, as in the released code; minimizing the sum of d gives another assignment. "rank" minimizes the sum of d^2.
+    Every target colour is used at most once, or at most ceil(K / M) times if the target palette is the smaller one.
 
     Args:
         source_palette: (K, 3) in [0, 1].

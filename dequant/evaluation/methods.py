@@ -102,13 +102,13 @@ def of_restorer(restorer: Callable[[Tensor, int], Tensor]) -> Method:
     return Method(restore, _behaviour([restorer(_probe(0), n_colors) for n_colors in (4, 16, 64)]), ("off",))
 
 
-def of_peer(peer: Callable[[Tensor, Tensor, int], Tensor]) -> Method:
+def of_peer(peer: Callable[[Tensor, Tensor, int, Tensor | None], Tensor]) -> Method:
     """A method from a function of `peers`, which sees the texture of the photo."""
 
     def restore(cases: Sequence[Case], generators: list[torch.Generator]) -> Tensor:
-        return torch.stack([peer(case.asked, case.source, case.palette_colors) for case in cases])
+        return torch.stack([peer(case.asked, case.source, case.palette_colors, case.patch) for case in cases])
 
-    return Method(restore, _behaviour([peer(_probe(0), _probe(1), n_colors) for n_colors in (4, 64)]), ("on",))
+    return Method(restore, _behaviour([peer(_probe(0), _probe(1), n_colors, None) for n_colors in (4, 64)]), ("on",))
 
 
 def of_transfer(transfer: Callable[[Tensor, Tensor], Tensor]) -> Method:

@@ -1,8 +1,8 @@
 """Simple methods that are given the texture of the photo, and need no network: what a trained model has to beat.
 
-A peer is a function `(asked, source, n_colors) -> rgb` of the quantized or recoloured image, the photo whose texture
-should survive, and the size of the palette; images are (3, H, W) in [0, 1]. The docstring of each says how much of
-the photo it uses.
+A peer is a function `(asked, source, n_colors, patch) -> rgb` of the quantized or recoloured image, the photo whose
+texture should survive, the size of the palette, and the recoloured pixels (H, W) bool, None for all of them; images are
+(3, H, W) in [0, 1]. The docstring of each says how much of the photo it uses.
 """
 
 import numpy as np
@@ -14,38 +14,57 @@ from dequant.color.guided import guided_filter
 from dequant.color.opencv import gray_uint8
 from dequant.color.palette import quantize
 from dequant.color.spaces import lab_to_rgb, rgb_to_lab
+from dequant.condition.channels import LEAST_COLORS, mean_color
 from dequant.condition.texture import TEXTURES
 
+TUNED_RADIUS = {4: 8, 8: 8, 16: 4, 32: 2, 64: 2, 128: 1}
+"""Best of 1, 2, 4, 8 pixels in dequantization with eps = 1e-4, on 16 validation photos, by the number of colours."""
 
-def luminance_residual(asked: Tensor, source: Tensor, n_colors: int) -> Tensor:
+
+def luminance_residual(asked: Tensor, source: Tensor, n_colors: int, patch: Tensor | None = None) -> Tensor:
     """Add what the photo's grey differs by from the grey of its palette, along the grey axis; uses the luminance."""
-    before = quantize(source, n_colors).rgb
+    if patch is None:
+        before = quantize(source, n_colors).rgb
+    else:
+        before = torch.where(patch, mean_color(source, patch)[:, None, None], source)
     return (asked + (gray_uint8(source).float() - gray_uint8(before).float()) / 255).clamp(0, 1)
 
 
 def guided_filter_of(
-    asked: Tensor, source: Tensor, n_colors: int, guide: str = "gray", radius: int = 8, eps: float = 1e-3
+    asked: Tensor,
+    source: Tensor,
+    n_colors: int,
+    patch: Tensor | None = None,
+    guide: str = "gray",
+    radius: int | None = 8,
+    eps: float = 1e-3,
 ) -> Tensor:
-    """The guided filter of the image under the photo; uses the luminance, or all with `guide="color"`."""
+    """The guided filter of the image under the photo; uses the luminance, or all of it with `guide="color"`.
+
+    A radius of None is that of `TUNED_RADIUS`.
+    """
     image = source if guide == "color" else gray_uint8(source)[None].float() / 255
-    return guided_filter(asked, image, radius, eps).clamp(0, 1)
+    if radius is None:
+        radius = TUNED_RADIUS[min(TUNED_RADIUS, key=lambda n: abs(n - n_colors))]
+    filtered = guided_filter(asked, image, radius, eps).clamp(0, 1)
+    return filtered if patch is None else torch.where(patch, filtered, asked)
 
 
-def within_bounds(asked: Tensor, source: Tensor, n_colors: int, variant: str) -> Tensor:
+def within_bounds(asked: Tensor, source: Tensor, n_colors: int, patch: Tensor | None = None, *, variant: str) -> Tensor:
     """`keep_texture=exact` without a network: the nearest image with the texture; uses what the variant is given."""
     texture = TEXTURES[variant]
     everywhere = torch.ones(asked.shape[1:], dtype=torch.bool)
-    return texture.nearest(asked, texture.map(source), everywhere, None)
+    return texture.nearest(asked, texture.map(source), everywhere, patch)
 
 
-def along_lines(asked: Tensor, source: Tensor, n_colors: int, variant: str) -> Tensor:
+def along_lines(asked: Tensor, source: Tensor, n_colors: int, patch: Tensor | None = None, *, variant: str) -> Tensor:
     """`keep_texture=guided` without a network; uses what the variant is given."""
     texture = TEXTURES[variant]
     everywhere = torch.ones(asked.shape[1:], dtype=torch.bool)
-    return texture.follow(asked, texture.map(source), everywhere, None, float(n_colors))
+    return texture.follow(asked, texture.map(source), everywhere, patch, n_colors if patch is None else LEAST_COLORS)
 
 
-def palette_interpolation(asked: Tensor, source: Tensor, n_colors: int) -> Tensor:
+def palette_interpolation(asked: Tensor, source: Tensor, n_colors: int, patch: Tensor | None = None) -> Tensor:
     """Move every colour by a blend of what happened to the colours of the palette; uses all of the photo.
 
     In the manner of Chang et al., "Palette-based Photo Recoloring" (SIGGRAPH 2015, section 3.5): Gaussian radial basis
@@ -64,7 +83,7 @@ def palette_interpolation(asked: Tensor, source: Tensor, n_colors: int) -> Tenso
     return _rgb(pixels + weights @ (after - before), source)
 
 
-def color_map(asked: Tensor, source: Tensor, n_colors: int, width: float = 8.0) -> Tensor:
+def color_map(asked: Tensor, source: Tensor, n_colors: int, patch: Tensor | None = None, width: float = 8.0) -> Tensor:
     """Replace every colour by a mean of the new palette, weighted by the nearness of the old; uses all of the photo.
 
     The Gaussian RBF colour map of lutgen, in Lab, where each new colour stands for the old one that it is assigned to.

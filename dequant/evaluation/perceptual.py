@@ -28,6 +28,7 @@ class PerceptualMeasures:
     Args:
         folder: of the measurements without perceptual measures.
         lpips: distance of two batches of pictures, such as `Lpips`, or None.
+        structure: likeness of two batches of pictures, such as `Structure`, or None; it compares with the source.
         features: name -> network, rgb (B, 3, H, W) in [0, 1] -> features (B, D).
         device: where the networks compute.
 
@@ -41,16 +42,19 @@ class PerceptualMeasures:
         self,
         folder: str | Path,
         lpips: nn.Module | None = None,
+        structure: nn.Module | None = None,
         features: Mapping[str, nn.Module] | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        self.lpips, self.features, self.device = lpips, dict(features or {}), torch.device(device)
-        networks = {**({} if lpips is None else {"lpips": lpips}), **self.features}
+        self.lpips, self.structure = lpips, structure
+        self.features, self.device = dict(features or {}), torch.device(device)
+        pairwise = {name: one for name, one in (("lpips", lpips), ("structure", structure)) if one is not None}
+        networks = {**pairwise, **self.features}
         for network in networks.values():
             network.to(self.device).eval()
         digest = settings_hash({name: weights_hash(network) for name, network in networks.items()})
         self.folder = Path(folder) / "-".join([*networks, digest]) if networks else Path(folder)
-        self.columns = (*(["lpips"] if lpips is not None else []), *(f"{name}_cosine" for name in self.features))
+        self.columns = (*pairwise, *(f"{name}_cosine" for name in self.features))
         self.metrics = (*self.columns, *(f"{name}_{metric}" for name in self.features for metric in ("fid", "kid")))
 
     @torch.inference_mode()
@@ -74,6 +78,11 @@ class PerceptualMeasures:
             pair = outputs[list(targets)].to(self.device), torch.stack(list(targets.values())).to(self.device)
             for place, distance in zip(targets, self.lpips(*pair).tolist(), strict=True):
                 values[place]["lpips"] = distance
+        if self.structure is not None:
+            sources = torch.stack([case.source for case in cases])
+            alike = self.structure(outputs.to(self.device), sources.to(self.device)).tolist()
+            for value, likeness in zip(values, alike, strict=True):
+                value["structure"] = likeness
         photos = [case.source if case.target is None else case.target for case in cases]
         features = {name: self._embed(name, outputs, photos) for name in self.features}
         for name, (first, second) in features.items():

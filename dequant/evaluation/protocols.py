@@ -14,6 +14,7 @@ from torch import Tensor
 from dequant.color.matching import match
 from dequant.color.opencv import hsv_jitter
 from dequant.color.palette import MAX_COLORS, apply_palette, colormap_palette, quantize, transfer
+from dequant.color.palette import dither as dithered
 from dequant.condition.channels import for_palette, for_patch, mean_color
 from dequant.condition.examples import random_mask
 from dequant.errors import InputError
@@ -33,6 +34,7 @@ def dequantization(
     texture_map: TextureMap,
     n_colors: int | Sequence[int],
     texture: str | Sequence[str] = TEXTURES,
+    dither: str | None = None,
 ) -> list[Case]:
     """Restore a quantized photo, without texture (figure 3) and with it (figure 4).
 
@@ -42,21 +44,23 @@ def dequantization(
         texture_map: (3, H, W) -> (2, H, W), that of the variant.
         n_colors: palette sizes, 2 to 256.
         texture: "on", "off" or both.
+        dither: of `palette.DITHERS`, None for none. Dithered images are none of the paper's, and a label says so.
 
     Returns:
         One case per palette size and texture.
 
     Raises:
-        InputError: a palette size or a texture is not one of the above.
+        InputError: a palette size, a texture or a dither is not one of the above.
     """
     maps = _maps(rgb, texture_map, texture)
     cases = []
     for n in _sizes(n_colors):
-        quantized = quantize(rgb, n).rgb
+        plain = quantize(rgb, n)
+        quantized = plain.rgb if dither is None else dithered(rgb, plain.palette, dither).rgb
         for name, given in maps.items():
             item = "Figure 4" if given is not None else "Figure 3"
-            labels: Labels = {"n_colors": n, "texture": name}
-            cases.append(Case(labels, item, for_palette(quantized, n, given), rgb, rgb, n))
+            labels: Labels = {"n_colors": n, "texture": name} | ({} if dither is None else {"method": dither})
+            cases.append(Case(labels, "" if dither else item, for_palette(quantized, n, given), rgb, rgb, n))
     return cases
 
 
@@ -201,8 +205,9 @@ def colormap_transfer(
     colormaps: str | Sequence[str],
     n_colors: int | Sequence[int],
     texture: str | Sequence[str] = TEXTURES,
+    matching: str = "color",
 ) -> list[Case]:
-    """Show a photo in the colours of a colour map, matched by similarity (figures 14 to 17).
+    """Show a photo in the colours of a colour map (figures 14 to 17).
 
     Args:
         rgb: the photo, (3, H, W) in [0, 1].
@@ -211,6 +216,7 @@ def colormap_transfer(
         colormaps: names that matplotlib knows.
         n_colors: palette sizes, 2 to 256.
         texture: "on", "off" or both.
+        matching: of `matching.match`: "color" is the paper's, "rank" keeps the order of lightness.
 
     Returns:
         One case per colour map, which is its method, palette size and texture.
@@ -224,7 +230,7 @@ def colormap_transfer(
         source = quantize(rgb, n)
         for name in _each(colormaps):
             palette = colormap_palette(name, n)
-            asked = transfer(source, palette, match(source.palette, palette)).rgb
+            asked = transfer(source, palette, match(source.palette, palette, matching)).rgb
             for on_or_off, given in maps.items():
                 labels = {"n_colors": n, "texture": on_or_off, "method": name}
                 cases.append(Case(labels, "Figures 14-17", for_palette(asked, n, given), rgb, None, n))

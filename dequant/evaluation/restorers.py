@@ -97,6 +97,25 @@ def nonlocal_means(rgb: Tensor, n_colors: int, strength: float | None = None) ->
     return _from_array(denoise_nl_means(_to_array(rgb), PATCH_SIDE, PATCH_DISTANCE, h, channel_axis=0), rgb)
 
 
+def undither(rgb: Tensor, n_colors: int, strength: float = 0.3) -> Tensor:
+    """Average the 3 by 3 neighbours of near colours, weighted 1 2 1 both ways: the classical way to remove dithering.
+
+    `strength` is the distance of two colours in RGB beyond which they do not mix (the sigma filter of Lee, 1983).
+    """
+    reach = _strength(undither, rgb, n_colors, strength)
+    height, width = rgb.shape[-2:]
+    padded = F.pad(rgb[None], (1,) * 4, mode="replicate")[0]
+    total, weights = torch.zeros_like(rgb), torch.zeros_like(rgb[0])
+    for down in range(3):
+        for right in range(3):
+            neighbor = padded[:, down:, right:][:, :height, :width]
+            near = (neighbor - rgb).square().sum(0) <= reach**2
+            weight = near * float((2 - abs(down - 1)) * (2 - abs(right - 1)))
+            total += weight * neighbor
+            weights += weight
+    return (total / weights).clamp(0, 1)
+
+
 def wavelet(rgb: Tensor, n_colors: int, strength: float | None = None) -> Tensor:
     """Shrink undecimated Haar coefficients in YCbCr by BayesShrink (Chang, Yu and Vetterli, 2000).
 

@@ -45,6 +45,7 @@ METRICS = {
     "haar_distance": ("Haar distance", 3),
     "colorfulness": ("colourfulness", 1),
     "lpips": ("LPIPS", 3),
+    "structure": ("structure", 3),
     "clip_cosine": ("CLIP score", 3),
     "clip_fid": ("CLIP FID", 2),
     "clip_kid": ("CLIP KID", 4),
@@ -62,7 +63,7 @@ WIDTH = 160
 """Characters in a line if the output is no terminal."""
 
 
-VARIANTS = ("T", "G", "L", "L_post")
+VARIANTS = ("T", "G", "L", "L_post", "T_edit", "G_edit", "L_edit")
 """In the order of the paper's tables; others follow, and the identity comes last."""
 
 
@@ -169,6 +170,28 @@ def panels(
     return drawn
 
 
+def points(rows: Iterable[Row], x: str, y: str, panel: Sequence[str]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Methods as points of two metrics, for `figures.points`: panel title -> method -> (x, y).
+
+    Args:
+        rows: of a results file.
+        x: a metric.
+        y: another one.
+        panel: labels whose combinations are the panels.
+    """
+    found: dict[tuple[str, ...], dict[str, dict[str, float]]] = {}
+    for row in rows:
+        if row["metric"] in (x, y):
+            values = tuple(row[name] for name in panel)
+            found.setdefault(values, {}).setdefault(row["variant"], {})[row["metric"]] = float(row["mean"])
+    return {
+        ", ".join(wording(*pair) for pair in zip(panel, values, strict=True)): {
+            wording("variant", name): (both[x], both[y]) for name, both in methods.items() if len(both) == 2
+        }
+        for values, methods in sorted(found.items())
+    }
+
+
 def check(results: str | None) -> None:
     """Raise an `InputError` if there is a file at the path `results` that `merge` would refuse."""
     if results is not None:
@@ -180,10 +203,11 @@ def show(
     folder: Path,
     results: str | None,
     tables: Iterable[Mapping[str, Any]],
-    curves: Mapping[str, Any] | None,
     same: Sequence[str],
+    curves: Mapping[str, Any] | None = None,
+    front: Mapping[str, Any] | None = None,
 ) -> None:
-    """Print tables, and write tables.txt, curves.png and cells.csv.
+    """Print tables, and write tables.txt, curves.png, front.png and cells.csv.
 
     Comparable cells of earlier runs, such as those of other variants, are read from cells.csv and shown too.
 
@@ -192,8 +216,9 @@ def show(
         folder: of the files.
         results: another file that `cells` are merged into, or None.
         tables: arguments of `table`, and optionally `each`, a label whose values get a table each.
-        curves: data, arguments of `panels`, and look, arguments of `figures.curves`; or None.
         same: columns in which everything shown agrees.
+        curves: data, arguments of `panels`, and look, arguments of `figures.curves`; or None.
+        front: arguments of `points`; or None.
     """
     if results is not None:
         merge(Path(results), cells)
@@ -207,6 +232,9 @@ def show(
         drawn = panels(rows, **curves["data"])
         if drawn:
             figures.save(figures.curves(drawn, **curves["look"]), folder / "curves.png")
+    if front is not None:
+        names = {f"{axis}_label": wording("metric", front[axis]) for axis in ("x", "y")}
+        figures.save(figures.points(points(rows, **front), **names), folder / "front.png")
 
 
 def _counted(sampler: str) -> str:
@@ -249,7 +277,7 @@ def wording(name: str, value: str) -> str:
     if name == "metric":
         return METRICS[value][0] if value in METRICS else value.replace("_", " ")
     if name == "variant":
-        return f"ours-{value}" if value in VARIANTS else value.replace("_", " ")
+        return f"ours-{value.replace('_edit', ', edit')}" if value in VARIANTS else value.replace("_", " ")
     words = {"n_colors": f"{value} colours", "texture": f"texture {value}", "strength": f"strength {value}"}
     return words.get(name, value) if value else ""
 

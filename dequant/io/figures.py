@@ -110,6 +110,38 @@ def curves(
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
+def points(panels: Mapping[str, Mapping[str, tuple[float, float]]], x_label: str, y_label: str) -> Image.Image:
+    """Panels of named points, where more is better along both axes; a line joins those that no other point is beyond.
+
+    Args:
+        panels: title -> name -> (x, y).
+        x_label: what stands below each panel.
+        y_label: what stands beside it.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
+    from matplotlib.figure import Figure
+
+    across = min(len(panels), 2)
+    figure = Figure(figsize=(6.4 * across, 4.8 * -(-len(panels) // across)), dpi=110, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    for number, (title, places) in enumerate(panels.items()):
+        axes = figure.add_subplot(-(-len(panels) // across), across, number + 1)
+        axes.set(title=title, xlabel=x_label, ylabel=y_label)
+        front = [
+            (x, y)
+            for x, y in places.values()
+            if not any(a >= x and b >= y and (a, b) != (x, y) for a, b in places.values())
+        ]
+        axes.plot(*np.array(sorted(front)).T, color="0.6", linewidth=1)
+        for name, (x, y) in places.items():
+            ours = name.startswith("ours")
+            axes.plot(x, y, marker="o", markersize=5, color="C3" if ours else "C0")
+            axes.annotate(name, (x, y), (4, 3), textcoords="offset points", fontsize=7, color="C3" if ours else "black")
+        axes.grid(alpha=0.3)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
 def save(picture: Image.Image, path: Path) -> None:
     """Write a PNG, making its folder."""
     with whole_path(path) as partial:

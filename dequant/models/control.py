@@ -227,17 +227,21 @@ class ControlEncoder(ModelMixin, ConfigMixin):
         )
 
 
-def bundled(variant: str) -> str:
+def bundled(variant: str, weights: str = "small") -> str:
     """Folder of the encoder of a variant that comes with the package.
+
+    Args:
+        variant: L, G or T.
+        weights: "small", of the paper's recipe, or "edit", for edits.
 
     Raises:
         InputError: there is none.
     """
-    folder = Path(__file__).parents[1] / "weights" / f"small_{variant}"
+    folder = Path(__file__).parents[1] / "weights" / f"{weights}_{variant}"
     if not (folder / "config.json").is_file():
         raise InputError(
-            f"No weights of variant {variant!r} are bundled: train them with train.py variant={variant} and give "
-            "their folder or checkpoint with ckpt_path=PATH."
+            f"No weights {weights!r} of variant {variant!r} are bundled: train them with train.py variant={variant} "
+            "and give their folder or checkpoint with ckpt_path=PATH."
         )
     return str(folder)
 

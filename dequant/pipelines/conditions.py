@@ -6,10 +6,14 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from dequant.color.matching import match_k_best
-from dequant.color.palette import Quantized, quantize, transfer
+from dequant.color.palette import MAX_COLORS, Quantized, quantize, transfer
+from dequant.color.rgb import to_uint8
 from dequant.condition.channels import for_palette, for_patch
 from dequant.errors import InputError
-from dequant.pipelines.inputs import assignment, color, mask, one_each, palette
+from dequant.pipelines.inputs import assignment, color, is_colormap, mask, one_each, palette
+
+N_COLORS = 16
+"""Of the palette of a photo, where nothing else is asked for."""
 
 
 class Asked(NamedTuple):
@@ -23,22 +27,23 @@ class PaletteEdit(NamedTuple):
     """A photo reduced to a palette, its own or another.
 
     Attributes:
-        n_colors: size of the palette of each photo.
+        n_colors: size of the palette of each photo; None for `N_COLORS`, or all colours of an indexed image.
         target: replaces it: a `Palette`, a list with one for each photo, or None.
-        method: which colour replaces which, as in `matching.match`.
+        method: which colour replaces which, as in `matching.match`; None for the usual one of the target.
         assignment: says it instead: an `Assignment`, a list with one for each photo, or None.
         k: how many of the best assignments to take, fewer where fewer exist.
         blend: 0 keeps the photo's colours, 1 takes those of `target`; or several such numbers.
-        texture: condition the network on the texture.
+        texture: condition the network on the texture; None does so for photos. An indexed image has none but its
+            palette's.
     """
 
-    n_colors: int
+    n_colors: int | None
     target: Any = None
-    method: str = "color"
+    method: str | None = None
     assignment: Any = None
     k: int = 1
     blend: float | Sequence[float] = 1.0
-    texture: bool = True
+    texture: bool | None = None
 
     def blends(self) -> list[float]:
         """The blends asked for.
@@ -54,6 +59,16 @@ class PaletteEdit(NamedTuple):
         if self.assignment is not None and self.k != 1:
             raise InputError(f"The {self.k} best assignments cannot be taken where one is given: give k or assignment.")
         return found
+
+
+def indexed_colors(rgb: Tensor) -> int | None:
+    """How many colours an indexed image (3, H, W) has, such as a GIF; None for a photo, which has more than 256.
+
+    An image of at most `MAX_COLORS` pixels counts as a photo.
+    """
+    levels = to_uint8(rgb).flatten(1).long()
+    count = len((levels[0] * 65536 + levels[1] * 256 + levels[2]).unique())
+    return count if count <= MAX_COLORS < rgb[0].numel() else None
 
 
 def palette_conditions(rgbs: list[Tensor], texture_map: Callable[[Tensor], Tensor], edit: PaletteEdit) -> list[Asked]:
@@ -75,26 +90,28 @@ def palette_conditions(rgbs: list[Tensor], texture_map: Callable[[Tensor], Tenso
     assignments = one_each(edit.assignment, len(rgbs), "assignments", numbers=1)
     found = []
     for i, (rgb, wanted, chosen) in enumerate(zip(rgbs, targets, assignments, strict=True)):
-        quantized = quantize(rgb, edit.n_colors)
+        own = indexed_colors(rgb)
+        n_colors = edit.n_colors or own or N_COLORS
+        quantized = quantize(rgb, n_colors)
         edits = {_label(rgbs, i): quantized}
         if wanted is not None:
-            colors, counts = palette(wanted, edit.n_colors)
-            every = [chosen] if chosen is not None else _best_assignments(quantized, colors, counts, edit)
+            colors, counts = palette(wanted, n_colors)
+            method = edit.method or ("rank" if is_colormap(wanted) else "color")
+            every = [chosen] if chosen is not None else _best(quantized, colors, counts, edit.k, method)
             edits = {}
             for rank, one in enumerate(every, start=1):
                 for share in blends:
                     parts = _which("assignment", rank, edit.k), _which("blend", f"{share:g}", len(blends))
                     edits[_label(rgbs, i, *parts)] = transfer(quantized, colors, assignment(one), share)
-        texture = texture_map(rgb) if edit.texture else None
-        found += [Asked(label, for_palette(made.rgb, edit.n_colors, texture)) for label, made in edits.items()]
+        textured = own is None if edit.texture is None else edit.texture
+        texture = texture_map(rgb) if textured else None
+        found += [Asked(label, for_palette(made.rgb, n_colors, texture)) for label, made in edits.items()]
     return found
 
 
-def _best_assignments(quantized: Quantized, colors: Tensor, counts: Tensor, edit: PaletteEdit) -> Tensor:
-    """(k, K), best first."""
-    return match_k_best(
-        quantized.palette, colors, edit.k, edit.method, source_counts=quantized.counts, target_counts=counts
-    )
+def _best(quantized: Quantized, colors: Tensor, counts: Tensor, k: int, method: str) -> Tensor:
+    """The `k` best assignments (k, K), best first."""
+    return match_k_best(quantized.palette, colors, k, method, source_counts=quantized.counts, target_counts=counts)
 
 
 def _which(name: str, value: object, count: int) -> str:

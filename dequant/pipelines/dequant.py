@@ -49,6 +49,8 @@ class DequantPipeline(SavedPipeline):
         augmentation: the base's.
         num_inference_steps: how many steps a call takes unless it says otherwise; or else
         timesteps: which ones.
+        keep_palette: what predictions are held to unless a call says otherwise, by its name.
+        keep_texture: likewise.
 
     Raises:
         InputError: the control encoder belongs to another base, or its variant has no texture map.
@@ -72,6 +74,8 @@ class DequantPipeline(SavedPipeline):
         augmentation: float = 0.0,
         num_inference_steps: int | None = None,
         timesteps: Sequence[int] | None = None,
+        keep_palette: str = "off",
+        keep_texture: str = "off",
     ) -> None:
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler, control=control, vae=vae, text_embedding=text_embedding)
@@ -80,6 +84,8 @@ class DequantPipeline(SavedPipeline):
             augmentation=augmentation,
             num_inference_steps=num_inference_steps,
             timesteps=timesteps and list(timesteps),
+            keep_palette=keep_palette,
+            keep_texture=keep_texture,
         )
         if control.texture is None:
             raise InputError(
@@ -89,18 +95,25 @@ class DequantPipeline(SavedPipeline):
         self._check_pair()
 
     @classmethod
-    def bundled(cls, variant: str = "T") -> Self:
+    def bundled(cls, variant: str = "G", weights: str = "edit") -> Self:
         """The weights that come with the package, with one DDIM step, the estimate of the mean photo.
+
+        Args:
+            variant: L, G or T.
+            weights: "edit", whose pictures follow the photo (`keep_texture="guided"`), or "small", the paper's recipe.
 
         Raises:
             InputError: none of this variant come with it.
         """
-        base, encoder = DiffusionBase.from_pretrained(bundled_base()), ControlEncoder.read(bundled_control(variant))
-        return cls.of(base, encoder, Sampler())
+        base, encoder = (
+            DiffusionBase.from_pretrained(bundled_base()),
+            ControlEncoder.read(bundled_control(variant, weights)),
+        )
+        return cls.of(base, encoder, Sampler(keep_texture="guided" if weights == "edit" else "off"))
 
     @classmethod
     def of(cls, base: DiffusionBase, control: ControlEncoder, sampler: Sampler) -> Self:
-        """A base and an encoder on it, shared, with the solver and the steps of a sampler."""
+        """A base and an encoder on it, shared, with the solver and the steps of a sampler and what it keeps by name."""
         text = base.text_embedding
         return cls(
             base.unet,
@@ -112,21 +125,23 @@ class DequantPipeline(SavedPipeline):
             augmentation=base.augmentation,
             num_inference_steps=sampler.num_inference_steps,
             timesteps=sampler.timesteps,
+            keep_palette=sampler.keep_palette if isinstance(sampler.keep_palette, str) else "off",
+            keep_texture=sampler.keep_texture,
         )
 
     def __call__(
         self,
         image: inputs.Photo | Sequence[inputs.Photo],
-        n_colors: int = 16,
+        n_colors: int | None = None,
         *,
         palette: Any = None,
-        method: str = "color",
+        method: str | None = None,
         assignment: Any = None,
         k: int = 1,
         blend: float | Sequence[float] = 1.0,
         mask: Any = None,
         color: Any = None,
-        texture: bool = True,
+        texture: bool | None = None,
         sampler: Sampler | None = None,
         num_inference_steps: int | None = None,
         timesteps: Sequence[int] | None = None,
@@ -146,9 +161,12 @@ class DequantPipeline(SavedPipeline):
         Args:
             image: a PIL image, a tensor (3, H, W) or (B, 3, H, W) in [0, 1], an array (H, W, 3) or (B, H, W, 3), the
                 path of a file, or a list of any of these.
-            n_colors: size of the palette that is taken from each photo, 1 to 256.
-            palette: replaces that palette: (K, 3) in [0, 1], hex strings, or a photo whose palette is taken.
-            method: which colour replaces which, as in `palette.match`: color, negative_color, frequency, intensity.
+            n_colors: size of the palette that is taken from each photo, 1 to 256. None takes 16 colours, or those that
+                an indexed image has, such as a GIF.
+            palette: replaces that palette: (K, 3) in [0, 1], hex strings, a photo whose palette is taken, or
+                "colormap:NAME" of matplotlib.
+            method: which colour replaces which, as in `matching.match`: color, negative_color, frequency, intensity,
+                rank; None takes rank for a colour map and color for anything else.
             assignment: says it instead: colour i of the photo becomes colour `assignment[i]`; `range(n_colors)` for an
                 edited copy of the photo's own palette.
             k: how many of the best assignments to answer with, fewer where fewer exist.
@@ -156,13 +174,13 @@ class DequantPipeline(SavedPipeline):
             mask: recolours a patch instead, (H, W), true inside; everything else keeps its true colours.
             color: of the patch: a hex string or three numbers in [0, 1].
             texture: condition the network on the photo's texture; False leaves it to the network, for a patch only
-                inside.
+                inside. None does so for photos, not for indexed images, which show that of their palette only.
             sampler: solver, steps and what predictions are held to, in place of the pipeline's. Its most frequent
                 settings may be given by name instead, and take precedence:
             num_inference_steps: see `Sampler`, as all below.
             timesteps: the steps themselves, descending, of a solver that takes them, such as DDPMScheduler.
             keep_palette: "exact", "strict", "soft" or "off".
-            keep_texture: "exact" or "off".
+            keep_texture: "guided", "exact" or "off".
             orientations: 1, 2 or 8.
             tile: side in pixels of the tiles of large images.
             generator: CPU generator, or a list with one per image, which makes it independent of its neighbours.
@@ -198,7 +216,7 @@ class DequantPipeline(SavedPipeline):
             edit = PaletteEdit(n_colors, palette, method, assignment, k, blend, texture)
             asked = palette_conditions(photos, texture_map, edit)
         elif palette is None and assignment is None and k == blend == 1:
-            asked = patch_conditions(photos, texture_map, mask, color, texture)
+            asked = patch_conditions(photos, texture_map, mask, color, texture is not False)
         else:
             raise InputError("A palette and a patch cannot be edited at once: give a palette or a mask with a color.")
         # 3. Pictures
@@ -261,7 +279,8 @@ class DequantPipeline(SavedPipeline):
         if {"num_inference_steps", "timesteps"} & by_name.keys():
             by_name = {"num_inference_steps": None, "timesteps": None} | by_name
         if sampler is None:
-            own = {name: self.config[name] for name in ("num_inference_steps", "timesteps")}
+            settings = ("num_inference_steps", "timesteps", "keep_palette", "keep_texture")
+            own = {name: self.config[name] for name in settings}
             by_name = own | by_name
             steps = by_name["num_inference_steps"], by_name["timesteps"]
             check_steps(*steps, self.scheduler.config.num_train_timesteps)

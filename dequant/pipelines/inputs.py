@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dequant.color.palette import quantize
+from dequant.color.palette import colormap_palette, quantize
 from dequant.diffusion.schedule import Generator
 from dequant.errors import InputError
 from dequant.io.images import read_image, to_tensor, upright
@@ -21,7 +21,7 @@ Photo = Image.Image | Tensor | np.ndarray | str | Path
 
 
 Palette = Photo | Sequence[str] | Sequence[Sequence[float]]
-"""(K, 3) in [0, 1], hex strings, or a photo (but no path) whose palette is taken."""
+"""(K, 3) in [0, 1], hex strings, a photo (but no path) whose palette is taken, or "colormap:NAME" of matplotlib."""
 
 
 Color = str | Tensor | np.ndarray | Sequence[float]
@@ -34,6 +34,9 @@ Mask = Image.Image | Tensor | np.ndarray
 
 Assignment = Tensor | np.ndarray | Sequence[int]
 """(K,) integers: source colour i becomes target colour `assignment[i]`."""
+
+
+COLORMAP = "colormap:"
 
 
 TOLERANCE = 1e-3
@@ -83,6 +86,9 @@ def palette(value: Palette, n_colors: int) -> tuple[Tensor, Tensor]:
             raise InputError(f"A batch of {len(found)} photos is not one palette: give a list with one for each photo.")
         quantized = quantize(found[0], n_colors)
         return quantized.palette, quantized.counts
+    if isinstance(value, str) and is_colormap(value):
+        colors = colormap_palette(value.removeprefix(COLORMAP), n_colors)
+        return colors, torch.ones(len(colors), dtype=torch.int64)
     if isinstance(value, Path) or (isinstance(value, str) and Path(value).suffix):
         raise InputError(f"A palette is not read from a path: give the photo, as PIL.Image.open('{value}').")
     if isinstance(value, str) or (isinstance(value, list | tuple) and value and isinstance(value[0], str)):
@@ -94,6 +100,11 @@ def palette(value: Palette, n_colors: int) -> tuple[Tensor, Tensor]:
             f"A palette of shape {tuple(colors.shape)} is not possible: give (K, 3), hex strings or a photo."
         )
     return colors, torch.ones(len(colors), dtype=torch.int64)
+
+
+def is_colormap(value: Any) -> bool:
+    """Whether a palette is the name of a colour map."""
+    return isinstance(value, str) and value.startswith(COLORMAP)
 
 
 def color(value: Color) -> Tensor:

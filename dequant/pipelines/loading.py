@@ -9,17 +9,18 @@ from dequant.models.control import ControlEncoder
 from dequant.pipelines.dequant import DequantPipeline
 from dequant.pipelines.saving import INDEX, fetch, is_hub_id, reading
 
-BUNDLED = ("T", "L", "G")
-"""Variants whose weights come with the package."""
+BUNDLED = ("edit_G", "edit_L", "edit_T", "T", "L", "G")
+"""Weights that come with the package: for edits, and of the paper's recipe."""
 
 
-def load(source: str | Path = "T", base: str | Path | None = None) -> DequantPipeline:
+def load(source: str | Path = "edit_G", base: str | Path | None = None) -> DequantPipeline:
     """A pipeline from bundled weights, a training run, a saved pipeline or the hub; on the CPU, in float32.
 
     Args:
         source: one of
 
-            - "T", "L" or "G", the variant of weights that come with the package;
+            - "edit_G", "edit_L" or "edit_T", weights for edits that come with the package, of this variant;
+            - "T", "L" or "G", those of the paper's recipe;
             - the folder of a finished run of train.py, or the weights/ in it;
             - a folder that `DequantPipeline.save_pretrained` wrote;
             - a hub id "OWNER/NAME" of such a pipeline or such weights. Only JSON and safetensors files are fetched.
@@ -32,13 +33,15 @@ def load(source: str | Path = "T", base: str | Path | None = None) -> DequantPip
     Raises:
         InputError: `source` is none of these, or its encoder belongs to another base.
     """
-    variant = str(source) if str(source) in BUNDLED else None
-    encoder = None if variant else _encoder_in(source)
+    name = str(source) if str(source) in BUNDLED else None
+    encoder = None if name else _encoder_in(source)
     if encoder is not None:
         return _around(encoder, base)
     if base is not None:
         raise InputError(f"'{source}' has its own base: give one only with the encoder of a training run.")
-    return DequantPipeline.bundled(variant) if variant else DequantPipeline.from_pretrained(source)
+    if name is None:
+        return DequantPipeline.from_pretrained(source)
+    return DequantPipeline.bundled(name.removeprefix("edit_"), "edit" if name.startswith("edit_") else "small")
 
 
 def _encoder_in(source: str | Path) -> Path | None:
@@ -75,7 +78,9 @@ def _around(folder: Path, base: str | Path | None) -> DequantPipeline:
             f"{model.fingerprint!r}: give the folder or hub id of its own as base."
         )
     predicts_clean = model.scheduler.config.prediction_type == "sample"
-    return DequantPipeline.of(model, encoder, Sampler(num_inference_steps=1 if predicts_clean else 25))
+    texture = "guided" if encoder.config["guided"] else "off"
+    sampler = Sampler(num_inference_steps=1 if predicts_clean else 25, keep_texture=texture)
+    return DequantPipeline.of(model, encoder, sampler)
 
 
 def _unknown(source: str | Path) -> InputError:

@@ -230,7 +230,12 @@ def test_texture_and_palette_are_kept_together(photo: torch.Tensor, variant: str
     request = Request.of(condition, TEXTURES[variant])
     noise = torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
     output = (photo + 0.05 * noise + 0.02).clamp(0, 1)[None]
-    modes = {"none": None, "colors": EXACT, "texture": Fidelity(share=0, texture="exact"), "both": Fidelity(texture="exact")}
+    modes = {
+        "none": None,
+        "colors": EXACT,
+        "texture": Fidelity(share=0, texture="exact"),
+        "both": Fidelity(texture="exact"),
+    }
     made = {name: output if one is None else one.finish(output, [request]) for name, one in modes.items()}
     away = {name: (picture - photo).norm().item() for name, picture in made.items()}
     assert away["both"] < min(away["colors"], away["texture"]) < max(away["colors"], away["texture"]) < away["none"]
