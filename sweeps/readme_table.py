@@ -5,7 +5,7 @@ A file has the table between `<!-- results: begin -->` and `<!-- results: end --
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -13,7 +13,7 @@ import typer
 
 from dequant.errors import InputError, one_sentence
 from dequant.evaluation.methods import IDENTITY
-from dequant.evaluation.tables import COLUMNS, VARIANTS
+from dequant.evaluation.tables import COLUMNS, EDITS, VARIANTS, wording
 from dequant.io.files import Row, read_csv, whole_file
 
 MARKED = re.compile(r"(<!-- results: (summary )?begin -->\n).*?(<!-- results: end -->)", re.DOTALL)
@@ -58,8 +58,9 @@ def _lines() -> Iterator[Line]:
 def table(results: Path, brief: bool = False) -> str:
     """The Markdown table of a folder of results files.
 
-    Each cell is ours, with the paper's value in brackets. The last columns are the quantized input itself and the best
-    of the other methods that were evaluated.
+    Each cell is ours, with the paper's value in brackets; with the weights for edits only if these were evaluated. The
+    last columns are the quantized input itself and the best of the other methods that were evaluated. For the palette
+    error that is the guided filter where there is one: the best is who changes least.
 
     Args:
         results: the folder.
@@ -71,12 +72,16 @@ def table(results: Path, brief: bool = False) -> str:
     used = {name: read_csv(results / f"{name}.csv", COLUMNS) for name in {line.protocol for line in _lines()}}
     if not any(used.values()):
         raise InputError(f"'{results}' has no results files: run evaluate.py with results=FOLDER/<protocol>.csv first.")
-    head = [*(f"ours-{variant}" for variant in VARIANTS), "quantized input", "best peer"]
+    shown = (
+        *VARIANTS,
+        *(name for name in EDITS if any(row["variant"] == name for rows in used.values() for row in rows)),
+    )
+    head = [*(wording("variant", name) for name in shown), "quantized input", "best peer"]
     text = [f"| dB (paper) | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
     for line in _lines():
         rows = [row for row in used[line.protocol] if _is_of(row, line)]
         if rows and (line.brief or not brief):
-            text.append(f"| {line.title} | {' | '.join(_entries(rows))} |")
+            text.append(f"| {line.title} | {' | '.join(_entries(rows, shown))} |")
     return "\n".join(text)
 
 
@@ -109,16 +114,18 @@ def _is_of(row: Row, line: Line) -> bool:
     return row["metric"] == line.metric and all(row[name] == value for name, value in line.labels.items())
 
 
-def _entries(rows: list[Row]) -> list[str]:
+def _entries(rows: list[Row], shown: Sequence[str]) -> list[str]:
     found = {row["variant"]: row for row in rows}
     entries = []
-    for variant in VARIANTS:
+    for variant in shown:
         row = found.get(variant)
         paper = f" ({float(row['paper']):g})" if row and row["paper"] else ""
         entries.append(f"{float(row['mean']):.2f}{paper}" if row else "")
     entries.append(f"{float(found[IDENTITY]['mean']):.2f}" if IDENTITY in found else "")
-    peers = [row for name, row in found.items() if name not in (*VARIANTS, IDENTITY)]
+    peers = [row for name, row in found.items() if name not in (*VARIANTS, *EDITS, IDENTITY)]
     best = max(peers, key=lambda row: float(row["mean"]), default=None)
+    if best and best["metric"] == "palette_psnr":
+        best = found.get("guided_filter", best)
     entries.append(f"{float(best['mean']):.2f} {best['variant'].replace('_', ' ')}" if best else "")
     return entries
 

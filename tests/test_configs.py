@@ -22,6 +22,7 @@ NEEDED = {
     "experiment=small_prior_palettes": [f"data.shards={bundled()}"],
     "experiment=small_control": [f"data.shards={bundled()}"],
     "experiment=small_texture": [f"data.shards={bundled()}"],
+    "experiment=edit": [f"data.shards={bundled()}"],
 }
 
 

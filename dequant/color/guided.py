@@ -21,7 +21,7 @@ SOLVER_ROUNDS = 80
 def box_mean(image: Tensor, radius: int) -> Tensor:
     """Mean over the square of side `2 radius + 1` about each pixel of (..., H, W), as far as it is in the image."""
     sums = torch.nn.functional.pad(image.double().cumsum(-2).cumsum(-1), (1, 0, 1, 0))
-    area = 1.0
+    area = torch.ones((), device=image.device)
     for axis in (-2, -1):
         side = image.shape[axis]
         here = torch.arange(side, device=image.device)

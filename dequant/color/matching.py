@@ -179,8 +179,8 @@ def _affinity(
     elif method == "intensity":
         gap = distance_matrix(source.sum(axis=1, keepdims=True), target.sum(axis=1, keepdims=True))
     elif method == "rank":
-        affinity = -((_ranks(source) - _ranks(target).T) ** 2)  # convex, so that the best assignment keeps the order
-        return affinity
+        squared: np.ndarray = (_ranks(source) - _ranks(target).T) ** 2
+        return -squared  # concave, so that the best assignment keeps the order
     else:
         gap = _color_distance(source, target, distance)
     affinity: np.ndarray = np.exp(gap if method == "negative_color" else -gap)

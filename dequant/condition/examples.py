@@ -138,7 +138,7 @@ class RandomTraining:
         else:
             n_colors = random_n_colors(rng, self.min_colors, self.max_colors)
             if recolors and self.palettes is not None:
-                asked, target = recolored(photo, n_colors, self.palettes, rng)
+                asked, target = recolored(photo, n_colors, list(self.palettes), rng)
             else:
                 asked = self._quantized(photo, n_colors, rng)
             condition = for_palette(asked, n_colors, texture if with_texture else None)

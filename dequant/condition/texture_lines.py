@@ -13,7 +13,7 @@ from dequant.color.spaces import lab_to_rgb
 from dequant.condition.texture_bounds import nearest_thresholded_gradients
 from dequant.condition.texture_maps import GRADIENT_THRESHOLD
 
-N_COLORS, STIFFNESS = 8, 100.0
+N_COLORS, STIFFNESS = 8, 50.0
 """Weight of the differences of a flat area where that of its colours is 1, for a palette of 8 colours. It falls as
 1 / N, as the squared error of the colours does. A step is spread over about the root of it in pixels."""
 
@@ -93,7 +93,7 @@ def _nearest(image: Tensor, wanted: Tensor, stiffness: Tensor, free: Tensor | No
     across = guided.differences(free.float()) != 0
     colors = guided.with_differences(image, wanted, stiffness.masked_fill(across, 0), free)
     gray = guided.with_differences(_gray(image)[None], _gray(wanted)[None], stiffness, free)
-    return colors + gray - _gray(colors)
+    return torch.where(free, colors + gray - _gray(colors), image)
 
 
 def _gray(rgb: Tensor) -> Tensor:

@@ -27,6 +27,10 @@ ROUNDS = 6
 """How often pixels move by the blurred way to their cells, and how often means and cells are projected onto in turn."""
 
 
+TRUST = 20
+"""A prediction that is to follow the photo is trusted like a palette of so many times as many colours."""
+
+
 class Request(NamedTuple):
     """The colours and the texture that a condition asks for.
 
@@ -136,7 +140,9 @@ class Fidelity:
         assert request.texture is not None
         texture, asked = request.texture, (request.texture_map, request.textured, request.free)
         return (
-            texture.nearest(rgb, *asked) if self.texture == "exact" else texture.follow(rgb, *asked, request.n_colors)
+            texture.nearest(rgb, *asked)
+            if self.texture == "exact"
+            else texture.follow(rgb, *asked, TRUST * request.n_colors)
         )
 
     def is_idle(self, requests: Sequence[Request]) -> bool:

@@ -30,7 +30,7 @@ SHORT_NAMES = {
 """Of solvers, in results; others are called by their class."""
 MEAN_DRAWS = 8
 """Draws of super27_mean."""
-KEPT_TEXTURE = {"off": "", "exact": "+texture", "guided": "+guided"}
+KEPT_TEXTURE = {"off": "", "exact": "+texture", "guided": "_guided"}
 """How a kept texture shows in the name of a sampler."""
 
 

@@ -59,7 +59,8 @@ def dequantization(
         quantized = plain.rgb if dither is None else dithered(rgb, plain.palette, dither).rgb
         for name, given in maps.items():
             item = "Figure 4" if given is not None else "Figure 3"
-            labels: Labels = {"n_colors": n, "texture": name} | ({} if dither is None else {"method": dither})
+            labels: dict[str, str | int | float] = {"n_colors": n, "texture": name}
+            labels |= {} if dither is None else {"method": dither}
             cases.append(Case(labels, "" if dither else item, for_palette(quantized, n, given), rgb, rgb, n))
     return cases
 

@@ -97,7 +97,7 @@ def nonlocal_means(rgb: Tensor, n_colors: int, strength: float | None = None) ->
     return _from_array(denoise_nl_means(_to_array(rgb), PATCH_SIDE, PATCH_DISTANCE, h, channel_axis=0), rgb)
 
 
-def undither(rgb: Tensor, n_colors: int, strength: float = 0.3) -> Tensor:
+def undither(rgb: Tensor, n_colors: int, strength: float | None = 0.3) -> Tensor:
     """Average the 3 by 3 neighbours of near colours, weighted 1 2 1 both ways: the classical way to remove dithering.
 
     `strength` is the distance of two colours in RGB beyond which they do not mix (the sigma filter of Lee, 1983).

@@ -63,8 +63,12 @@ WIDTH = 160
 """Characters in a line if the output is no terminal."""
 
 
-VARIANTS = ("T", "G", "L", "L_post", "T_edit", "G_edit", "L_edit")
+VARIANTS = ("T", "G", "L", "L_post")
 """In the order of the paper's tables; others follow, and the identity comes last."""
+
+
+EDITS = ("T_edit", "G_edit", "L_edit")
+"""With the weights for edits."""
 
 
 def cells(summary: Iterable[Mapping[str, Any]], variant: str, about: Mapping[str, Any]) -> list[Row]:
@@ -261,7 +265,7 @@ def _values(rows: Sequence[Row], names: Sequence[str]) -> list[tuple[str, ...]]:
 
 def order(name: str, value: str) -> tuple[float, str]:
     """Sort key of a value of a label: numbers by size, words as the paper orders them."""
-    known = {"variant": VARIANTS, "texture": TEXTURES, "metric": tuple(METRICS)}.get(name, ())
+    known = {"variant": VARIANTS + EDITS, "texture": TEXTURES, "metric": tuple(METRICS)}.get(name, ())
     if value in known:
         return known.index(value), ""
     if value == IDENTITY:
@@ -277,7 +281,7 @@ def wording(name: str, value: str) -> str:
     if name == "metric":
         return METRICS[value][0] if value in METRICS else value.replace("_", " ")
     if name == "variant":
-        return f"ours-{value.replace('_edit', ', edit')}" if value in VARIANTS else value.replace("_", " ")
+        return f"ours-{value.replace('_edit', ', edit')}" if value in VARIANTS + EDITS else value.replace("_", " ")
     words = {"n_colors": f"{value} colours", "texture": f"texture {value}", "strength": f"strength {value}"}
     return words.get(name, value) if value else ""
 

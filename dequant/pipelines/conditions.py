@@ -91,7 +91,7 @@ def palette_conditions(rgbs: list[Tensor], texture_map: Callable[[Tensor], Tenso
     found = []
     for i, (rgb, wanted, chosen) in enumerate(zip(rgbs, targets, assignments, strict=True)):
         own = indexed_colors(rgb)
-        n_colors = edit.n_colors or own or N_COLORS
+        n_colors = own or N_COLORS if edit.n_colors is None else edit.n_colors
         quantized = quantize(rgb, n_colors)
         edits = {_label(rgbs, i): quantized}
         if wanted is not None:

@@ -23,9 +23,8 @@ from tests.support.photos import golden_square
 
 def test_tuning_finds_the_best_of_its_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tune_restorers, "N_COLORS", (4,))
-    monkeypatch.setattr(tune_restorers, "LARGEST_STRENGTH", {gaussian: 1.6, wavelet: 0.4})
     photos = [golden_square("caps", 48), golden_square("plane", 48)]
-    rows = list(tune(photos))
+    rows = list(tune(photos, {"gaussian": (gaussian, 1.6), "wavelet": (wavelet, 0.4)}))
     assert [row["method"] for row in rows] == ["gaussian", "wavelet"]
     target = torch.stack(photos)
     for row, restore in zip(rows, (gaussian, wavelet), strict=True):

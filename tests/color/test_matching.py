@@ -171,3 +171,11 @@ def test_refuses_what_is_no_palette() -> None:
             match(random_palette(3), bad)
     with pytest.raises(InputError, match="at least 1"):
         match_k_best(random_palette(3), random_palette(3), 0)
+
+
+@pytest.mark.parametrize(("sources", "targets"), [(6, 6), (4, 9), (7, 3)])
+def test_rank_keeps_the_order_of_lightness(sources: int, targets: int) -> None:
+    source, target = random_palette(sources, 1), random_palette(targets, 2)
+    chosen = target[match(source, target, "rank")]
+    light = [rgb_to_lab(palette.T[:, None])[0, 0] for palette in (source, chosen)]
+    assert (light[1][light[0].argsort()].diff() >= 0).all()

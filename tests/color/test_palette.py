@@ -12,9 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from dequant.color.matching import match
-from dequant.color.palette import KMEANS_PIXELS, Quantized, apply_palette, colormap_palette, quantize, transfer
+from dequant.color.palette import (
+    DITHERS,
+    KMEANS_PIXELS,
+    Quantized,
+    apply_palette,
+    colormap_palette,
+    dither,
+    quantize,
+    transfer,
+)
 from dequant.color.spaces import ciede2000, rgb_to_lab
 from dequant.errors import InputError
 from tests.support.colors import random_palette
@@ -267,3 +277,22 @@ def test_colormap_refuses_unknown_names_and_sizes() -> None:
         colormap_palette("viridian", 4)
     with pytest.raises(InputError, match="at least 1"):
         colormap_palette("viridis", 0)
+
+
+@pytest.mark.parametrize("kind", DITHERS)
+def test_dithered_images_have_the_colours_of_the_palette_and_the_mean_of_the_photo(kind: str) -> None:
+    photo = golden_photo("caps")
+    palette = quantize(photo, 16).palette
+    found = dither(photo, palette, kind)
+    assert torch.equal(found.palette, palette) and found.indices.max() < len(palette)
+    near = [F.avg_pool2d(one[None], 8) for one in (found.rgb, quantize(photo, 16).rgb, photo)]
+    errors = [(one - near[2]).abs().mean() for one in near[:2]]
+    assert errors[0] < (0.8 if kind == "floyd_steinberg" else 3) * errors[1]
+
+
+def test_impossible_dithers_are_refused() -> None:
+    photo = golden_photo("caps")
+    with pytest.raises(InputError, match="no dither 'noise'"):
+        dither(photo, quantize(photo, 4).palette, "noise")
+    with pytest.raises(InputError, match="at most 256 colours"):
+        dither(photo, torch.rand(300, 3))

@@ -163,7 +163,7 @@ def test_a_wrong_strength_is_refused(restore: Filter, strength: float) -> None:
 def test_table_is_complete_and_never_loses_to_the_input() -> None:
     with TABLE.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    names = {restore.__name__ for restore in FILTERS}
+    names = {restore.__name__ for restore in FILTERS} | {"ffdnet"}
     assert {(row["method"], int(row["n_colors"])) for row in rows} == {(m, n) for m in names for n in N_COLORS}
     assert list(rows[0]) == [
         "method", "n_colors", "strength", "psnr", "psnr_input", "n", "dataset", "size", "command", "date",

@@ -148,7 +148,7 @@ def test_a_run_shows_earlier_variants_and_leaves_files(tmp_path: Path, capsys: p
     }
     results = str(tmp_path / "results.csv")
     for variant in ("L", "T"):
-        reports.show(cells(variant) + cells("identity"), tmp_path, results, [LAYOUT | {"each": "method"}], curves, SAME)
+        reports.show(cells(variant) + cells("identity"), tmp_path, results, [LAYOUT | {"each": "method"}], SAME, curves)
     shown = capsys.readouterr().out
     assert shown.endswith((tmp_path / "tables.txt").read_text())
     assert "Palette transfer, color (Table 1)" in shown
@@ -168,7 +168,7 @@ def test_curves_over_the_steps_of_a_sampler() -> None:
 def test_samplers_without_steps_leave_no_curves(tmp_path: Path) -> None:
     curves = {"data": {"x": "steps", "panel": ["metric"], "line": ["solver"], "metrics": ["palette_psnr"]}}
     rows = [row | {"sampler": "one_step_x8"} for row in cells("T")]
-    reports.show(rows, tmp_path, None, [], {**curves, "look": {"x_label": "steps"}}, SAME)
+    reports.show(rows, tmp_path, None, [], SAME, {**curves, "look": {"x_label": "steps"}})
     assert not (tmp_path / "curves.png").exists()
 
 

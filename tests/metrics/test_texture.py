@@ -10,11 +10,27 @@ from dequant.color.palette import quantize
 from dequant.color.spaces import rgb_to_lab
 from dequant.errors import InputError
 from dequant.metrics.image import Metric
-from dequant.metrics.texture import gradient_agreement, haar_distance, texture_correlation
+from dequant.metrics.texture import (
+    bands,
+    false_edges,
+    fine_correlation,
+    gradient_agreement,
+    haar_distance,
+    missed_edges,
+    texture_correlation,
+)
 from tests.support.photos import golden_photo
 from tests.support.released import UNCOMPARABLE, assert_counts_each_image, blurred_photos
 
-METRICS = [texture_correlation, gradient_agreement, haar_distance]
+METRICS = [
+    texture_correlation,
+    gradient_agreement,
+    haar_distance,
+    false_edges,
+    missed_edges,
+    bands,
+    fine_correlation,
+]
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -123,3 +139,28 @@ def test_refuses_images_without_gradients(metric: Metric) -> None:
 def test_refuses_masks_that_do_not_fit(mask: Tensor) -> None:
     with pytest.raises(InputError, match="boolean"):
         gradient_agreement(edges(3), edges(3), mask)
+
+
+def test_edges_and_bands_by_hand() -> None:
+    flat = torch.full((1, 3, 8, 8), 0.2)
+    step = torch.cat((flat[..., :4], flat[..., :4] + 0.5), dim=3)  # 2 of 8 columns of gradients along rows of pixels
+    assert false_edges(step, flat).item() == 1 and missed_edges(flat, step).item() == 1
+    assert false_edges(step, step).item() == missed_edges(step, step).item() == bands(step, step).item() == 0
+    assert bands(step, flat).item() == pytest.approx(2 / 16)
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[:, 4:] = True
+    assert bands(step, flat, mask).item() == pytest.approx(1 / 8)
+
+
+def test_fine_correlation_sees_posterization_and_neither_sign_nor_colour() -> None:
+    photo = golden_photo("caps")[None]
+    assert fine_correlation(photo, photo).item() == pytest.approx(1)
+    assert fine_correlation(1 - photo, photo).item() > 0.95
+    assert fine_correlation(quantize(photo[0], 8).rgb[None], photo).item() < 0.6
+    assert fine_correlation(torch.full_like(photo, 0.5), photo).item() == 0
+
+
+def test_precision_and_recall_make_the_f1_score() -> None:
+    pred, target = blurred_photos()
+    precision, recall = 1 - false_edges(pred, target), 1 - missed_edges(pred, target)
+    torch.testing.assert_close(gradient_agreement(pred, target), 2 * precision * recall / (precision + recall))

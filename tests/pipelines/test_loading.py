@@ -32,7 +32,7 @@ def run(tmp_path: Path) -> Path:
 @pytest.fixture
 def trained(run: Path) -> DequantPipeline:
     """The bundled pipeline with that encoder."""
-    pipe = DequantPipeline.bundled("T")
+    pipe = DequantPipeline.bundled("T", "small")
     pipe.control = ControlEncoder.from_pretrained(run / "weights", torch_dtype=torch.float32)
     return pipe
 
@@ -41,8 +41,12 @@ def test_bundled_weights(photo: torch.Tensor) -> None:
     for variant in ("T", "L", "G"):
         pipe = load(variant)
         assert pipe.control.config["variant"] == variant
-        assert torch.equal(draw(pipe, photo), draw(DequantPipeline.bundled(variant), photo))
-    assert load().control.config["variant"] == "T"
+        assert torch.equal(draw(pipe, photo), draw(DequantPipeline.bundled(variant, "small"), photo))
+        assert (pipe.control.config["guided"], pipe.config["keep_texture"]) == (False, "off")
+        edits = load(f"edit_{variant}")
+        assert torch.equal(draw(edits, photo), draw(DequantPipeline.bundled(variant), photo))
+        assert (edits.control.config["guided"], edits.config["keep_texture"]) == (True, "guided")
+    assert load().control.config["variant"] == "G"
 
 
 @pytest.mark.parametrize("inside", [".", "weights"])
@@ -112,8 +116,8 @@ def test_a_hub_id(
 
 
 EXPECTED = (
-    "Expected T, L, G (bundled weights), the folder of a finished run of train.py or its weights/, a folder written by "
-    "save_pretrained, or a hub id OWNER/NAME, but"
+    "Expected edit_G, edit_L, edit_T, T, L, G (bundled weights), the folder of a finished run of train.py or its "
+    "weights/, a folder written by save_pretrained, or a hub id OWNER/NAME, but"
 )
 
 

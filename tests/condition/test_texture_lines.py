@@ -1,0 +1,84 @@
+"""Pictures follow the colour lines of a photo: bands go, edges and signs stay, patches keep their colour."""
+
+import pytest
+import torch
+
+from dequant.color.matching import match
+from dequant.color.opencv import gray_uint8
+from dequant.color.palette import quantize, transfer
+from dequant.condition.channels import Condition, for_palette, for_patch
+from dequant.condition.texture import TEXTURES
+from dequant.condition.texture_lines import follow, integrated
+from dequant.condition.texture_maps import gradient_map
+from dequant.metrics.texture import bands, fine_correlation, missed_edges, texture_correlation
+from tests.support.photos import golden_photo
+
+
+def everywhere(rgb: torch.Tensor) -> torch.Tensor:
+    return torch.ones(rgb.shape[1:], dtype=torch.bool)
+
+
+def recoloured(rgb: torch.Tensor, method: str) -> torch.Tensor:
+    source, target = quantize(rgb, 8), quantize(golden_photo("plane"), 8)
+    return transfer(source, target.palette, match(source.palette, target.palette, method)).rgb
+
+
+def test_gradients_determine_the_grey_photo_up_to_a_constant() -> None:
+    gray = gray_uint8(golden_photo("caps")).float()
+    found = integrated(510 * gradient_map(golden_photo("caps")) - 255)
+    torch.testing.assert_close(found, gray - gray.mean(), atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize("variant", ["L", "G"])
+@pytest.mark.parametrize("method", ["color", "negative_color"])
+def test_bands_become_the_shading_of_the_photo(variant: str, method: str) -> None:
+    photo = golden_photo("caps")
+    asked, texture = recoloured(photo, method), TEXTURES[variant]
+    found = texture.follow(asked, texture.map(photo), everywhere(photo), None, 8)
+    for metric, sign in ((bands, -1), (fine_correlation, 1), (missed_edges, -1)):
+        before, after = (sign * metric(one[None], photo[None]).item() for one in (asked, found))
+        assert after > before, metric.__name__
+
+
+def test_a_negative_stays_one() -> None:
+    photo = golden_photo("caps")
+    asked = 1 - quantize(photo, 8).rgb
+    found = TEXTURES["G"].follow(asked, TEXTURES["G"].map(photo), everywhere(photo), None, 8)
+    assert texture_correlation(found[None], photo[None]) < -0.9
+
+
+def test_luminance_and_gradients_agree() -> None:
+    photo = golden_photo("caps")
+    asked = recoloured(photo, "color")
+    one, other = (TEXTURES[v].follow(asked, TEXTURES[v].map(photo), everywhere(photo), None, 8) for v in "LG")
+    assert (one - other).abs().mean() < 0.01
+
+
+def test_more_colours_are_trusted_more() -> None:
+    photo = golden_photo("caps")
+    asked, gray = recoloured(photo, "color"), gray_uint8(photo) / 255
+    moved = [(follow(asked, gray, everywhere(photo), None, n) - asked).abs().mean() for n in (4, 16, 128)]
+    assert moved[0] > moved[1] > moved[2]
+
+
+def test_thresholded_gradients_know_no_lines() -> None:
+    photo, texture = golden_photo("caps"), TEXTURES["T"]
+    asked, bits = recoloured(photo, "color"), texture.map(photo)
+    expected = texture.nearest(asked, bits, everywhere(photo), None)
+    assert torch.equal(texture.follow(asked, bits, everywhere(photo), None, 8), expected)
+
+
+def test_a_patch_keeps_its_hue_and_its_outside() -> None:
+    photo, mask = golden_photo("caps"), torch.zeros(golden_photo("caps").shape[1:], dtype=torch.bool)
+    mask[20:44, 20:44] = True
+    condition = for_patch(photo, mask, torch.tensor([0.8, 0.1, 0.1]), TEXTURES["G"].map(photo))
+    found = Condition.of(TEXTURES["G"].followed(condition[None]))
+    assert torch.equal(found.colors[0][:, ~mask], photo[:, ~mask])
+    red, green, blue = found.colors[0][:, mask].mean(1)
+    assert red > 2 * max(green, blue)
+    assert found.colors[0][:, mask].std() > 0.01
+
+
+def test_followed_conditions_without_texture_stay() -> None:
+    condition = for_palette(quantize(golden_photo("caps"), 8).rgb, 8, None)[None]
+    assert torch.equal(TEXTURES["G"].followed(condition), condition)
