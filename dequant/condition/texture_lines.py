@@ -13,9 +13,9 @@ from dequant.color.spaces import lab_to_rgb
 from dequant.condition.texture_bounds import nearest_thresholded_gradients
 from dequant.condition.texture_maps import GRADIENT_THRESHOLD
 
-N_COLORS, STIFFNESS = 8, 50.0
+N_COLORS, STIFFNESS = 8, 16.0
 """Weight of the differences of a flat area where that of its colours is 1, for a palette of 8 colours. It falls as
-1 / N, as the squared error of the colours does. A step is spread over about the root of it in pixels."""
+1 / sqrt(N), as the error of the colours does. A step is spread over about the root of it in pixels."""
 
 
 EDGE_STIFFNESS = 0.05
@@ -82,7 +82,11 @@ def follow(rgb: Tensor, gray: Tensor, given: Tensor, free: Tensor | None = None,
         below, above = GRADIENT_THRESHOLD - MARGINS[0], GRADIENT_THRESHOLD + MARGINS[1]
         contrast = torch.where(asked.abs() > GRADIENT_THRESHOLD, contrast.clamp(min=above), contrast.clamp(max=below))
         wanted = wanted + (sign * contrast - found) / 255
-        stiffness = STIFFNESS * N_COLORS / n_colors * (1 / (1 + (asked / GRADIENT_THRESHOLD).square()) + EDGE_STIFFNESS)
+        stiffness = (
+            STIFFNESS
+            * (N_COLORS / n_colors) ** 0.5
+            * (1 / (1 + (asked / GRADIENT_THRESHOLD).square()) + EDGE_STIFFNESS)
+        )
         return _nearest(image, wanted, stiffness * _both(given), free).clamp(0, 1)
 
 
