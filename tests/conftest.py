@@ -16,12 +16,16 @@ from diffusers.schedulers import scheduling_ddpm
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from hypothesis import settings
 from torch import nn
 
 from dequant.diffusion.sampler import Sampler
 from dequant.io.images import read_image
 from dequant.models import base
 from dequant.models.base import DiffusionBase, new_unet
+
+settings.register_profile("fixed", derandomize=True)  # seeds are fixed, here too
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -85,9 +85,7 @@ def match(
     from dequant.color.palette import quantize, transfer
     from dequant.io.images import read_image, write_image
 
-    pinned = dict(_pair(text) for text in pin)
-    if len(pinned) < len(pin):
-        raise InputError("A colour is pinned twice: give one --pin for each.")
+    pinned = _pins(pin)
     quantized = quantize(read_image(source), n_colors)
     target, target_counts = _reference(reference, n_colors)
     method = method or ("rank" if reference.startswith("colormap:") else "color")
@@ -123,6 +121,13 @@ def result_folder(path: Path) -> Path:
         raise InputError(f"'{path}' is a file: give a folder for the results.")
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def _pins(pin: list[str]) -> dict[int, int]:
+    pinned = dict(_pair(text) for text in pin)
+    if len(pinned) < len(pin):
+        raise InputError("A colour is pinned twice: give one --pin for each.")
+    return pinned
 
 
 def _pair(text: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ photo becomes lighter by one level, each channel of the picture changes by its s
 (C, H, W) in any unit and average over squares that are cut off at the border.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -96,7 +96,8 @@ def with_differences(image: Tensor, wanted: Tensor, stiffness: Tensor, free: Ten
         (C, H, W).
     """
     rows, columns = stiffness[0, :-1], stiffness[1, :, :-1]
-    diagonal = torch.ones_like(image[0])
+    down, right = rows * wanted[:, 0, :-1], columns * wanted[:, 1, :, :-1]
+    diagonal, right_side = torch.ones_like(image[0]), image.clone()
     for part, weight in (
         (diagonal[:-1], rows),
         (diagonal[1:], rows),
@@ -113,14 +114,18 @@ def with_differences(image: Tensor, wanted: Tensor, stiffness: Tensor, free: Ten
         result[:, :, 1:] -= columns * y[:, :, :-1]
         return result
 
-    down, right = rows * wanted[:, 0, :-1], columns * wanted[:, 1, :, :-1]
-    right_side = image.clone()
     right_side[:, :-1] -= down
     right_side[:, 1:] += down
     right_side[:, :, :-1] -= right
     right_side[:, :, 1:] += right
-    preconditioner = 1 / diagonal if free is None else free / diagonal
-    y, rest = image.clone(), right_side - normal(image)
+    return _conjugate_gradients(normal, right_side, image, 1 / diagonal if free is None else free / diagonal)
+
+
+def _conjugate_gradients(
+    normal: Callable[[Tensor], Tensor], right_side: Tensor, start: Tensor, preconditioner: Tensor
+) -> Tensor:
+    """Solve `normal(y) = right_side` for each channel (C, H, W); where the preconditioner is 0 y stays."""
+    y, rest = start.clone(), right_side - normal(start)
     step = rest * preconditioner
     size = (rest * step).sum((1, 2), keepdim=True)
     for _ in range(SOLVER_ROUNDS):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
@@ -14,6 +15,10 @@ from dequant.models.control import ControlEncoder
 
 BYTES_AHEAD = 2**29
 """Of the residuals that are computed before they are used."""
+
+
+ALIGNMENT = 64
+"""Bytes, as PyTorch allocates."""
 
 
 @dataclass(frozen=True)
@@ -158,3 +163,11 @@ class ResidualsAhead:
         if self.at_once == 1:
             size = sum(one.numel() * one.element_size() for one in (*down, mid))
             self.at_once = max(1, self.limit // size)
+
+
+def align(module: ModelMixin, memory_format: torch.memory_format) -> None:
+    """Move weights that a file was mapped to onto aligned memory, in the base's order: kernels round by both."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.data_ptr() % ALIGNMENT:
+            tensor.data = tensor.data.clone()
+    module.to(memory_format=memory_format)

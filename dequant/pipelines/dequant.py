@@ -7,7 +7,6 @@ from typing import Any, Self
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
-from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
@@ -22,15 +21,12 @@ from dequant.models.base import DiffusionBase
 from dequant.models.base import bundled as bundled_base
 from dequant.models.control import ControlEncoder
 from dequant.models.control import bundled as bundled_control
-from dequant.models.controlled import Controlled
+from dequant.models.controlled import Controlled, align
 from dequant.models.prompt import TextEmbedding
 from dequant.pipelines import inputs
 from dequant.pipelines.conditions import PaletteEdit, palette_conditions, patch_conditions
 from dequant.pipelines.outputs import OUTPUT_TYPES, DequantOutput, Images, convert
 from dequant.pipelines.saving import SavedPipeline
-
-ALIGNMENT = 64
-"""Bytes, as PyTorch allocates."""
 
 StepEnd = Callable[["DequantPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 
@@ -49,8 +45,7 @@ class DequantPipeline(SavedPipeline):
         augmentation: the base's.
         num_inference_steps: how many steps a call takes unless it says otherwise; or else
         timesteps: which ones.
-        keep_palette: what predictions are held to unless a call says otherwise, by its name.
-        keep_texture: likewise.
+        keep_texture: what predictions are held to unless a call says otherwise.
 
     Raises:
         InputError: the control encoder belongs to another base, or its variant has no texture map.
@@ -74,7 +69,6 @@ class DequantPipeline(SavedPipeline):
         augmentation: float = 0.0,
         num_inference_steps: int | None = None,
         timesteps: Sequence[int] | None = None,
-        keep_palette: str = "off",
         keep_texture: str = "off",
     ) -> None:
         super().__init__()
@@ -84,7 +78,6 @@ class DequantPipeline(SavedPipeline):
             augmentation=augmentation,
             num_inference_steps=num_inference_steps,
             timesteps=timesteps and list(timesteps),
-            keep_palette=keep_palette,
             keep_texture=keep_texture,
         )
         if control.texture is None:
@@ -113,7 +106,7 @@ class DequantPipeline(SavedPipeline):
 
     @classmethod
     def of(cls, base: DiffusionBase, control: ControlEncoder, sampler: Sampler) -> Self:
-        """A base and an encoder on it, shared, with the solver and the steps of a sampler and what it keeps by name."""
+        """A base and an encoder on it, shared, with the solver and the steps of a sampler and the texture it keeps."""
         text = base.text_embedding
         return cls(
             base.unet,
@@ -125,7 +118,6 @@ class DequantPipeline(SavedPipeline):
             augmentation=base.augmentation,
             num_inference_steps=sampler.num_inference_steps,
             timesteps=sampler.timesteps,
-            keep_palette=sampler.keep_palette if isinstance(sampler.keep_palette, str) else "off",
             keep_texture=sampler.keep_texture,
         )
 
@@ -180,7 +172,7 @@ class DequantPipeline(SavedPipeline):
             num_inference_steps: see `Sampler`, as all below.
             timesteps: the steps themselves, descending, of a solver that takes them, such as DDPMScheduler.
             keep_palette: "exact", "strict", "soft" or "off".
-            keep_texture: "guided", "exact" or "off".
+            keep_texture: "guided", "exact" or "off". A default of "guided" is "exact" where the palette stays.
             orientations: 1, 2 or 8.
             tile: side in pixels of the tiles of large images.
             generator: CPU generator, or a list with one per image, which makes it independent of its neighbours.
@@ -209,7 +201,11 @@ class DequantPipeline(SavedPipeline):
         draws = inputs.draws(num_images, seeds, generator)
         by_name = {"num_inference_steps": num_inference_steps, "timesteps": timesteps, "keep_palette": keep_palette}
         by_name |= {"keep_texture": keep_texture, "orientations": orientations, "tile": tile}
-        sampler = self._sampler(sampler, {name: value for name, value in by_name.items() if value is not None})
+        given = {name: value for name, value in by_name.items() if value is not None}
+        is_edit = palette is not None or mask is not None or color is not None
+        if not is_edit and sampler is None and self.config["keep_texture"] == "guided":
+            given = {"keep_texture": "exact"} | given  # the photo's own colours do not contradict its texture
+        sampler = self._sampler(sampler, given)
         photos, texture_map = inputs.photos(image), self.control.texture.map
         # 2. Conditions
         if mask is None and color is None:
@@ -279,7 +275,7 @@ class DequantPipeline(SavedPipeline):
         if {"num_inference_steps", "timesteps"} & by_name.keys():
             by_name = {"num_inference_steps": None, "timesteps": None} | by_name
         if sampler is None:
-            settings = ("num_inference_steps", "timesteps", "keep_palette", "keep_texture")
+            settings = ("num_inference_steps", "timesteps", "keep_texture")
             own = {name: self.config[name] for name in settings}
             by_name = own | by_name
             steps = by_name["num_inference_steps"], by_name["timesteps"]
@@ -305,7 +301,7 @@ class DequantPipeline(SavedPipeline):
         base = self._base()
         for module in (self.unet, self.control, self.vae):
             if module is not None:
-                _align(module, base.memory_format)
+                align(module, base.memory_format)
         return Controlled(base, self.control)
 
     def _base(self) -> DiffusionBase:
@@ -322,11 +318,3 @@ class DequantPipeline(SavedPipeline):
                 f"The control encoder was trained for base {wanted!r}, but the network here is base {found!r}: "
                 "choose weights that agree."
             )
-
-
-def _align(module: ModelMixin, memory_format: torch.memory_format) -> None:
-    """Move weights that a file was mapped to onto aligned memory, in the base's order: kernels round by both."""
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.data_ptr() % ALIGNMENT:
-            tensor.data = tensor.data.clone()
-    module.to(memory_format=memory_format)

@@ -10,7 +10,7 @@ from dequant.condition.channels import Condition, for_palette, for_patch
 from dequant.condition.texture import TEXTURES
 from dequant.condition.texture_lines import follow, integrated
 from dequant.condition.texture_maps import gradient_map
-from dequant.metrics.texture import bands, fine_correlation, missed_edges, texture_correlation
+from dequant.metrics.texture import false_edges, fine_correlation, missed_edges, texture_correlation
 from tests.support.photos import golden_photo
 
 
@@ -35,7 +35,7 @@ def test_bands_become_the_shading_of_the_photo(variant: str, method: str) -> Non
     photo = golden_photo("caps")
     asked, texture = recoloured(photo, method), TEXTURES[variant]
     found = texture.follow(asked, texture.map(photo), everywhere(photo), None, 8)
-    for metric, sign in ((bands, -1), (fine_correlation, 1), (missed_edges, -1)):
+    for metric, sign in ((false_edges, -1), (fine_correlation, 1), (missed_edges, -1)):
         before, after = (sign * metric(one[None], photo[None]).item() for one in (asked, found))
         assert after > before, metric.__name__
 

@@ -15,6 +15,7 @@ from dequant.condition.texture_maps import thresholded_gradient_map
 from dequant.errors import InputError
 from dequant.evaluation import methods, protocols, runner
 from dequant.evaluation.cases import Case
+from dequant.evaluation.measure import METRICS, measure
 from dequant.evaluation.measurements import Measurements
 from dequant.evaluation.methods import IDENTITY, Method
 from dequant.evaluation.protocols import dequantization, palette_transfer
@@ -177,12 +178,12 @@ def test_batches_need_a_size(tmp_path: Path) -> None:
 def test_the_identity_wins_the_palette_error_and_nothing_else() -> None:
     case = some_work().cases(some_work().photos[0])[0]
     (picture,) = methods.identity().restore([case], [])
-    values = runner.measure(case, picture)
-    assert set(values) == set(runner.METRICS)
+    values = measure(case, picture)
+    assert set(values) == set(METRICS)
     assert values["palette_psnr"] == pytest.approx(80)
     assert values["palette_ssim"] == pytest.approx(1)
     assert values["psnr"] == pytest.approx(image.psnr(case.asked[None], case.source[None]).item())
-    of_truth = runner.measure(case, case.source)
+    of_truth = measure(case, case.source)
     assert of_truth["psnr"] == pytest.approx(80)
     assert of_truth["ciede2000"] == 0
     assert of_truth["texture_correlation"] == pytest.approx(1)
@@ -193,8 +194,8 @@ def test_the_identity_wins_the_palette_error_and_nothing_else() -> None:
 def test_without_a_truth_nothing_is_compared_with_it() -> None:
     protocol = partial(protocols.inpainting, texture_map=thresholded_gradient_map, methods="random")
     case = protocol(some_photos(1)[0][1], np.random.default_rng(0))[0]
-    values = runner.measure(case, case.asked)
-    assert set(runner.METRICS) - set(values) == {"psnr", "ssim", "ciede2000"}
+    values = measure(case, case.asked)
+    assert set(METRICS) - set(values) == {"psnr", "ssim", "ciede2000"}
 
 
 def test_gain_is_paired_with_the_input_of_the_same_photo(tmp_path: Path) -> None:
@@ -214,7 +215,7 @@ def test_gain_is_paired_with_the_input_of_the_same_photo(tmp_path: Path) -> None
 def test_summary_is_mean_and_standard_error_over_photos(tmp_path: Path) -> None:
     rows = run(tmp_path, Counting())
     summary = runner.summarize(rows)
-    assert len(summary) == 2 * 4 * len(runner.METRICS) + 4
+    assert len(summary) == 2 * 4 * len(METRICS) + 4
     for cell in summary:
         if cell["metric"] == "psnr_gain":
             continue
@@ -259,7 +260,7 @@ def test_edges_are_compared_inside_the_patch() -> None:
     assert case.patch is not None and 0 < case.patch.float().mean() < 1
     restored = torch.where(case.patch, case.source, 0.5)
     inside = gradient_agreement(restored[None], case.source[None], case.patch).item()
-    assert runner.measure(case, restored)["gradient_f1"] == pytest.approx(inside, abs=1e-6)
+    assert measure(case, restored)["gradient_f1"] == pytest.approx(inside, abs=1e-6)
     assert inside > gradient_agreement(restored[None], case.source[None]).item()
     whole = dequantization(case.source, np.random.default_rng(0), texture_map=thresholded_gradient_map, n_colors=4)
     assert whole[0].patch is None

@@ -182,3 +182,13 @@ def test_curves_are_sorted_points_of_each_line() -> None:
     }
     picture = figures.curves(drawn, "colours", share_y=True)
     assert len(picture.getcolors(2**24) or []) > 10
+
+
+def test_methods_are_points_of_two_metrics() -> None:
+    def row(variant: str, metric: str, mean: float) -> dict[str, str]:
+        return {"variant": variant, "metric": metric, "mean": str(mean), "method": "color"}
+
+    rows = [row("G_edit", "palette_psnr", 24), row("G_edit", "bands", 0.1), row("lines_G", "palette_psnr", 25)]
+    found = reports.points(rows, "palette_psnr", "bands", ["method"])
+    assert found == {"color": {"ours-G, edit": (24, 0.1)}}
+    assert figures.points(found, "palette PSNR", "bands").size[0] > 500
