@@ -108,21 +108,40 @@ def _gray(rgb: Tensor) -> Tensor:
 def integrated(gradients: Tensor) -> Tensor:
     """The image (H, W) of central differences (2, H, W), one-sided at the border, with a mean of 0.
 
-    Exact where they are those of an image; rows are integrated from its first row.
+    Exact where they are those of an 8-bit image. In a part cut out of one, pixels of even and of odd number are
+    joined where the image varies least.
     """
-    first = _integrated(gradients[1, :1].T)[:, 0]
-    image = first + _integrated(gradients[0])
+    down, across = gradients[0], gradients[1].T
+    first = _integrated(across[:, :1], *_has_borders(across))[:, 0]
+    image = first + _integrated(down, *_has_borders(down))
     return (image - image.mean()).float()
 
 
-def _integrated(gradients: Tensor) -> Tensor:
+def _has_borders(gradients: Tensor) -> list[bool]:
+    """Whether the first and the last row (n, m) are of differences of neighbours, which are whole levels."""
+    return [bool((side == side.round()).all()) for side in (gradients[0], gradients[-1])]
+
+
+def _integrated(gradients: Tensor, at_start: bool, at_end: bool) -> Tensor:
     """Along the first axis, from 0: (n, m) -> (n, m), by `x[i + 1] = x[i - 1] + 2 g[i]`."""
+    if at_end and not at_start:
+        backwards = _integrated(-gradients.flip(0), at_end, at_start).flip(0)
+        return backwards - backwards[:1]
     g = gradients.double()
     result = torch.zeros_like(g)
     result[2::2] = 2 * g[1:-1:2].cumsum(0)
-    result[1] = g[0]
-    result[3::2] = g[0] + 2 * g[2:-1:2].cumsum(0)
-    return result
+    result[3::2] = 2 * g[2:-1:2].cumsum(0)
+    if at_start:
+        return _joined(result, g[0])
+    steps = result.diff(dim=0)
+    steps[1::2] *= -1
+    return _joined(result, -steps.mean(0))
+
+
+def _joined(image: Tensor, offset: Tensor) -> Tensor:
+    """An image whose pixels of odd number are moved by an offset for each column."""
+    image[1::2] += offset
+    return image
 
 
 def _both(given: Tensor) -> Tensor:

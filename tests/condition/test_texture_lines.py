@@ -29,6 +29,20 @@ def test_gradients_determine_the_grey_photo_up_to_a_constant() -> None:
     torch.testing.assert_close(found, gray - gray.mean(), atol=1e-2, rtol=0)
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(slice(0, 40), slice(0, 50)), (slice(9, None), slice(7, None))])
+def test_a_part_with_two_borders_of_the_photo_is_exact(rows: slice, columns: slice) -> None:
+    gray = gray_uint8(golden_photo("caps")).float()[rows, columns]
+    found = integrated((510 * gradient_map(golden_photo("caps")) - 255)[:, rows, columns])
+    torch.testing.assert_close(found, gray - gray.mean(), atol=1e-2, rtol=0)
+
+
+def test_a_part_without_borders_is_near() -> None:
+    part = (slice(9, -9), slice(7, -7))
+    gray = gray_uint8(golden_photo("caps")).float()[part]
+    found = integrated((510 * gradient_map(golden_photo("caps")) - 255)[:, *part])
+    assert (found - (gray - gray.mean())).abs().mean() < 0.1 * gray.std()
+
+
 @pytest.mark.parametrize("variant", ["L", "G"])
 @pytest.mark.parametrize("method", ["color", "negative_color"])
 def test_bands_become_the_shading_of_the_photo(variant: str, method: str) -> None:
