@@ -121,7 +121,7 @@ def test_multirun_prints_tables_1_and_2(place: Path, tmp_path: Path) -> None:
     assert {row["variant"] for row in results} >= {"T", "L_post", "identity"}
     assert {row["dataset"] for row in results} == {"photos/all"}
     assert {path.name for path in (tmp_path / "palette_transfer").glob("*.png")} == {
-        *("grid_color.png", "grid_negative_color.png")
+        *("front.png", "grid_color.png", "grid_negative_color.png")
     }
 
 
@@ -217,5 +217,5 @@ def test_bad_input_is_one_sentence(place: Path, tmp_path: Path, overrides: list[
 def test_without_weights_it_says_how_to_get_them(place: Path, tmp_path: Path) -> None:
     done = evaluate(place, tmp_path, "variant.name=Q", "ckpt_path=null")
     assert done.returncode != 0
-    assert "No weights of variant 'Q' are bundled" in done.stderr
+    assert "No weights 'small' of variant 'Q' are bundled" in done.stderr
     assert "train.py variant=Q" in done.stderr
