@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dequant.color import cells
-from dequant.color.palette import QUANTIZATION_RMSE, Quantized
-from dequant.condition.channels import Condition
+from dequant.color.palette import Quantized
+from dequant.condition.channels import Condition, color_std
 from dequant.condition.texture import Texture
 from dequant.diffusion.solver import Projection
 from dequant.errors import InputError
@@ -38,6 +38,7 @@ class Request(NamedTuple):
         asked: the quantized or patched image, (3, H, W) in [0, 1].
         free: the pixels whose true colour is not given, (H, W) bool.
         cells: the colours of these n pixels and which pixel has which, as an index map (1, n).
+        error: root mean square error to be expected of a palette of this size, in levels.
         n_colors: see `Condition.n_colors`.
         texture: what the texture map is, None for a model that reads none.
         texture_map: (2, H, W) in [0, 1].
@@ -47,6 +48,7 @@ class Request(NamedTuple):
     asked: Tensor
     free: Tensor
     cells: Quantized
+    error: float
     n_colors: float
     texture: Texture | None
     texture_map: Tensor
@@ -57,13 +59,10 @@ class Request(NamedTuple):
         """What a condition (7, H, W) asks for: a level of 1 everywhere is a palette of 256, not a true image."""
         asked = Condition.of(condition)
         colors, free, n_colors = asked.colors.float(), asked.free, asked.n_colors
+        error = 127.5 * color_std(asked.level[0][free].amin()).item()
         textured = (asked.given[0] > 0) & (texture is not None)
-        return cls(colors, free, cells.cells_of(colors[:, None, free]), n_colors, texture, asked.texture, textured)
-
-    @property
-    def error(self) -> float:
-        """Root mean square error to be expected of a palette of this size, in levels."""
-        return 127.5 * QUANTIZATION_RMSE / self.n_colors**0.5
+        cell_map = cells.cells_of(colors[:, None, free])
+        return cls(colors, free, cell_map, error, n_colors, texture, asked.texture, textured)
 
 
 @dataclass(frozen=True)
