@@ -5,3 +5,4 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
 GOLDEN = ROOT / "tests" / "golden"
+CASES = ROOT / "tests" / "cases"
