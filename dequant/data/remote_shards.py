@@ -16,7 +16,7 @@ import fsspec
 from dequant.data.checks import at_least, given
 from dequant.data.sources import MAP_SUFFIXES, fraction, stem
 from dequant.errors import InputError
-from dequant.io.images import NOT_AN_IMAGE, SUFFIXES
+from dequant.io.formats import NOT_AN_IMAGE, SUFFIXES
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 from dequant.data.examples import Sample, batch
 from dequant.data.remote_shards import SHARD_CLOSED, SHARD_CUT, UNREADABLE, Raw, RemoteShards
 from dequant.errors import InputError
-from dequant.io.images import DAMAGED, decode, header
+from dequant.io.formats import DAMAGED, header
+from dequant.io.images import decode
 
 log = logging.getLogger(__name__)
 

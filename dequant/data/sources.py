@@ -15,7 +15,8 @@ from PIL import Image
 from dequant.condition.patches import SEGMENTERS
 from dequant.data.checks import given
 from dequant.errors import InputError
-from dequant.io.images import DAMAGED, NOT_AN_IMAGE, SUFFIXES, TOO_LARGE, decode, header
+from dequant.io.formats import DAMAGED, NOT_AN_IMAGE, SUFFIXES, TOO_LARGE, header
+from dequant.io.images import decode
 
 log = logging.getLogger(__name__)
 
