@@ -79,14 +79,18 @@ def decode(data: bytes, name: str) -> Image.Image:
     return _opaque(_decoded(data, name)[0])
 
 
-def open_pil(source: str | Path | bytes) -> Image.Image:
-    """The image of a file as PIL reads it, decoded.
+def open_pil(source: str | Path | bytes | Image.Image) -> Image.Image:
+    """An image as PIL reads it, decoded.
 
     Raises:
         InputError: as in `read_image`.
     """
-    data, name = _bytes(source)
-    image = open_image(data, name)
+    if isinstance(source, Image.Image):
+        image, name = source, "the given image"
+        check_pixels(image.size, name)
+    else:
+        data, name = _bytes(source)
+        image = open_image(data, name)
     with _damage(name):
         image.load()
     return image
@@ -139,9 +143,9 @@ def to_pil(rgb: Tensor, alpha: Tensor | None = None) -> Image.Image:
 def _normalized(source: str | Path | bytes | Image.Image) -> Normalized:
     if not isinstance(source, Image.Image):
         return _decoded(*_bytes(source))
-    check_pixels(source.size, "the given image")
+    image = open_pil(source)
     with _damage("the given image"):
-        return normalize(source)
+        return normalize(image)
 
 
 def _decoded(data: bytes, name: str) -> Normalized:

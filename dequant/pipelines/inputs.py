@@ -142,10 +142,8 @@ def mask(value: Mask) -> Tensor:
     Raises:
         InputError: it is not a mask, it marks no pixel, or its numbers could be labels of regions.
     """
-    if isinstance(value, str | Path):
-        value = open_pil(value)
-    if isinstance(value, Image.Image):
-        value = _mask_image(value)
+    if isinstance(value, str | Path | Image.Image):
+        value = _mask_image(open_pil(value))
     if not isinstance(value, Tensor | np.ndarray):
         raise InputError(
             f"A {type(value).__name__} is not a mask: give a tensor or array (H, W), a PIL image or the path of a file."
