@@ -1,6 +1,7 @@
 """Which files are read as images, and what the others are: formats by content, suffixes, and the limit on pixels."""
 
 import io
+import logging
 import os
 import warnings
 from importlib.util import find_spec
@@ -103,21 +104,17 @@ def open_image(data: bytes, name: str) -> Image.Image:
     formats = _with_heif(name) if _is_heif(data) else FORMATS
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
-        size = image.size
+        tags = image.getexif() if image.format == "TIFF" else {}
     except Image.DecompressionBombError:
         raise _too_large(name) from None
     except Exception as error:  # each format has its own exceptions for a broken header
         if isinstance(error, UnidentifiedImageError) and data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
             return _tiff(data, name)
         raise InputError(f"'{name}' is {_kind(data)}: {READ}.") from None
-    check_pixels(size, name)
-    if image.format == "TIFF":
-        tags = image.getexif()
-        if DNG_VERSION in tags:
-            raise InputError(f"'{name}' is a camera's raw file (DNG): develop it first, and {READ}.")
-        if tags.get(PLANAR) == 2:  # Pillow mixes up deep planes
-            return _tiff(data, name)
-    return image
+    check_pixels(image.size, name)
+    if DNG_VERSION in tags:
+        raise InputError(f"'{name}' is a camera's raw file (DNG): develop it first, and {READ}.")
+    return _tiff(data, name) if tags.get(PLANAR) == 2 else image  # Pillow mixes up deep planes
 
 
 def check_pixels(size: tuple[int, int], name: str) -> None:
@@ -173,32 +170,28 @@ def _tiff(data: bytes, name: str) -> Image.Image:
     """A TIFF that Pillow does not read: float or planar colours, BigTIFF."""
     import tifffile
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs each damaged tag
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages.first
             space = tifffile.PHOTOMETRIC(page.photometric).name
             kind = f"a TIFF of {page.samplesperpixel} {page.dtype} channels ({space.lower()})"
             check_pixels((page.imagewidth, page.imagelength), name)
-            planes, axes = page.asarray(), page.axes
-            tags = {tag: page.tags[tag].value for tag in (ORIENTATION, PROFILE) if tag in page.tags}
+            if space not in ("RGB", "MINISBLACK") or page.axes not in ("YX", "YXS", "SYX") or not page.size:
+                raise InputError(f"'{name}' is {kind}: {READ}.")
+            planes = np.moveaxis(page.asarray(), 0, -1) if page.axes == "SYX" else page.asarray()
+            try:
+                image = Image.fromarray(levels(planes, kind))
+            except InputError as error:
+                raise InputError(f"'{name}' is {error}") from None
+            if PROFILE in page.tags:
+                image.info["icc_profile"] = page.tags[PROFILE].value
+            image.getexif()[ORIENTATION] = page.tags[ORIENTATION].value if ORIENTATION in page.tags else 1
+            return image
     except InputError:
         raise
     except Exception as error:  # of tifffile and its decoders
         raise InputError(f"'{name}' is a TIFF that cannot be read ({_short(error)}): save it with 8 bits.") from None
-    planes = np.moveaxis(planes, 0, -1) if axes == "SYX" else planes
-    if (
-        space not in ("RGB", "MINISBLACK")
-        or axes not in ("YX", "YXS", "SYX")
-        or planes.shape[2:] not in ((), (3,), (4,))
-    ):
-        raise InputError(f"'{name}' is {kind}: {READ}.")
-    try:
-        image = Image.fromarray(levels(planes, kind))
-    except InputError as error:
-        raise InputError(f"'{name}' is {error}") from None
-    image.info |= {"icc_profile": tags[PROFILE]} if PROFILE in tags else {}
-    image.getexif()[ORIENTATION] = tags.get(ORIENTATION, 1)
-    return image
 
 
 def levels(values: np.ndarray, kind: str) -> np.ndarray:

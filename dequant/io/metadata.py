@@ -93,16 +93,17 @@ def normalize(image: Image.Image, data: bytes = b"") -> Normalized:
         OSError: its file is cut short.
     """
     exif, notes = image.getexif(), []
-    if exif.get(ORIENTATION, 1) != 1:
-        notes.append("turned upright")
     is_adobe = INTEROPERABILITY in exif.get_ifd(EXIF) and exif.get_ifd(INTEROPERABILITY).get(1) == "R03"
-    image, info = ImageOps.exif_transpose(image), image.info
+    info = image.info
+    if exif.get(ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+        notes.append("turned upright")
     if image.mode.startswith(("I", "F")):
         kind = "a float image" if image.mode.startswith("F") else "an integer image"
         image = Image.fromarray(levels(np.asarray(image), kind))
         notes.append("scaled to 8 bits")
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-    base = image if image.mode in ("L", "CMYK", "LAB") else image.convert("RGB")
+    base = image if image.mode in ("L", "CMYK", "LAB", "RGB") else image.convert("RGB")
     if profile := info.get("icc_profile"):
         converted = _transform(profile, base.mode)
         if converted is None and base.mode == "L":
@@ -112,7 +113,8 @@ def normalize(image: Image.Image, data: bytes = b"") -> Normalized:
     else:
         colorimetry = _declared(info, data, is_adobe)
         base, note = _from_primaries(base.convert("RGB"), colorimetry) if colorimetry else (base, "")
-    base = base.convert("RGB")
+    if base.mode != "RGB" or alpha is not None:  # never the caller's own image
+        base = base.convert("RGB")
     if alpha is not None:
         base.putalpha(alpha)
     return Normalized(base, profile, (*notes, note) if note else tuple(notes))

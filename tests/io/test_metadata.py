@@ -172,3 +172,12 @@ def test_transparency_is_read_and_written(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((2, 2, 4), np.uint8)).save(tmp_path / "nothing.png")
     with pytest.raises(InputError, match="no visible pixel"):
         read_photo(tmp_path / "nothing.png")
+
+
+def test_the_given_image_stays_as_it_is() -> None:
+    image = Image.new("RGB", (4, 3), (200, 80, 60))
+    image.info |= {"transparency": (200, 80, 60), "icc_profile": P3}
+    image.getexif()[274] = 6
+    before = image.copy()
+    assert normalize(image).image.size == (3, 4)
+    assert image == before and image.mode == "RGB" and image.info["icc_profile"] == P3
