@@ -79,9 +79,6 @@ def match(
     k: Annotated[int, typer.Option("--k", help="Number of best distinct assignments.")] = 1,
     blend: Annotated[float, typer.Option(min=0, max=1, help="0: the photo's colours; 1: the reference's.")] = 1.0,
     n_colors: Colors = None,
-    keep_profile: Annotated[
-        bool, typer.Option("--keep-profile", help="Write in the photo's colour profile, not in sRGB.")
-    ] = False,
 ) -> None:
     """Give a photo the palette of another one.
 
@@ -90,7 +87,7 @@ def match(
     """
     from dequant.color.matching import match_k_best
     from dequant.color.palette import quantize, transfer
-    from dequant.io.images import read_photo, write_image
+    from dequant.io.images import read_photo
     from dequant.io.palettes import count_colors, read_palette
 
     pinned, photo = _pins(pin), read_photo(source)
@@ -110,19 +107,23 @@ def match(
         target_counts=target_counts,
     )
     folder = result_folder(out)
-    for older in folder.glob("quantized_*.png"):
-        older.unlink()
-    for rank, assignment in enumerate(assignments, start=1):
-        result, name = (
-            transfer(quantized, target, assignment, blend),
-            "quantized.png" if rank == 1 else f"quantized_{rank}.png",
-        )
-        write_image(result.rgb, folder / name, photo.alpha, photo.profile if keep_profile else None)
+    results = [transfer(quantized, target, assignment, blend).rgb for assignment in assignments]
+    _write_results(results, photo, folder)
     description = {"method": method, "distance": distance, "n_colors": n_colors}
     palettes = {"source_palette": _hex(quantized.palette), "target_palette": _hex(target)}
     first, *others = [assignment.tolist() for assignment in assignments]
     _write_json(folder / "match.json", description | palettes | {"assignment": first, "alternatives": others})
     print(f"{_about(source, photo)}, {len(quantized.palette)} colours matched with {len(target)}; wrote {folder}")
+
+
+def _write_results(results: "list[Tensor]", photo: "Photograph", folder: Path) -> None:
+    """quantized.png, quantized_2.png and so on, without those of an earlier run."""
+    from dequant.io.images import write_image
+
+    for older in folder.glob("quantized_*.png"):
+        older.unlink()
+    for rank, rgb in enumerate(results, start=1):
+        write_image(rgb, folder / ("quantized.png" if rank == 1 else f"quantized_{rank}.png"), photo.alpha)
 
 
 def result_folder(path: Path) -> Path:

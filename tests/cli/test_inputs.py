@@ -71,13 +71,6 @@ def test_inspect_converts_display_p3(name: str, tmp_path: Path, capsys: pytest.C
     assert Image.open(tmp_path / "quantized.png").info["icc_profile"]
 
 
-def test_match_may_keep_the_profile(tmp_path: Path) -> None:
-    photo = CASES / "p3_photo.png"
-    main(["match", str(photo), "colormap:viridis", "-n", "2", "--keep-profile", "--out", str(tmp_path)])
-    profile = Image.open(photo).info["icc_profile"]
-    assert Image.open(tmp_path / "quantized.png").info["icc_profile"] == profile
-
-
 @pytest.mark.parametrize("quantizer", ["median_cut", "kmeans", "octree"])
 def test_inspect_finds_the_colors_of_a_sprite(quantizer: str, tmp_path: Path) -> None:
     found = palette_of(tmp_path, str(CASES / "pass" / "sprite.png"), "-n", "4", "--quantizer", quantizer)
