@@ -107,8 +107,7 @@ def match(
         target_counts=target_counts,
     )
     folder = result_folder(out)
-    results = [transfer(quantized, target, assignment, blend).rgb for assignment in assignments]
-    _write_results(results, photo, folder)
+    _write_results([transfer(quantized, target, one, blend).rgb for one in assignments], photo, folder)
     description = {"method": method, "distance": distance, "n_colors": n_colors}
     palettes = {"source_palette": _hex(quantized.palette), "target_palette": _hex(target)}
     first, *others = [assignment.tolist() for assignment in assignments]
