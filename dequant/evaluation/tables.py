@@ -15,7 +15,7 @@ from dequant.evaluation.cases import LABELS, TEXTURES
 from dequant.evaluation.methods import IDENTITY
 from dequant.evaluation.paper import published
 from dequant.io import figures
-from dequant.io.files import Row, read_csv, whole_file, write_csv
+from dequant.io.files import Row, check_writable, locked, read_csv, whole_file, write_csv
 
 CELL = ("protocol", "paper_item", "variant", *LABELS, "metric", "sampler", "dataset", "size")
 """The columns that identify a row."""
@@ -103,12 +103,15 @@ def means(cells: Iterable[Row], variant: str) -> dict[str, float]:
 def merge(path: Path, rows: Iterable[Row], key: Sequence[str] = (*CELL, "weights")) -> list[Row]:
     """Put rows into a results file, in place of those with the same values of `key`, and return all its rows.
 
+    Any number of processes may do so at once.
+
     Raises:
         InputError: there is another file at this path.
     """
-    merged = {tuple(row[name] for name in key): row for row in (*read_csv(path, COLUMNS), *rows)}
-    ordered = sorted(merged.values(), key=lambda row: [order(name, row[name]) for name in key])
-    write_csv(path, COLUMNS, ordered)
+    with locked(path):
+        merged = {tuple(row[name] for name in key): row for row in (*read_csv(path, COLUMNS), *rows)}
+        ordered = sorted(merged.values(), key=lambda row: [order(name, row[name]) for name in key])
+        write_csv(path, COLUMNS, ordered)
     return ordered
 
 
@@ -197,8 +200,9 @@ def points(rows: Iterable[Row], x: str, y: str, panel: Sequence[str]) -> dict[st
 
 
 def check(results: str | None) -> None:
-    """Raise an `InputError` if there is a file at the path `results` that `merge` would refuse."""
+    """Raise an `InputError` if `merge` could not write the file at the path `results`."""
     if results is not None:
+        check_writable(Path(results))
         read_csv(Path(results), COLUMNS)
 
 

@@ -1,5 +1,6 @@
 """Tables, results files and curves, and the numbers of the paper beside ours."""
 
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ LAYOUT: dict[str, Any] = {
     "top": ["texture", "n_colors", "metric"],
     "metrics": ["palette_psnr", "palette_ssim"],
 }
+
+LACKING = (",".join(reports.COLUMNS) + "\npalette_transfer,Table 1\n").encode()
 
 SAME = ("protocol", "dataset", "size", "n", "sampler")
 
@@ -105,10 +108,27 @@ def test_merging_replaces_the_same_cells_and_keeps_others(tmp_path: Path) -> Non
     assert reports.merge(path, []) == merged
     others = [row | {"weights": "mine"} for row in cells("T", mean=25.0)]
     assert len(reports.merge(path, others)) == 3 * 12
-    assert [path.name for path in path.parent.iterdir()] == ["table.csv"]
+    assert {path.name for path in path.parent.iterdir()} == {"table.csv", ".table.csv.lock"}
 
 
-@pytest.mark.parametrize("content", [b"", b'{"json": 1}', b"a,b\n1,2\n", b"\xff\xfe\x00"])
+def write(path: Path, name: str) -> None:
+    for number in range(4):
+        reports.merge(path, [row | {"weights": f"{name}/{number}"} for row in cells()])
+
+
+def test_writers_at_once_keep_all_rows(tmp_path: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+    writers = [fork.Process(target=write, args=(tmp_path / "table.csv", str(number))) for number in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 8
+    assert len(reports.merge(tmp_path / "table.csv", [])) == 8 * 4 * 12
+    assert {path.name for path in tmp_path.iterdir()} == {"table.csv", ".table.csv.lock"}
+
+
+@pytest.mark.parametrize("content", [b"", b'{"json": 1}', b"a,b\n1,2\n", b"\xff\xfe\x00", LACKING])
 def test_other_files_are_not_overwritten(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
