@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import hydra
@@ -9,15 +11,17 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from dequant.cli.hydra import one_sentence, plain, process, resolved, run
 from dequant.errors import InputError
 from dequant.evaluation import methods, runner
 from dequant.evaluation import tables as reports
-from dequant.evaluation.cases import LABELS
+from dequant.evaluation.cases import LABELS, Case
 from dequant.evaluation.gallery import Gallery
 from dequant.evaluation.logging import log_evaluation
 from dequant.evaluation.measurements import Measurements
+from dequant.evaluation.words import entrant, wording
 from dequant.io.files import whole_file
 from dequant.models.control import bundled
 from dequant.provenance import check_clean, provenance
@@ -44,6 +48,18 @@ def _label(cfg: DictConfig) -> str:
     return f"{cfg.variant.label}_edit" if edits else str(cfg.variant.label)
 
 
+def _weights(cfg: DictConfig) -> str:
+    """The weights as results name them: a bundled name such as small_T, or a path with a /."""
+    if cfg.ckpt_path is None:
+        return f"{cfg.weights}_{cfg.variant.name}"
+    return str(cfg.ckpt_path) if "/" in str(cfg.ckpt_path) else f"./{cfg.ckpt_path}"
+
+
+def _keep(gallery: Gallery, names: Mapping[str, str], name: str, case: Case, picture: Tensor) -> None:
+    """`Gallery.keep` under the names that pictures of weights of one's own have beside the bundled ones'."""
+    gallery.keep(names.get(name, name), case, picture)
+
+
 def evaluate(cfg: DictConfig) -> float | None:
     """Make and measure the pictures of one protocol with one variant, then the tables, grids and curves.
 
@@ -55,25 +71,28 @@ def evaluate(cfg: DictConfig) -> float | None:
     contest, data = entrants(cfg, device), instantiate(cfg.data.module)
     reports.check(cfg.results)
     photos = runner.choose(data.photos(cfg.data.eval_split, cfg.eval.size), cfg.eval.max_photos)
+    label, weights = _label(cfg), _weights(cfg)
+    name = entrant(label, weights)
     work = runner.Work(photos, instantiate(cfg.eval.protocol), cfg.seed, cfg.eval.with_reference)
     gallery = Gallery(folder / "pictures", work, **plain(cfg.eval.gallery))
     measurements = Measurements(perceptual.folder, (*runner.COLUMNS, *perceptual.columns), rank)
-    options = {"batch_size": cfg.eval.batch_size, "rank": rank, "world_size": world_size, "keep": gallery.keep}
-    rows = runner.run(work, contest, measurements, **options, more=perceptual.measure)
+    options = {"batch_size": cfg.eval.batch_size, "rank": rank, "world_size": world_size, "more": perceptual.measure}
+    keep = partial(_keep, gallery, {label: name})
+    rows = runner.run(work, contest, measurements, **options, keep=keep)
     if rows is None:
         return None
     choices = plain(HydraConfig.get().runtime.choices)
     place = choices["data"] if choices["data"] == "bundled" else Path(data.source.path).name
     about = {"protocol": cfg.eval.name, "dataset": f"{place}/{cfg.data.eval_split}", "size": cfg.eval.size or "native"}
-    about |= {"sampler": instantiate(cfg.sampler).name, "weights": cfg.ckpt_path or f"{cfg.weights}_{cfg.variant.name}"}
+    about |= {"sampler": instantiate(cfg.sampler).name, "weights": weights}
     about |= provenance(device)
     summary, tables = runner.summarize(rows, perceptual.of_cell), plain(cfg.eval.tables)
-    tables += [tables[0] | {"title": reports.wording("metric", m), "metrics": [m]} for m in perceptual.metrics]
-    cells = reports.cells(summary, _label(cfg), about)
+    tables += [tables[0] | {"title": wording("metric", m), "metrics": [m]} for m in perceptual.metrics]
+    cells = reports.cells(summary, label, about)
     plots = {name: plain(cfg.eval[name]) for name in ("curves", "front")}
     reports.show(cells, folder, cfg.results, tables, cfg.eval.same, **plots)
-    gallery.save(_label(cfg), folder)
-    means = reports.means(cells, _label(cfg))
+    gallery.save(name, folder)
+    means = reports.means(cells, label)
     if cfg.optimized_metric is not None:
         if cfg.optimized_metric not in means:
             raise InputError(f"There is no metric {cfg.optimized_metric}: choose one of {', '.join(means)}.")
@@ -85,7 +104,7 @@ def evaluate(cfg: DictConfig) -> float | None:
         with ended([logger]):
             x = cfg.eval.curves.data.x if cfg.eval.curves and cfg.eval.curves.data.x in LABELS else None
             logger.log_metrics(means)
-            log_evaluation(logger, logged, cells, _label(cfg), x, folder)
+            log_evaluation(logger, logged, cells, label, x, folder)
     log.info("%s, %s: %d photos; tables, CSV and pictures in %s", cfg.eval.name, cfg.variant.label, len(photos), folder)
     return means.get(cfg.optimized_metric)
 

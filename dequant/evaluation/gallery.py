@@ -10,7 +10,7 @@ from dequant.condition.channels import Condition
 from dequant.evaluation.cases import LABELS, Case
 from dequant.evaluation.methods import IDENTITY
 from dequant.evaluation.runner import Work
-from dequant.evaluation.tables import order, wording
+from dequant.evaluation.words import order, wording
 from dequant.io import figures
 from dequant.io.images import read_image, write_image
 
