@@ -22,7 +22,7 @@ settings() {
 typed() {
   local word
   for word in "$@"; do
-    [[ $word =~ [^A-Za-z0-9_./=:,+-] ]] && word="'$word'"
+    [[ $word =~ [^A-Za-z0-9_./=:,+-] ]] && word=${word@Q}
     printf ' %s' "$word"
   done
 }
