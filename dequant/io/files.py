@@ -50,10 +50,14 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, ob
         writer.writerows(rows)
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, advice: str = "give another path") -> None:
     """Refuse a path where no file can be written or replaced. Call it ahead of the work.
 
     What is marked read-only counts, although root could write it all the same.
+
+    Args:
+        path: of the file, which need not exist, nor its folder.
+        advice: the end of the sentence.
 
     Raises:
         InputError: there is something else than a file, or the file or its folder is read-only.
@@ -61,12 +65,12 @@ def check_writable(path: Path) -> None:
     path = path.resolve()
     folder = next(parent for parent in path.parents if parent.exists())
     if path.exists() and not path.is_file():
-        raise InputError(f"'{path}' cannot be written (it is not an ordinary file): give another path.")
+        raise InputError(f"'{path}' cannot be written (it is not an ordinary file): {advice}.")
     if not folder.is_dir():
-        raise InputError(f"'{path}' cannot be written ('{folder}' is not a folder): give another path.")
+        raise InputError(f"'{path}' cannot be written ('{folder}' is not a folder): {advice}.")
     for place in (path, folder):
         if place.exists() and not (os.access(place, os.W_OK) and place.stat().st_mode & 0o222):
-            raise InputError(f"'{path}' cannot be written ('{place}' is read-only): give another path.")
+            raise InputError(f"'{path}' cannot be written ('{place}' is read-only): {advice}.")
 
 
 def locked(path: Path) -> FileLock:
