@@ -95,6 +95,8 @@ def _explain(error: BaseException) -> str | None:
     if isinstance(error, InstantiationException):
         what, _, option = str(error).partition("full_key: ")
         cause = error.__cause__
+        if what.startswith("Error locating target"):
+            return f"{option} cannot be set up: {' '.join(str(cause).split())} Check its _target_."
         return f"{option or what} cannot be set up ({cause}): see its options." if _is_of_value(cause) else None
     if isinstance(error, HydraException | OmegaConfBaseException):
         return " ".join(str(error).split("Config search path")[0].split())

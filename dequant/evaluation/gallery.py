@@ -7,6 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from dequant.condition.channels import Condition
+from dequant.errors import InputError
 from dequant.evaluation.cases import LABELS, Case
 from dequant.evaluation.methods import IDENTITY
 from dequant.evaluation.runner import Work
@@ -36,6 +37,13 @@ class Gallery:
         where: Mapping[str, Sequence[object]] | None = None,
         across: str | None = None,
     ) -> None:
+        for name, values in (where or {}).items():
+            if not isinstance(values, (list, tuple)):
+                raise InputError(f"Expected a list of values in eval.gallery.where.{name}, got {values!r}.")
+        if photos < 0 or across not in (None, *LABELS):
+            raise InputError(
+                f"Expected photos of at least 0, and across of {', '.join(LABELS)} or null in eval.gallery."
+            )
         cases = [case for photo in work.photos[:photos] for case in work.cases(photo)]
         self.folder, self.across = folder, across
         chosen = [case for case in cases if all(case.labels.get(name) in v for name, v in (where or {}).items())]
