@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -64,9 +63,10 @@ def entrants(cfg: DictConfig, device: torch.device) -> dict[str, methods.Method]
     ours = methods.of_model(model.to(device).eval(), settings, **options)
     baselines = {**(instantiate(cfg.eval.baselines) or {}), **(instantiate(cfg.peers) or {})}
     measures = methods.code_hash("color/*.py", "condition/*.py", "metrics/*.py", "evaluation/measure.py")
+    contest: dict[str, methods.Method] = {_label(cfg): ours, **baselines, methods.IDENTITY: methods.identity()}
     return {
-        name: replace(method, settings=methods.settings_hash({"method": method.settings, "measures": measures}))
-        for name, method in {_label(cfg): ours, **baselines, methods.IDENTITY: methods.identity()}.items()
+        name: methods.Method(one.restore, methods.settings_hash({"of": one.settings, "by": measures}), one.texture)
+        for name, one in contest.items()
     }
 
 
@@ -183,7 +183,7 @@ def claimed(cfgs: Sequence[DictConfig]) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for cfg in cfgs:
-            options = methods.settings_hash(resolved(cfg))
+            options = methods.settings_hash(plain(cfg))
             path = Path(cfg.run_dir) / f".evaluating.{options}.rank{process(cfg.device)[1]}.lock"
             path.parent.mkdir(parents=True, exist_ok=True)
             try:

@@ -45,8 +45,8 @@ class Sheet:
     def note(self) -> str:
         """What stands below: units, number of photos, weights."""
         photos = sorted({int(row["n"]) for row in self.rows})
-        used = {row["variant"]: row["weights"] for row in self.rows if row["weights"]}
-        weights = "; ".join(f"{wording('variant', name)} has the weights {used[name]}" for name in used)
+        used = combinations([row for row in self.rows if row["weights"]], ("variant", "weights"))
+        weights = "; ".join(f"{wording('variant', name)} has the weights {path}" for name, path in used)
         return f"mean ± standard error, PSNR in dB; number of photos: {', '.join(map(str, photos))}" + (
             f"; {weights}" if weights else ""
         )

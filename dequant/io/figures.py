@@ -66,6 +66,17 @@ def ragged_grid(columns: Mapping[str, Sequence[Tensor | None]], rows: list[str])
     return grid(shown, rows)
 
 
+def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures below each other."""
+    height = sum(picture.height for picture in pictures) + GAP * (len(pictures) - 1)
+    canvas = Image.new("RGB", (max(picture.width for picture in pictures), height), "white")
+    y = 0
+    for picture in pictures:
+        canvas.paste(picture, (0, y))
+        y += picture.height + GAP
+    return canvas
+
+
 def curves(
     panels: Mapping[str, Mapping[tuple[str, ...], Sequence[tuple[float, float, float]]]],
     x_label: str,
