@@ -122,13 +122,15 @@ def summarize(folder: Path, metric: str) -> list[Finding]:
         for place, found in enumerate(findings, 1)
     ]
     write_csv(folder / "ranking.csv", list(rows[0]), rows)
+    drawn: list[str] = []
     if importlib.util.find_spec("optuna") is None:
         log.warning("no plots of %s without Optuna: pip install -e '.[sweeps]'", folder)
     else:
         from sweeps import plots  # imports Optuna
 
         scores = [run.metrics[metric] for run in runs]
-        plots.draw(list(zip(varied(runs), scores, strict=True)), metric, folder)
+        drawn = plots.draw(list(zip(varied(runs), scores, strict=True)), metric, folder)
+    print(f"In {folder}: {', '.join(['ranking.txt', 'ranking.csv', *drawn])}{'' if drawn else '; no plots'}")
     return findings
 
 

@@ -96,7 +96,7 @@ class Gallery:
             "photo": [case.source if case.target is None else None for case in cases],
             "reference": [case.reference for case in cases],
             "quantized": [case.asked for case in cases],
-            f"texture {name}": [texture if texture.any() else None for texture in textures],
+            f"texture {name.partition('@')[0]}": [texture if texture.any() else None for texture in textures],
         }
         for output in self._outputs(cases):
             columns[wording("variant", output)] = [self._picture(output, case) for case in cases]

@@ -60,7 +60,7 @@ class Measurements:
     def read(self) -> None:
         """Read what is in the folder now."""
         for path in sorted(self.folder.glob("*.csv")):
-            with locked(self.folder / "measurements"):
+            with locked(self.folder):
                 rows, lost = self._sound(path)
             self._rows |= {_key(row): row for row in rows}
             if lost and path not in self._known:
@@ -73,7 +73,7 @@ class Measurements:
         for variant in dict.fromkeys(row["variant"] for row in rows):
             path = self.folder / (f"{variant}.rank{self.rank}.csv" if self.rank else f"{variant}.csv")
             new = "".join(_signed(_line(row.values())) for row in rows if row["variant"] == variant)
-            with locked(self.folder / "measurements"):
+            with locked(self.folder):
                 if path not in self._whole or not path.is_file():
                     sound = [_signed(_line(row.values())) for row in self._sound(path)[0]]
                     with whole_file(path) as file:

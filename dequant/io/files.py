@@ -74,7 +74,7 @@ def check_writable(path: Path, advice: str = "give another path") -> None:
 
 
 def locked(path: Path) -> FileLock:
-    """The lock of a file, for those that read, change and write it, of any number of processes: `.NAME.lock` beside it.
+    """The lock of a file or folder, for all processes that read, change and write it: `.NAME.lock` beside it.
 
     The kernel releases it when a process dies.
     """

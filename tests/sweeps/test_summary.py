@@ -38,7 +38,9 @@ def test_options_that_some_runs_lack_are_varied(tmp_path: Path) -> None:
 
 def test_summary_writes_table_and_plots(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary.summarize(searched, "val/gain")
-    assert "0.800 ±0.071" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "0.800 ±0.071" in out
+    assert f"In {searched}: ranking.txt, ranking.csv, parallel.png, slices.png, importances.png" in out
     assert (searched / "ranking.csv").read_text().splitlines()[1].startswith("1,T,1e-2,0.8")
     assert {path.name for path in searched.glob("*.png")} == PLOTS
     sizes = [Image.open(searched / name).size for name in PLOTS]
