@@ -116,7 +116,7 @@ def evaluate(cfg: DictConfig) -> float | None:
     label, weights = _label(cfg), _weights(cfg)
     name = entrant(label, weights)
     gallery = Gallery(folder / "pictures", work, **plain(cfg.eval.gallery))
-    measurements = Measurements(perceptual.folder, (*runner.COLUMNS, *perceptual.columns), rank)
+    measurements = Measurements(perceptual.folder, (*runner.COLUMNS, *perceptual.columns), rank, perceptual.has)
     options = {"batch_size": cfg.eval.batch_size, "rank": rank, "world_size": world_size, "more": perceptual.measure}
     keep = partial(_keep, gallery, {label: name})
     rows = runner.run(work, contest, measurements, **options, keep=keep)

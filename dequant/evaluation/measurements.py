@@ -8,10 +8,10 @@ import csv
 import hashlib
 import io
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from dequant.io.files import Row, check_writable, locked, whole_file
+from dequant.io.files import Row, check_writable, locked, named_if_full, whole_file
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +36,16 @@ class Measurements:
         folder: created if it does not exist.
         columns: of the files, `KEY` among them.
         rank: of this process.
+        has: whether what belongs to a measurement is there, such as its features; without, it is measured again.
 
     Raises:
         InputError: the folder cannot be written.
     """
 
-    def __init__(self, folder: str | Path, columns: Sequence[str], rank: int = 0) -> None:
-        self.folder, self.columns, self.rank = Path(folder), tuple(columns), rank
+    def __init__(
+        self, folder: str | Path, columns: Sequence[str], rank: int = 0, has: Callable[[Key], bool] | None = None
+    ) -> None:
+        self.folder, self.columns, self.rank, self._has = Path(folder), tuple(columns), rank, has
         self._rows: dict[Key, Row] = {}
         self._header = _line([*self.columns, CHECKSUM])
         self._known: set[Path] = set()
@@ -62,7 +65,9 @@ class Measurements:
         for path in sorted(self.folder.glob("*.csv")):
             with locked(self.folder):
                 rows, lost = self._sound(path)
-            self._rows |= {_key(row): row for row in rows}
+            found = {_key(row): row for row in rows if self._has is None or self._has(_key(row))}
+            lost += len(rows) - len(found)
+            self._rows |= found
             if lost and path not in self._known:
                 log.warning("damaged or outdated lines in %s, which are measured again: %d", path, lost)
             self._known.add(path)
@@ -79,7 +84,7 @@ class Measurements:
                     with whole_file(path) as file:
                         file.writelines([f"{self._header}\n", *sound])
                     self._whole.add(path)
-                with path.open("a", newline="", encoding="utf-8") as file:
+                with named_if_full(path), path.open("a", newline="", encoding="utf-8") as file:
                     file.write(new)
         self._rows |= {_key(row): row for row in rows}
 

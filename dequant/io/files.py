@@ -93,7 +93,7 @@ def whole_path(path: Path) -> Iterator[Path]:
     """
     path = path.resolve() if path.is_symlink() else path
     partial = path.with_name(f".{path.stem}.{token_hex(4)}.partial{path.suffix}")
-    with _named(path):
+    with named_if_full(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield partial
@@ -124,7 +124,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         if not _is_running(left.suffixes[-2:-1]):
             shutil.rmtree(left, ignore_errors=True)
     partial = folder.with_name(f".{folder.name}.{token_hex(4)}.{os.getpid()}.partial")
-    with _named(folder):
+    with named_if_full(folder):
         partial.mkdir(parents=True)
         try:
             yield partial
@@ -142,8 +142,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Say of a full disk which path could not be written, and what to do."""
+def named_if_full(path: Path) -> Iterator[None]:
+    """Say of a full disk which path could not be written, and what to do.
+
+    Raises:
+        InputError: the disk is full.
+    """
     try:
         yield
     except OSError as error:
