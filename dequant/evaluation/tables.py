@@ -98,11 +98,14 @@ def panels(
         rows: of a results file.
         x: the label along the horizontal axis, or "steps", the number at the end of a sampler's name.
         panel: labels or "metric", whose combinations are the panels.
-        line: labels, "variant" or "solver", a sampler's name without that number, whose combinations are the lines.
+        line: labels, "variant" or "solver", a sampler's name without that number, whose combinations are the lines;
+            several variants have lines of their own in any case.
         metrics: those drawn.
     """
     split = (row | dict(zip(("solver", "steps"), _STEPS.split(_counted(row["sampler"])), strict=False)) for row in rows)
     chosen = [row for row in split if row["metric"] in metrics and row.get(x)]
+    if "variant" not in (*panel, *line) and len({row["variant"] for row in chosen}) > 1:
+        line = [*line, "variant"]
     drawn: dict[str, dict[tuple[str, ...], list[tuple[float, float, float]]]] = {}
     for values in combinations(chosen, panel):
         title = ", ".join(wording(name, value) for name, value in zip(panel, values, strict=True))

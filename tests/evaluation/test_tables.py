@@ -185,6 +185,9 @@ def test_curves_over_the_steps_of_a_sampler() -> None:
     drawn = reports.panels(rows, "steps", ["metric"], ["solver"], ["palette_psnr"])
     lines = {key: sorted({x for x, _, _ in points}) for key, points in drawn["palette PSNR"].items()}
     assert lines == {("ddim",): [1.0, 4.0, 16.0], ("super",): [27.0]}
+    both = [*rows, *(row | {"variant": "T@mine"} for row in rows)]
+    drawn = reports.panels(both, "steps", ["metric"], ["solver"], ["palette_psnr"])
+    assert set(drawn["palette PSNR"]) == {(name, v) for name in ("ddim", "super") for v in ("ours-T", "ours-T, mine")}
 
 
 def test_samplers_without_steps_leave_no_curves(tmp_path: Path) -> None:
