@@ -84,9 +84,7 @@ class Sheet:
 
     def text(self) -> str:
         """For a file, as wide as it has to be."""
-        table, file = self.table(), io.StringIO()
-        Console(file=file, width=_width(table)).print(table)
-        return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+        return as_text(self.table())
 
     def page(self) -> str:
         """For a page: an HTML table."""
@@ -161,6 +159,13 @@ def show(console: Console, made: Sequence[Sheet]) -> None:
             console.width = max(width, _width(table))
             console.print(table, "")
     console.width = width
+
+
+def as_text(table: Table) -> str:
+    """A table as wide as it has to be, without spaces at the ends of lines."""
+    file = io.StringIO()
+    Console(file=file, width=_width(table)).print(table)
+    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
 
 
 def _width(table: Table) -> int:

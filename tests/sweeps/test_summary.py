@@ -56,6 +56,16 @@ def test_summary_without_optuna_writes_the_table(
     assert caplog.messages == [f"no plots of {searched} without Optuna: pip install -e '.[sweeps]'"]
 
 
+def test_nothing_of_a_long_ranking_is_cut_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = [f"model.a_long_name_of_an_option_{number}" for number in range(8)]
+    for number, value in enumerate(("[on,off]", "0.12345678")):
+        finished(tmp_path, number, 0.1, *(f"{name}={value}" for name in options))
+    summary.summarize(tmp_path, "val/gain")
+    text = (tmp_path / "ranking.txt").read_text()
+    assert text in capsys.readouterr().out
+    assert all(name in text for name in options) and text.count("[on,off]") == 8 and "…" not in text
+
+
 def test_summary_survives_runs_that_diverged(searched: Path) -> None:
     finished(searched, 8, float("nan"), "variant=T", "model.optimizer.lr=1", "seed=0")
     assert summary.summarize(searched, "val/gain")[-1].options["model.optimizer.lr"] == "1"
