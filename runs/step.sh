@@ -12,7 +12,7 @@ settings() {
   local known=" $1 " setting
   shift
   for setting in "$@"; do
-    [[ $setting == *=* && $known == *" ${setting%%=*} "* ]] ||
+    [[ $setting == *=* && ${setting%%=*} != *" "* && $known == *" ${setting%%=*} "* ]] ||
       fail "There is no setting '$setting' of ${0##*/}: expected NAME=VALUE, with NAME one of$known."
     printf -v "${setting%%=*}" %s "${setting#*=}"
   done
@@ -22,7 +22,7 @@ settings() {
 typed() {
   local word
   for word in "$@"; do
-    [[ $word =~ [^A-Za-z0-9_./=:,+-] ]] && word="'$word'"
+    [[ $word =~ [^A-Za-z0-9_./=:,+-] ]] && word=${word@Q}
     printf ' %s' "$word"
   done
 }

@@ -11,6 +11,7 @@ out=outputs/reproduce/tiny
 steps=30 # of training
 photos=2 # to evaluate
 settings "out steps photos" "$@"
+[[ $steps =~ ^[0-9]+$ ]] || fail "Expected a number of steps, got steps=$steps."
 
 # ours-L, ours-G and ours-T: 1.1 minutes, 265 MB
 step train python train.py -m variant=L,G,T data.size=64 data.val_size=64 data.batch_size=4 data.num_workers=0 \

@@ -24,7 +24,7 @@ MOST_CHOICES = 12
 """An option with more numbers than this has a continuous axis."""
 
 
-def draw(runs: Sequence[tuple[Mapping[str, str], float]], metric: str, folder: Path) -> None:
+def draw(runs: Sequence[tuple[Mapping[str, str], float]], metric: str, folder: Path) -> list[str]:
     """Write parallel.png and slices.png of finished runs and, if there are two options or more, importances.png.
 
     There are no plots if no option differs among the runs that have a finite score.
@@ -33,14 +33,19 @@ def draw(runs: Sequence[tuple[Mapping[str, str], float]], metric: str, folder: P
         runs: options and score of each run; all runs have the same options.
         metric: name of the score.
         folder: to write to.
+
+    Returns:
+        The names of the files.
     """
     study = as_study(runs)
     if not study.trials or not study.trials[0].params:
-        return
-    save(visualization.plot_parallel_coordinate, study, metric, folder / "parallel.png")
-    save(visualization.plot_slice, study, metric, folder / "slices.png")
+        return []
+    drawn = {"parallel.png": visualization.plot_parallel_coordinate, "slices.png": visualization.plot_slice}
     if len(study.trials[0].params) > 1 and len({trial.value for trial in study.trials}) > 1:
-        save(visualization.plot_param_importances, study, metric, folder / "importances.png")
+        drawn["importances.png"] = visualization.plot_param_importances
+    for name, plot in drawn.items():
+        save(plot, study, metric, folder / name)
+    return list(drawn)
 
 
 def as_study(runs: Sequence[tuple[Mapping[str, str], float]]) -> optuna.Study:

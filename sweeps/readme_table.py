@@ -13,7 +13,8 @@ import typer
 
 from dequant.errors import InputError, one_sentence
 from dequant.evaluation.methods import IDENTITY
-from dequant.evaluation.tables import COLUMNS, EDITS, VARIANTS, wording
+from dequant.evaluation.tables import COLUMNS
+from dequant.evaluation.words import EDITS, VARIANTS, wording
 from dequant.io.files import Row, read_csv, whole_file
 
 MARKED = re.compile(r"(<!-- results: (summary )?begin -->\n).*?(<!-- results: end -->)", re.DOTALL)

@@ -26,7 +26,10 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1250px; padding: 0 1em; color: #222 }
 pre { font: 12px/1.35 monospace; overflow-x: auto; background: #f7f7f5; padding: .8em }
 img { max-width: 100%; height: auto } figure { margin: 1.2em 0 } figcaption { color: #666 }
-table { border-collapse: collapse } td, th { padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd }
+table { border-collapse: collapse; display: block; overflow-x: auto; margin: 1.2em 0 }
+td, th { padding: .2em .8em; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd }
+th[scope=row] { text-align: left; font-weight: normal } caption { text-align: left; font-weight: bold }
+small { font-weight: normal; color: #666 }
 nav a { margin-right: 1.2em }"""
 
 
@@ -34,17 +37,17 @@ def sections(folder: Path) -> Iterator[tuple[str, str]]:
     """Heading and HTML of each part: trainings, then the protocols in the paper's order.
 
     Args:
-        folder: of trainings (folders with metrics.json), evaluations (folders with tables.txt), and what the commands
+        folder: of trainings (folders with metrics.json), evaluations (folders with tables.html), and what the commands
             printed (printed/*.txt, from the command in the first line to the time it took in the last).
     """
     trained = sorted(path.parent for path in folder.glob("*/metrics.json"))
     if trained:
         yield "Training", _scores(trained) + "".join(_figure(last) for run in trained for last in _pictures(run)[-1:])
     for name, title in ITEMS.items():
-        tables = folder / name / "tables.txt"
+        tables = folder / name / "tables.html"
         if tables.is_file():
             pictures = "".join(_figure(path) for path in sorted((folder / name).glob("*.png")))
-            yield title, f"<pre>{html.escape(tables.read_text())}</pre>{pictures}"
+            yield title, tables.read_text(encoding="utf-8") + pictures
     printed = sorted((folder / "printed").glob("*.txt"), key=lambda path: path.stat().st_mtime)
     if printed:
         lines = [path.read_text().rstrip().split("\n") for path in printed]

@@ -5,8 +5,9 @@ and several processes that run it at once (or under Slurm's srun) share the tria
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 import lightning as L
@@ -21,6 +22,7 @@ from optuna.visualization.matplotlib import plot_optimization_history
 
 from dequant.cli.hydra import one_sentence, plain, run
 from dequant.errors import InputError
+from dequant.evaluation.methods import settings_hash
 from sweeps import plots
 from sweeps.summary import summarize
 from train import train
@@ -28,6 +30,11 @@ from train import train
 log = logging.getLogger(__name__)
 
 PRUNED_AT = "pruned_at"
+
+OPTIONS = "options"
+
+FREE = ("search.trials", "search.study", "logger", "run_dir")
+"""Options that the runs of one study may have different."""
 
 
 class Prune(Callback):
@@ -74,6 +81,32 @@ def open_study(cfg: DictConfig, folder: Path) -> optuna.Study:
         )
     except optuna.exceptions.StorageInternalError as error:
         raise InputError(f"The study cannot be stored ({error}): give another folder or search.study=URL.") from error
+
+
+def refuse_other_options(study: optuna.Study, cfg: DictConfig) -> None:
+    """Keep digests of the options of a study, and refuse others. The number of trials, the logger and so on are free.
+
+    Raises:
+        InputError: the study has other options.
+    """
+    options = _flat({name: value for name, value in plain(cfg).items() if name not in FREE})
+    options = {name: settings_hash({name: value}) for name, value in options.items() if name not in FREE}
+    if OPTIONS not in study.user_attrs:
+        study.set_user_attr(OPTIONS, options)
+    before = study.user_attrs[OPTIONS]
+    if changed := sorted(name for name in before.keys() | options.keys() if before.get(name) != options.get(name)):
+        raise InputError(
+            f"The study '{study.study_name}' has other options ({', '.join(changed)} differ): give those, or start "
+            "another study with search.name=OTHER."
+        )
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Options by their dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 def next_trial(study: optuna.Study, search: DictConfig, folder: Path) -> tuple[Trial, FileLock] | None:
@@ -129,9 +162,10 @@ def search(cfg: DictConfig, folder: Path, given: Sequence[str]) -> None:
         given: options of every trial.
 
     Raises:
-        InputError: from `open_study` and from the trials.
+        InputError: from `open_study`, `refuse_other_options` and the trials.
     """
     study = open_study(cfg, folder)
+    refuse_other_options(study, cfg)
     old = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
     log.info("%s: %d of %d trials are done", folder, old, cfg.search.trials)
     while (found := next_trial(study, cfg.search, folder)) is not None:
@@ -140,7 +174,7 @@ def search(cfg: DictConfig, folder: Path, given: Sequence[str]) -> None:
             run_trial(study, trial, given, folder)
     summarize(folder, cfg.optimized_metric)
     plots.save(plot_optimization_history, study, cfg.optimized_metric, folder / "history.png")
-    log.info("table and plots in %s", folder)
+    log.info("%s shows the trials", folder / "history.png")
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")

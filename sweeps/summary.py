@@ -5,7 +5,6 @@ import json
 import logging
 import math
 import shlex
-import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,10 +15,11 @@ import typer
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich import box
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from dequant.errors import InputError, one_sentence
+from dequant.evaluation.sheets import as_text
 from dequant.io.files import read_csv, whole_file, write_csv
 from dequant.metrics.image import mean_and_stderr
 from dequant.provenance import check_clean, provenance
@@ -94,13 +94,13 @@ def rank(runs: Sequence[Run], metric: str) -> list[Finding]:
 
 def table(findings: Sequence[Finding], title: str, metric: str) -> Table:
     """The ranking as a table."""
-    shown = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    shown = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for name in ("", *findings[0].options, metric, "seeds", "steps", "runs"):
-        shown.add_column(name, justify="left" if name in findings[0].options else "right")
+        shown.add_column(Text(name), justify="left" if name in findings[0].options else "right")
     for place, found in enumerate(findings, 1):
         stderr = f" ±{found.stderr:.3f}" if len(found.runs) > 1 else ""
         ends = [f"{found.mean:.3f}{stderr}", str(len(found.runs)), str(found.steps), ", ".join(found.runs)]
-        shown.add_row(str(place), *map(_short, found.options.values()), *ends)
+        shown.add_row(str(place), *(Text(_short(value)) for value in found.options.values()), *ends)
     return shown
 
 
@@ -113,22 +113,25 @@ def summarize(folder: Path, metric: str) -> list[Finding]:
     runs = read(folder)
     findings = rank(runs, metric)
     shown = table(findings, f"{folder.name}: {metric}, best first", metric)
-    Console(width=None if sys.stdout.isatty() else 120).print(shown)
+    text = as_text(shown)
+    print(text)
     with whole_file(folder / "ranking.txt") as file:
-        Console(file=file, width=120).print(shown)
+        file.write(text)
     rows: list[Mapping[str, Any]] = [
         {"rank": place, **found.options, metric: found.mean, "stderr": found.stderr, "seeds": len(found.runs)}
         | {"steps": found.steps, "runs": " ".join(found.runs)}
         for place, found in enumerate(findings, 1)
     ]
     write_csv(folder / "ranking.csv", list(rows[0]), rows)
+    drawn: list[str] = []
     if importlib.util.find_spec("optuna") is None:
         log.warning("no plots of %s without Optuna: pip install -e '.[sweeps]'", folder)
     else:
         from sweeps import plots  # imports Optuna
 
         scores = [run.metrics[metric] for run in runs]
-        plots.draw(list(zip(varied(runs), scores, strict=True)), metric, folder)
+        drawn = plots.draw(list(zip(varied(runs), scores, strict=True)), metric, folder)
+    print(f"In {folder}: {', '.join(['ranking.txt', 'ranking.csv', *drawn])}{'' if drawn else '; no plots'}")
     return findings
 
 

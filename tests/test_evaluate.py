@@ -99,6 +99,63 @@ def test_a_dirty_tree_publishes_nothing(tmp_path: Path, monkeypatch: pytest.Monk
         program.evaluate(cfg)
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["results=/dev/full"], "not an ordinary file"),
+        (["results={folder}"], "not an ordinary file"),
+        (["results={folder}/marked.csv"], "is read-only"),
+        (["results={folder}/closed/new.csv"], "is read-only"),
+        (["run_dir={folder}/closed/run"], "is read-only.: choose another folder with run_dir=PATH"),
+        (["run_dir={folder}/marked.csv"], "is not a folder.: choose another folder with run_dir=PATH"),
+        (["bf16=3"], "Expected bf16 to be true or false, got 3"),
+        (["ckpt_path=3"], "Expected ckpt_path to be a path or null, got 3"),
+        (["eval.batch_size=2.5"], "Expected eval.batch_size to be a whole number, got 2.5"),
+        (["eval.max_photos=true"], "Expected eval.max_photos to be a whole number or null, got True"),
+        (["eval.same=[foo]"], "no column 'foo'"),
+    ],
+)
+def test_what_cannot_be_is_refused_ahead(tmp_path: Path, options: list[str], sentence: str) -> None:
+    (tmp_path / "closed").mkdir(0o555)
+    (tmp_path / "marked.csv").touch(0o444)
+    cfg = load("evaluate", tmp_path / "run", *(option.format(folder=tmp_path) for option in options))
+    for option in options:  # `load` has set run_dir
+        if option.startswith("run_dir="):
+            cfg.run_dir = option.removeprefix("run_dir=").format(folder=tmp_path)
+    with pytest.raises(InputError, match=sentence):
+        program.evaluate(cfg)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_evaluation_runs_once_at_a_time(tmp_path: Path) -> None:
+    cfg, other = (load("evaluate", tmp_path, f"variant={name}") for name in "TG")
+    with program.claimed([cfg]):
+        with pytest.raises(InputError, match=r"Another process runs this evaluation in .*run_dir=PATH"):
+            program.claimed([other, cfg]).__enter__()
+        with program.claimed([other]):
+            pass
+    with program.claimed([cfg, other]):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")])
+def test_a_stopped_evaluation_says_that_it_resumes(place: Path, tmp_path: Path, number: int, name: str) -> None:
+    process = subprocess.Popen(
+        command(place, tmp_path), cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while not list(tmp_path.rglob("measurements/*.csv")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.stderr is not None
+    said = process.stderr.read()
+    assert process.wait() != 0
+    assert said == f"stopped by {name}: the measurements so far are kept, and the same command resumes\n"
+    assert not list(tmp_path.rglob("*partial*"))
+
+
 @pytest.mark.slow
 def test_multirun_prints_tables_1_and_2(place: Path, tmp_path: Path) -> None:
     options = ["eval=palette_transfer", "eval.method=color,negative_color", "variant=T,L_post"]
@@ -203,6 +260,17 @@ def test_processes_share_the_work(place: Path, tmp_path: Path) -> None:
         (["perceptual=lpips"], "perceptual.lpips.weights=PATH of VGG16"),
         (["perceptual=clip"], "'openai/clip-vit-base-patch32'"),
         (["perceptual=fid"], "Could not find 'perceptual/fid'"),
+        (
+            ["+perceptual.features.x={_target_:no_such.Net}"],
+            "x cannot be imported (No module named 'no_such')",
+        ),
+        (["optimized_metric=dequantization/foo"], "choose one of dequantization/psnr, "),
+        (["eval.n_colors=[8.5]"], "2 to 256 colours, got 8.5"),
+        (["eval.n_colors=['8']"], "2 to 256 colours, got '8'"),
+        (["eval.n_colors=[]"], "at least one value"),
+        (["eval=robustness", "eval.strengths=[a]"], "strengths from 0 to 1, got 'a'"),
+        (["eval=all", "eval.variants=[]"], "There is nothing to evaluate"),
+        (["eval=all", "eval.protocols=[]"], "There is nothing to evaluate"),
     ],
 )
 def test_bad_input_is_one_sentence(place: Path, tmp_path: Path, overrides: list[str], sentence: str) -> None:

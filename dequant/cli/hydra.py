@@ -95,6 +95,10 @@ def _explain(error: BaseException) -> str | None:
     if isinstance(error, InstantiationException):
         what, _, option = str(error).partition("full_key: ")
         cause = error.__cause__
+        if what.startswith("Error locating target"):
+            while cause is not None and cause.__cause__ is not None:
+                cause = cause.__cause__
+            return f"{option} cannot be imported ({cause}): check its _target_, and that its package is installed."
         return f"{option or what} cannot be set up ({cause}): see its options." if _is_of_value(cause) else None
     if isinstance(error, HydraException | OmegaConfBaseException):
         return " ".join(str(error).split("Config search path")[0].split())

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import wandb
 from lightning.pytorch.loggers import Logger, WandbLogger
 from PIL import Image
 
@@ -15,7 +16,7 @@ from dequant.io.files import Row
 def log_evaluation(
     logger: Logger, settings: Mapping[str, Any], cells: Sequence[Row], variant: str, x: str | None, folder: Path
 ) -> None:
-    """Log an evaluation: the variant's cells as scalars, and in Weights & Biases all cells and pictures.
+    """Log an evaluation: the variant's cells as scalars, and in Weights & Biases all cells, tables and pictures.
 
     Args:
         logger: any.
@@ -23,7 +24,7 @@ def log_evaluation(
         cells: rows of a results file.
         variant: whose cells become scalars, under `cell_key`.
         x: label along which they form a curve, such as n_colors; None for single values.
-        folder: of the pictures, PNG files.
+        folder: of tables.html and of the pictures, PNG files.
     """
     logger.log_hyperparams(dict(settings))
     points: dict[str, dict[str, float]] = defaultdict(dict)
@@ -35,6 +36,8 @@ def log_evaluation(
     if isinstance(logger, WandbLogger):
         protocol, columns = cells[0]["protocol"], list(cells[0])
         logger.log_table(f"eval/{protocol}/cells", columns, [list(cell.values()) for cell in cells])
+        tables = wandb.Html((folder / "tables.html").read_text(encoding="utf-8"))
+        logger.experiment.log({f"eval/{protocol}/tables": tables})
         for path in sorted(folder.glob("*.png")):
             logger.log_image(f"eval/{protocol}/{path.stem}", [Image.open(path)])
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +17,7 @@ from dequant.errors import InputError
 from dequant.evaluation.cases import Case
 from dequant.evaluation.measurements import Key
 from dequant.evaluation.methods import settings_hash, weights_hash
-from dequant.io.files import Row
+from dequant.io.files import Row, whole_path
 from dequant.metrics.perceptual import frechet_distance, kernel_distance
 
 
@@ -89,9 +90,16 @@ class PerceptualMeasures:
             for value, cosine in zip(values, F.cosine_similarity(first, second).tolist(), strict=True):
                 value[f"{name}_cosine"] = cosine
         for place, key in enumerate(keys if features else ()):
-            self._path(key).parent.mkdir(parents=True, exist_ok=True)
-            save_file({name: pair[:, place].clone() for name, pair in features.items()}, self._path(key))
+            with whole_path(self._path(key)) as partial:
+                save_file({name: pair[:, place].clone() for name, pair in features.items()}, partial)
         return values
+
+    def has(self, key: Key) -> bool:
+        """Whether the features that belong to a measurement are in their file."""
+        try:
+            return not self.features or set(load_file(self._path(key))) == set(self.features)
+        except (OSError, SafetensorError):
+            return False
 
     def of_cell(self, rows: Sequence[Row]) -> dict[str, float]:
         """FID and KID of the pictures of a cell, from their measurements; nothing for a single picture."""

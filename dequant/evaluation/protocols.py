@@ -188,6 +188,8 @@ def robustness(
     seed = int(rng.integers(2**62))
     cases = []
     for strength in _each(strengths):
+        if isinstance(strength, bool) or not isinstance(strength, (int, float)):
+            raise InputError(f"Expected strengths from 0 to 1, got {strength!r}.")
         target = hsv_jitter(rgb, strength, np.random.default_rng(seed))
         for n, (palette, indices) in quantized.items():
             shifted = hsv_jitter(palette.T[:, None], strength, np.random.default_rng(seed))[:, 0].T
@@ -251,11 +253,14 @@ def _textures(texture: str | Sequence[str]) -> list[str]:
 
 def _sizes(n_colors: int | Sequence[int]) -> list[int]:
     for n in _each(n_colors):
-        if not (isinstance(n, int) and 2 <= n <= MAX_COLORS):
-            raise InputError(f"Expected a palette of 2 to {MAX_COLORS} colours, got {n}.")
+        if not (isinstance(n, int) and not isinstance(n, bool) and 2 <= n <= MAX_COLORS):
+            raise InputError(f"Expected a palette of 2 to {MAX_COLORS} colours, got {n!r}.")
     return _each(n_colors)
 
 
 def _each(value: object) -> list[Any]:
-    """One value or several, as a list."""
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    """One value or several, each once, as a list."""
+    values = list(dict.fromkeys(value)) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    if not values:
+        raise InputError("Expected at least one value of each of the protocol's options (eval.n_colors, ...), got [].")
+    return values

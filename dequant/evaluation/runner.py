@@ -71,6 +71,10 @@ class Work:
     seed: int
     with_reference: bool = False
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise InputError(f"Expected a seed of at least 0, got {self.seed!r}.")
+
     def cases(self, photo: Photo) -> list[Case]:
         """The cases of one photo."""
         rng = generator_of(photo.digest, self.seed)
@@ -104,6 +108,12 @@ def choose(photos: Iterable[tuple[str, Tensor]], limit: int | None = None) -> li
     if not found:
         raise InputError("None of the photos to evaluate can be read: replace them with sound copies.")
     return [found[digest] for digest in sorted(found)]
+
+
+def metrics(work: Work) -> list[str]:
+    """Names of the metrics that a protocol has, beside perceptual ones."""
+    found = {name: None for case in work.cases(work.photos[0]) for name in measure(case, case.asked)}
+    return [*found, *(["psnr_gain"] if "psnr" in found else [])]
 
 
 def run(
@@ -225,8 +235,8 @@ def _jobs_of(photo: Photo, work: Work, methods: Mapping[str, Method]) -> list[_J
 
 def _batches(jobs: Iterable[_Job], size: int) -> Iterator[list[_Job]]:
     """Groups of at most `size` jobs of one method and one image size."""
-    if size < 1:
-        raise InputError(f"Expected batches of at least 1 picture, got {size}.")
+    if not isinstance(size, int) or size < 1:
+        raise InputError(f"Expected batches of at least 1 picture, got {size!r}.")
     waiting: dict[tuple[str, torch.Size], list[_Job]] = defaultdict(list)
     for job in jobs:
         group = job.name, job.case.condition.shape

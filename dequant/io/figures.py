@@ -31,18 +31,19 @@ def grid(columns: Mapping[str, Tensor], rows: list[str] | None = None, min_width
     scale = -(-min_width // width)
     height, width = height * scale, width * scale
     margin = 0 if rows is None else 8 + max(int(_font().getlength(row)) for row in rows)
+    pitch = max(width, *(int(_font().getlength(label)) + 8 for label in tiles)) + GAP
     canvas = Image.new(
         "RGB",
-        (margin + len(tiles) * (width + GAP) - GAP, LABEL_HEIGHT + count * (height + GAP) - GAP),
+        (margin + len(tiles) * pitch - GAP, LABEL_HEIGHT + count * (height + GAP) - GAP),
         "white",
     )
     draw = ImageDraw.Draw(canvas)
     for i, (label, pictures) in enumerate(tiles.items()):
-        x = margin + i * (width + GAP)
-        draw.text((x + width / 2, LABEL_HEIGHT / 2), label, "black", _font(), anchor="mm")
+        x = margin + i * pitch
+        draw.text((x + (pitch - GAP) / 2, LABEL_HEIGHT / 2), label, "black", _font(), anchor="mm")
         for j, picture in enumerate(pictures):
             tile = Image.fromarray(picture).resize((width, height), Image.Resampling.NEAREST)
-            canvas.paste(tile, (x, LABEL_HEIGHT + j * (height + GAP)))
+            canvas.paste(tile, (x + (pitch - GAP - width) // 2, LABEL_HEIGHT + j * (height + GAP)))
     for j, row in enumerate(rows or []):
         draw.text((4, LABEL_HEIGHT + j * (height + GAP) + height / 2), row, "black", _font(), anchor="lm")
     return canvas
@@ -64,6 +65,17 @@ def ragged_grid(columns: Mapping[str, Sequence[Tensor | None]], rows: list[str])
         if any(picture is not None for picture in column)
     }
     return grid(shown, rows)
+
+
+def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures below each other."""
+    height = sum(picture.height for picture in pictures) + GAP * (len(pictures) - 1)
+    canvas = Image.new("RGB", (max(picture.width for picture in pictures), height), "white")
+    y = 0
+    for picture in pictures:
+        canvas.paste(picture, (0, y))
+        y += picture.height + GAP
+    return canvas
 
 
 def curves(

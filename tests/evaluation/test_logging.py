@@ -23,6 +23,7 @@ def test_evaluation_joins_the_group(tmp_path: Path) -> None:
     cells = list(csv.DictReader((tmp_path / "cells.csv").open()))
     logged = {tuple(row) for row in table["data"]}
     assert logged == {tuple(cell[name] for name in table["columns"]) for cell in cells}
+    assert "<td>" in run.path("eval/robustness/tables").read_text()
     curve = [row for row in run.history if "eval/robustness/ssim/n_colors_4/texture_on" in row]
     assert [row["eval/strength"] for row in curve] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
     names = ("variant", "metric", "texture")

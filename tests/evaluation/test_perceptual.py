@@ -33,7 +33,7 @@ def brighter(cases: Sequence[Case], generators: Sequence[torch.Generator]) -> Te
 
 def run(folder: Path, measures: PerceptualMeasures, limit: int | None = None) -> list[Row]:
     work = Work(runner.choose(some_photos(4), limit), INPAINTING, 0)
-    kept = Measurements(measures.folder, (*COLUMNS, *measures.columns))
+    kept = Measurements(measures.folder, (*COLUMNS, *measures.columns), has=measures.has)
     contest = {"T": Method(brighter, "s"), IDENTITY: identity()}
     rows = runner.run(work, contest, kept, batch_size=3, more=measures.measure)
     assert rows is not None
@@ -92,6 +92,19 @@ def test_a_later_run_resumes_with_the_kept_features(tmp_path: Path) -> None:
     whole = PerceptualMeasures(tmp_path / "whole", features={"pooled": Pooled()})
     assert rows == run(tmp_path / "whole", whole)
     assert runner.summarize(rows, again.of_cell) == runner.summarize(rows, whole.of_cell)
+
+
+def test_damaged_features_are_measured_again(tmp_path: Path) -> None:
+    measures = PerceptualMeasures(tmp_path, features={"pooled": Pooled()})
+    quiet = run(tmp_path, measures, limit=2)
+    first, second, *_ = sorted((measures.folder / "features").iterdir())
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-8])
+    network = Pooled()
+    again = PerceptualMeasures(tmp_path, features={"pooled": network})
+    assert run(tmp_path, again, limit=2) == quiet
+    assert 0 < network.seen <= 2 + 2
+    assert again.of_cell(quiet) == measures.of_cell(quiet)
 
 
 def test_other_weights_are_measured_anew(tmp_path: Path) -> None:

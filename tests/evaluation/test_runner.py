@@ -23,6 +23,7 @@ from dequant.evaluation.runner import COLUMNS, Photo, Work
 from dequant.io.files import Row
 from dequant.metrics import image
 from dequant.metrics.texture import gradient_agreement
+from tests.support.paths import CASES
 from tests.support.photos import some_photos
 
 PROTOCOL = partial(dequantization, texture_map=thresholded_gradient_map, n_colors=[4, 16])
@@ -104,6 +105,48 @@ def test_more_photos_cost_only_the_new_ones(tmp_path: Path) -> None:
     restore = Counting()
     assert len(run(tmp_path, restore, work=some_work(photos))) == 2 * 16
     assert sum(restore.batches) == 4
+
+
+@pytest.mark.parametrize("fault", ["nul", "digit", "cut", "quote", "glued", "other_bytes", "twice"])
+def test_damaged_lines_are_measured_again(tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture) -> None:
+    quiet = run(tmp_path, Counting())
+    path = tmp_path / "T.csv"
+    header, *lines = path.read_bytes().splitlines(keepends=True)
+    lines[3] = {
+        "nul": lines[3].replace(b"Fig", b"Fi\0\0\0"),
+        "digit": lines[3].replace(b"0.9", b"0.8", 1),
+        "cut": lines[3][:-20] + b"\n",
+        "quote": b'"' + lines[3],
+        "glued": lines[3].removesuffix(b"\n"),
+        "other_bytes": b"\xff\xfe" + lines[3],
+        "twice": b"T," + lines[3],
+    }[fault]
+    path.write_bytes(header + b"".join(lines))
+    restore = Counting()
+    assert run(tmp_path, restore) == quiet
+    again = 2 if fault == "glued" else 1
+    assert sum(restore.batches) == again
+    assert f"T.csv, which are measured again: {1 if fault == 'glued' else again}" in caplog.text
+    assert path.read_bytes().count(b"\n") == 1 + 12 and b"\0" not in path.read_bytes()
+    restore = Counting()
+    assert run(tmp_path, restore) == quiet and restore.batches == []
+
+
+def test_a_case_of_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file with NUL bytes and without checksums, as earlier versions left it."""
+    quiet = run(tmp_path / "quiet", Counting())
+    (tmp_path / "T.csv").write_bytes((CASES / "faults" / "measurements_nul.csv").read_bytes())
+    assert run(tmp_path, Counting()) == quiet
+    assert "measured again: 36" in caplog.text
+    assert len((tmp_path / "T.csv").read_text().splitlines()) == 1 + 12
+
+
+def test_photos_of_any_name_are_kept(tmp_path: Path) -> None:
+    photos = [(name, rgb) for name, (_, rgb) in zip(('a\nb,"c".jpg', "\udcff.jpg", "ü"), some_photos(3), strict=True)]
+    run(tmp_path, Counting(), work=some_work(runner.choose(photos)))
+    restore = Counting()
+    run(tmp_path, restore, work=some_work(runner.choose(photos)))
+    assert restore.batches == []
 
 
 def test_files_of_other_columns_are_not_used(tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
 """Tables, results files and curves, and the numbers of the paper beside ours."""
 
+import multiprocessing
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from dequant.errors import InputError
 from dequant.evaluation import tables as reports
 from dequant.evaluation.paper import TABLES, published
+from dequant.evaluation.words import VARIANTS, entrant, wording
 from dequant.io import figures
 
 ABOUT = {
@@ -23,6 +25,8 @@ LAYOUT: dict[str, Any] = {
     "top": ["texture", "n_colors", "metric"],
     "metrics": ["palette_psnr", "palette_ssim"],
 }
+
+LACKING = (",".join(reports.COLUMNS) + "\npalette_transfer,Table 1\n").encode()
 
 SAME = ("protocol", "dataset", "size", "n", "sampler")
 
@@ -43,13 +47,6 @@ def summary(variant: str = "T", mean: float = 20.0, n: int = 24) -> list[dict[st
 
 def cells(variant: str = "T", **options: Any) -> list[dict[str, str]]:
     return reports.cells(summary(variant, **options), "T", ABOUT)
-
-
-def printed(*tables: Any) -> str:
-    console = Console(width=200)
-    with console.capture() as capture:
-        console.print(*tables)
-    return capture.get()
 
 
 @pytest.mark.parametrize(
@@ -79,7 +76,7 @@ def test_published_values(
 
 def test_every_published_row_fills_its_columns() -> None:
     for columns, rows in TABLES.values():
-        assert set(rows) == set(reports.VARIANTS)
+        assert set(rows) == set(VARIANTS)
         assert all(len(values) == len(columns) for values in rows.values())
 
 
@@ -105,10 +102,27 @@ def test_merging_replaces_the_same_cells_and_keeps_others(tmp_path: Path) -> Non
     assert reports.merge(path, []) == merged
     others = [row | {"weights": "mine"} for row in cells("T", mean=25.0)]
     assert len(reports.merge(path, others)) == 3 * 12
-    assert [path.name for path in path.parent.iterdir()] == ["table.csv"]
+    assert {path.name for path in path.parent.iterdir()} == {"table.csv", ".table.csv.lock"}
 
 
-@pytest.mark.parametrize("content", [b"", b'{"json": 1}', b"a,b\n1,2\n", b"\xff\xfe\x00"])
+def write(path: Path, name: str) -> None:
+    for number in range(4):
+        reports.merge(path, [row | {"weights": f"{name}/{number}"} for row in cells()])
+
+
+def test_writers_at_once_keep_all_rows(tmp_path: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+    writers = [fork.Process(target=write, args=(tmp_path / "table.csv", str(number))) for number in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 8
+    assert len(reports.merge(tmp_path / "table.csv", [])) == 8 * 4 * 12
+    assert {path.name for path in tmp_path.iterdir()} == {"table.csv", ".table.csv.lock"}
+
+
+@pytest.mark.parametrize("content", [b"", b'{"json": 1}', b"a,b\n1,2\n", b"\xff\xfe\x00", LACKING])
 def test_other_files_are_not_overwritten(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
@@ -129,18 +143,6 @@ def test_only_comparable_rows_share_a_table() -> None:
     assert reports.comparable(many, mine, SAME) == []
 
 
-def test_a_table_has_the_papers_layout() -> None:
-    rows = [row for variant in ("identity", "L_post", "gaussian", "T") for row in cells(variant)]
-    text = printed(reports.table(rows, **LAYOUT))
-    names = ["ours-T", "ours-L_post", "gaussian", "identity"]
-    assert sorted(names, key=text.index) == names
-    for part in ("20.00 ±0.25", "paper 23.0", "paper 0.874", "palette PSNR", "24"):
-        assert part in text
-    header = [line.split() for line in text.splitlines() if "colours" in line][0]
-    assert header == ["8", "colours", "8", "colours", "32", "colours", "32", "colours"] * 2
-    assert "colourfulness" not in text
-
-
 def test_a_run_shows_earlier_variants_and_leaves_files(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     curves = {
         "data": {"x": "n_colors", "panel": ["metric"], "line": ["variant", "texture"], "metrics": ["palette_psnr"]},
@@ -150,11 +152,31 @@ def test_a_run_shows_earlier_variants_and_leaves_files(tmp_path: Path, capsys: p
     for variant in ("L", "T"):
         reports.show(cells(variant) + cells("identity"), tmp_path, results, [LAYOUT | {"each": "method"}], SAME, curves)
     shown = capsys.readouterr().out
-    assert shown.endswith((tmp_path / "tables.txt").read_text())
-    assert "Palette transfer, color (Table 1)" in shown
+    text = (tmp_path / "tables.txt").read_text()
+    assert "\n".join(line.rstrip() for line in shown.splitlines()).endswith(text)
+    assert "Palette transfer, color (Table 1)" in text
+    assert (tmp_path / "tables.html").read_text().count("<table>") == 1
     assert all(name in (tmp_path / "tables.txt").read_text() for name in ("ours-L", "ours-T", "identity"))
     assert (tmp_path / "results.csv").read_text() == (tmp_path / "cells.csv").read_text()
     assert Image.open(tmp_path / "curves.png").width > 300
+
+
+def test_weights_of_ones_own_stand_beside_the_bundled_ones(tmp_path: Path) -> None:
+    own = ["outputs/train/ours-T/2026-01-02_03-04-05/weights", "a/run/last.ckpt", "b/run/last.ckpt", "./small_T"]
+    for weights in ("small_T", *own):
+        rows = [row | {"weights": weights} for row in cells("T")] + cells("identity")
+        reports.show(rows, tmp_path, None, [LAYOUT], SAME)
+    found = {line.split("   ")[0].strip() for line in (tmp_path / "tables.txt").read_text().splitlines()}
+    named = [wording("variant", entrant("T", weights)) for weights in own]
+    assert {"ours-T", *named, "identity"} <= found
+    assert [re.sub("-[0-9a-f]{4}$", "", name) for name in named] == [
+        *("ours-T, 2026-01-02_03-04-05", "ours-T, run-last", "ours-T, run-last", "ours-T, small_T")
+    ]
+    assert len(set(named)) == 4
+    for weights in own:
+        assert f"{wording('variant', entrant('T', weights))} has the weights {weights}" in (
+            " ".join((tmp_path / "tables.txt").read_text().split())
+        )
 
 
 def test_curves_over_the_steps_of_a_sampler() -> None:
@@ -163,6 +185,9 @@ def test_curves_over_the_steps_of_a_sampler() -> None:
     drawn = reports.panels(rows, "steps", ["metric"], ["solver"], ["palette_psnr"])
     lines = {key: sorted({x for x, _, _ in points}) for key, points in drawn["palette PSNR"].items()}
     assert lines == {("ddim",): [1.0, 4.0, 16.0], ("super",): [27.0]}
+    both = [*rows, *(row | {"variant": "T@mine"} for row in rows)]
+    drawn = reports.panels(both, "steps", ["metric"], ["solver"], ["palette_psnr"])
+    assert set(drawn["palette PSNR"]) == {(name, v) for name in ("ddim", "super") for v in ("ours-T", "ours-T, mine")}
 
 
 def test_samplers_without_steps_leave_no_curves(tmp_path: Path) -> None:

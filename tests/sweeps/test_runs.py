@@ -72,6 +72,8 @@ def test_the_paper_is_reproduced_with_another_base(stub: Path, tmp_path: Path) -
     [
         (("full", "photos=P"), "Settings are missing: expected shards=FOLDER photos=FOLDER."),
         (("tiny", "step=3"), "There is no setting 'step=3' of tiny.sh: expected NAME=VALUE, with NAME one of out"),
+        (("tiny", "out steps=3"), "There is no setting 'out steps=3' of tiny.sh"),
+        (("tiny", "steps=x[$(touch made)]"), "Expected a number of steps, got steps=x[$(touch made)]."),
         (("tiny", "steps"), "There is no setting 'steps' of tiny.sh"),
     ],
 )

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Protocol
@@ -19,14 +20,18 @@ class Killed(BaseException):
 
 
 class Search(Protocol):
-    def __call__(self, folder: Path, kill_at: int | None = None, n_trials: int = 6) -> list[tuple[str, float]]: ...
+    def __call__(
+        self, folder: Path, kill_at: int | None = None, n_trials: int = 6, options: Sequence[str] = ()
+    ) -> list[tuple[str, float]]: ...
 
 
 @pytest.fixture
 def search(monkeypatch: pytest.MonkeyPatch) -> Search:
     """Runs a search of 6 trials whose trainings are a formula; it can be killed at one of them."""
 
-    def searched(folder: Path, kill_at: int | None = None, n_trials: int = 6) -> list[tuple[str, float]]:
+    def searched(
+        folder: Path, kill_at: int | None = None, n_trials: int = 6, options: Sequence[str] = ()
+    ) -> list[tuple[str, float]]:
         trained: list[tuple[str, float]] = []
 
         def train(cfg: DictConfig, callbacks: list[study.Prune]) -> float:
@@ -38,7 +43,7 @@ def search(monkeypatch: pytest.MonkeyPatch) -> Search:
             return value
 
         monkeypatch.setattr(study, "train", train)
-        given = ["hparams_search=lr_by_variant"]
+        given = ["hparams_search=lr_by_variant", *options]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = compose("train", [*given, f"search.trials={n_trials}"])
             study.search(cfg, folder, given)
@@ -61,6 +66,17 @@ def test_killed_study_resumes_its_trial(tmp_path: Path, search: Search) -> None:
     assert len(search(tmp_path, n_trials=8)) == 2
     assert (tmp_path / "ranking.csv").read_text().count("\n") == 1 + 8
     assert {"parallel.png", "history.png"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_other_options_are_refused_and_lose_nothing(tmp_path: Path, search: Search) -> None:
+    search(tmp_path, n_trials=2)
+    for option in ("seed=1", "trainer.max_steps=7", "search.pruner.n_startup_trials=9", "+a=1"):
+        name = option.lstrip("+").split("=")[0]
+        with pytest.raises(InputError, match=rf"other options \(.*{name}.* differ\).*search.name=OTHER"):
+            search(tmp_path, n_trials=8, options=[option])
+    known = optuna.load_study(study_name="lr_by_variant", storage=f"sqlite:///{tmp_path}/study.db")
+    assert [trial.state.name for trial in known.trials] == ["COMPLETE"] * 2
+    assert len(search(tmp_path, n_trials=3)) == 1
 
 
 def test_a_trial_of_a_running_process_is_left_to_it(tmp_path: Path) -> None:

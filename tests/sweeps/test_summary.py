@@ -38,7 +38,9 @@ def test_options_that_some_runs_lack_are_varied(tmp_path: Path) -> None:
 
 def test_summary_writes_table_and_plots(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary.summarize(searched, "val/gain")
-    assert "0.800 ±0.071" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "0.800 ±0.071" in out
+    assert f"In {searched}: ranking.txt, ranking.csv, parallel.png, slices.png, importances.png" in out
     assert (searched / "ranking.csv").read_text().splitlines()[1].startswith("1,T,1e-2,0.8")
     assert {path.name for path in searched.glob("*.png")} == PLOTS
     sizes = [Image.open(searched / name).size for name in PLOTS]
@@ -52,6 +54,16 @@ def test_summary_without_optuna_writes_the_table(
     summary.summarize(searched, "val/gain")
     assert (searched / "ranking.txt").is_file() and not list(searched.glob("*.png"))
     assert caplog.messages == [f"no plots of {searched} without Optuna: pip install -e '.[sweeps]'"]
+
+
+def test_nothing_of_a_long_ranking_is_cut_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = [f"model.a_long_name_of_an_option_{number}" for number in range(8)]
+    for number, value in enumerate(("[on,off]", "0.12345678")):
+        finished(tmp_path, number, 0.1, *(f"{name}={value}" for name in options))
+    summary.summarize(tmp_path, "val/gain")
+    text = (tmp_path / "ranking.txt").read_text()
+    assert text in capsys.readouterr().out
+    assert all(name in text for name in options) and text.count("[on,off]") == 8 and "…" not in text
 
 
 def test_summary_survives_runs_that_diverged(searched: Path) -> None:
