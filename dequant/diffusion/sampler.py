@@ -1,6 +1,6 @@
 """The sampler: how photographs are drawn under conditions, whatever the model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, Protocol
@@ -16,9 +16,9 @@ from dequant.condition.texture import Texture
 from dequant.diffusion.fidelity import Fidelity, named, requests_of
 from dequant.diffusion.orientations import Orientation
 from dequant.diffusion.schedule import Generator
-from dequant.diffusion.solver import Predict, StepCallback, check_generators, check_solver, check_steps, prepare, solve
+from dequant.diffusion.solver import Interrupted, Predict, StepCallback, check_generators, check_result, prepare, solve
 from dequant.diffusion.tiles import Tile, blend, tiles
-from dequant.errors import InputError
+from dequant.errors import InputError, whole_number
 
 SHORT_NAMES = {
     "DDIMScheduler": "ddim",
@@ -121,21 +121,22 @@ class Sampler:
 
     def __post_init__(self) -> None:
         """Fill in the number of steps; refuse impossible settings with an `InputError`."""
+        if not isinstance(self.options, Mapping):
+            raise InputError(f"Expected a dict of the solver's settings for options, got {self.options!r}.")
         if self.timesteps is not None:
-            object.__setattr__(self, "timesteps", [int(t) for t in self.timesteps])
+            object.__setattr__(self, "timesteps", _timesteps(self.timesteps))
         elif self.num_inference_steps is None:
             object.__setattr__(self, "num_inference_steps", 1)
         for name in ("num_inference_steps", "draws", "tile"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise InputError(f"Expected a whole number of at least 1 for {name}, got {value!r}.")
+            if (value := getattr(self, name)) is not None or name == "draws":
+                object.__setattr__(self, name, whole_number(name, value))
         Orientation.first(self.orientations)
         named(self.keep_palette, self.keep_texture)
 
     def check(self, scheduler: SchedulerMixin) -> None:
         """Raise `InputError` where the solver or its steps do not fit a noise schedule."""
-        check_solver(self.solver, scheduler, self.timesteps is not None, self.options)
-        check_steps(self.num_inference_steps, self.timesteps, len(scheduler.alphas_cumprod))
+        stepper = prepare(self.solver, self.options, scheduler, self.num_inference_steps, self.timesteps)
+        check_result(stepper, scheduler, self.num_inference_steps or len(self.timesteps or ()))
 
     @property
     def fidelity(self) -> Fidelity | None:
@@ -168,6 +169,8 @@ class Sampler:
         generator: Generator = None,
         num_images: int = 1,
         callback: StepCallback | None = None,
+        interrupted: Interrupted | None = None,
+        latent: bool = False,
     ) -> Tensor:
         """Draw photographs: rgb (B * num_images, 3, H, W) in [0, 1].
 
@@ -177,6 +180,9 @@ class Sampler:
             generator: CPU generators, one for all images or one for each.
             num_images: of each condition; they follow each other.
             callback: see `StepCallback`; steps are numbered afresh in each draw.
+            interrupted: asked before each step; the steps and draws that are to come are left out where it says so.
+            latent: return the clean x (B * num_images, C, h, w), of padded sizes, and leave out `decode` and what
+                follows it.
 
         Raises:
             InputError: generators, solver, steps or tiles do not fit.
@@ -206,10 +212,14 @@ class Sampler:
             predict = _from_all_sides(model, padded, views, start | {"timesteps": prepared(condition.device).timesteps})
         # 4. The mean of the draws, in pixels
         total = torch.zeros(shape, device=condition.device)
-        for _ in range(self.draws):
+        draws = 0
+        while draws < self.draws and not (draws and interrupted is not None and interrupted()):
             noise, stepper = _noise(shape, generator).to(total.device), prepared(total.device)
-            total += solve(predict, noise, model.scheduler, stepper, generator, callback, hold)
-        rgb = decode(total / self.draws)[..., :height, :width]
+            total += solve(predict, noise, model.scheduler, stepper, generator, callback, hold, interrupted)
+            draws += 1
+        if latent:
+            return total / draws
+        rgb = decode(total / draws)[..., :height, :width]
         return rgb if fidelity is None else fidelity.finish(rgb, requests)
 
 
@@ -247,6 +257,18 @@ def _noise(shape: tuple[int, ...], generator: Generator) -> Tensor:
     """Standard normal, image by image, so that one with a generator of its own does not depend on the others."""
     generators = generator if isinstance(generator, list) else [generator] * shape[0]
     return torch.stack([torch.randn(shape[1:], generator=one) for one in generators])
+
+
+def _timesteps(given: Any) -> list[int]:
+    """Timesteps as a list of numbers.
+
+    Raises:
+        InputError: they are none.
+    """
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InputError(f"Expected a list of descending whole numbers for timesteps, got {given!r}.")
+    items = given.tolist() if isinstance(given, Tensor) else given
+    return [whole_number("each of the timesteps", t, 0) for t in items]
 
 
 def _mark(palette: str | Fidelity) -> str:

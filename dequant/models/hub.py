@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from diffusers.models.auto_model import AutoModel
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from huggingface_hub.constants import HF_HUB_OFFLINE
@@ -92,3 +93,26 @@ class Source:
 def autoencoder(source: Source, part: str | None) -> ModelMixin:
     """The autoencoder of a latent base, `AutoencoderKL` or `AutoencoderTiny` as its configuration says."""
     return source.model(part, AutoModel)
+
+
+def check_channels(unet: UNet2DConditionModel, patch_size: int, channels: int, predicts_clean: bool) -> None:
+    """Raise `InputError` for a network that does not read or write what a base of this kind does.
+
+    Args:
+        unet: the base's network.
+        patch_size: see `DiffusionBase`.
+        channels: of the space that diffusion runs in.
+        predicts_clean: whether the schedule's `prediction_type` is "sample".
+    """
+    found = unet.config["in_channels"], unet.config["out_channels"]
+    folded = channels * patch_size**2
+    if predicts_clean:
+        possible = {(7 * patch_size**2, folded)}
+    else:
+        possible = {(reads, writes) for reads in {channels, channels + 3} for writes in {channels, 2 * channels}}
+    if found not in possible:
+        wanted = " or ".join(f"{reads} to {writes}" for reads, writes in sorted(possible))
+        raise InputError(
+            f"Expected a network from {wanted} channels for patch_size={patch_size} and this noise schedule, got one "
+            f"from {found[0]} to {found[1]}: give the patch_size, scheduler and vae that belong to it."
+        )
