@@ -50,8 +50,9 @@ def prepare(
     Raises:
         InputError: the solver cannot start from standard normal noise, or the steps are impossible.
     """
-    check_solver(solver, scheduler, timesteps is not None, options)
+    check_schedule(scheduler)
     check_steps(num_inference_steps, timesteps, len(scheduler.alphas_cumprod))
+    check_solver(solver, scheduler, timesteps is not None, options)
     stepper = _made(solver, scheduler, options)
     stepper.alphas_cumprod = scheduler.alphas_cumprod
     try:
@@ -148,7 +149,6 @@ def check_solver(
     name = getattr(solver, "__name__", type(solver).__name__)
     if not (isinstance(solver, type) and issubclass(solver, SchedulerMixin) and hasattr(solver, "from_config")):
         raise InputError(f"{name} is not a solver: give a class of diffusers schedulers such as DDIMScheduler.")
-    check_schedule(scheduler)
     if unknown := set(options) - set(inspect.signature(solver.__init__).parameters):
         raise InputError(f"{name} has no option {min(unknown, key=str)}: see its page in the docs of diffusers.")
     if fixed := set(options) & SCHEDULE:

@@ -36,7 +36,7 @@ def step_end(pipeline: DiffusionPipeline, callback: StepEnd | None, names: Seque
     """
     known = pipeline._callback_tensor_inputs
     names = getattr(callback, "tensor_inputs", names)  # diffusers' own callbacks say what they need
-    if isinstance(names, str) or not isinstance(names, Sequence) or not set(names) <= set(known):
+    if isinstance(names, str) or not isinstance(names, Sequence) or any(name not in known for name in names):
         raise InputError(f"Expected names out of {known} for callback_on_step_end_tensor_inputs, got {names!r}.")
     if callback is None:
         return None
