@@ -1,7 +1,7 @@
 """Parts of pretrained models: from a folder or the hub."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +17,9 @@ from huggingface_hub.errors import GatedRepoError
 from dequant.errors import InputError
 
 Part = TypeVar("Part")
+
+MOST_LAYERS = 64
+"""Levels of a network, and layers of each level, that a configuration may ask for."""
 
 
 class Source:
@@ -48,7 +51,7 @@ class Source:
     def options(self, name: str) -> dict[str, Any]:
         """A JSON file of this package, empty where there is none."""
         file = None if self.folder is None else self.folder / name
-        return json.loads(file.read_text()) if file is not None and file.is_file() else {}
+        return read_json(file) if file is not None and file.is_file() else {}
 
     def model(self, part: str | None, kind: type[Part]) -> Part:
         """A part in float32, `kind` its class in diffusers; the model itself for None."""
@@ -93,6 +96,60 @@ class Source:
 def autoencoder(source: Source, part: str | None) -> ModelMixin:
     """The autoencoder of a latent base, `AutoencoderKL` or `AutoencoderTiny` as its configuration says."""
     return source.model(part, AutoModel)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not a valid JSON file ({error}): copy or download it again.") from error
+    if not isinstance(found, dict) or not found:
+        raise InputError(f"Expected a JSON object of settings in {path}, got {str(found)[:40]}.")
+    return found
+
+
+def on_meta(kind: type[Part], config: dict[str, Any], name: str) -> Part:
+    """A network of a configuration, without memory for its weights.
+
+    Args:
+        kind: its class in diffusers or here.
+        config: its settings.
+        name: of the configuration, for the error.
+
+    Raises:
+        InputError: a setting is impossible.
+    """
+    for key, value in _settings(config):
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if len(numbers) > MOST_LAYERS or ("layers" in key and any(_exceeds(n, MOST_LAYERS) for n in numbers)):
+            raise InputError(f"{name} has {key} {str(value)[:40]}, which is more than {MOST_LAYERS}.")
+    load: Any = kind
+    try:
+        with torch.device("meta"):
+            return load.from_config(config)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{name} cannot be one of {kind.__name__}: {reason.rstrip('.')}.") from error
+
+
+def _settings(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Settings, also those of the network that an encoder is a copy of."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _settings(value)
+        else:
+            yield key, value
+
+
+def _exceeds(value: Any, most: int) -> bool:
+    if isinstance(value, list | tuple):
+        return len(value) > most or any(_exceeds(one, most) for one in value)
+    return isinstance(value, int | float) and not value <= most
 
 
 def check_channels(unet: UNet2DConditionModel, patch_size: int, channels: int, predicts_clean: bool) -> None:
