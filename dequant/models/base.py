@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from dequant.condition.channels import Condition, color_std
 from dequant.diffusion.schedule import Generator, cosine_alphas_cumprod, posterior, signal_and_noise
 from dequant.diffusion.solver import check_schedule
-from dequant.models.hub import Source, autoencoder, check_channels
+from dequant.models.hub import Source, autoencoder, check_base
 from dequant.models.prompt import EMBEDDING, empty_prompt, write_embedding
 
 Residuals = tuple[tuple[Tensor, ...], Tensor]
@@ -84,7 +84,7 @@ class DiffusionBase(nn.Module):
             scheduler = copy.copy(scheduler)
             scheduler.alphas_cumprod = cosine_alphas_cumprod(scheduler.config.num_train_timesteps)
         self.scheduler = scheduler
-        check_channels(unet, patch_size, self.channels, scheduler.config.prediction_type == "sample")
+        check_base(unet, patch_size, augmentation, self.channels, scheduler.config.prediction_type == "sample")
 
     @property
     def channels(self) -> int:

@@ -21,7 +21,8 @@ from dequant.io.files import whole_folder, whole_path
 from dequant.models import released
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
-from dequant.models.hub import Source, on_meta, read_json
+from dequant.models.folders import on_meta, read_json
+from dequant.models.hub import Source
 from dequant.models.prompt import prompt_width, read_embedding
 from dequant.models.state_dict import read_state_dict
 

@@ -1,7 +1,7 @@
 """Parts of pretrained models: from a folder or the hub."""
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,12 +14,10 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import GatedRepoError
 
-from dequant.errors import InputError
+from dequant.errors import InputError, whole_number
+from dequant.models.folders import check_config, check_loaded, check_schedule_config, read_json, reason
 
 Part = TypeVar("Part")
-
-MOST_LAYERS = 64
-"""Levels of a network, and layers of each level, that a configuration may ask for."""
 
 
 class Source:
@@ -49,23 +47,31 @@ class Source:
         return index.get(part, [None])[0] is not None
 
     def options(self, name: str) -> dict[str, Any]:
-        """A JSON file of this package, empty where there is none."""
+        """A base's own settings in a JSON file, empty where there is none."""
         file = None if self.folder is None else self.folder / name
-        return read_json(file) if file is not None and file.is_file() else {}
+        found = read_json(file) if file is not None and file.is_file() else {}
+        if unknown := found.keys() - {"patch_size", "augmentation"}:
+            raise InputError(f"Expected patch_size and augmentation in {file}, got {min(unknown)!r} too.")
+        return found
 
-    def model(self, part: str | None, kind: type[Part]) -> Part:
+    def model(self, part: str | None, kind: type[Part], **options: Any) -> Part:
         """A part in float32, `kind` its class in diffusers; the model itself for None."""
         load: Any = kind
-        if self.folder is not None and part is not None and not (self.folder / part).is_dir():
-            raise InputError(
-                f"{self.path} has no {part}/: a base needs unet/ and scheduler/ (and base.json, if saved here)."
-            )
-        return self.load(
-            lambda: load.from_pretrained(self.path, subfolder=part, variant=self.variant, torch_dtype=torch.float32)
-        )
+        if self.folder is not None:
+            if part is not None and not (self.folder / part).is_dir():
+                raise InputError(
+                    f"{self.path} has no {part}/: a base needs unet/ and scheduler/ (and base.json, if saved here)."
+                )
+            check_config(self.folder / (part or ""), kind)
+        options |= {"subfolder": part, "variant": self.variant, "torch_dtype": torch.float32}
+        model = self.load(lambda: load.from_pretrained(self.path, **options))
+        check_loaded(model, self.path if part is None else f"{self.path}/{part}")
+        return model
 
     def scheduler(self) -> DDPMScheduler:
         """The noise schedule; which solver takes the steps is chosen elsewhere."""
+        if self.folder is not None:
+            check_schedule_config(self.folder / "scheduler")
         return self.load(lambda: DDPMScheduler.from_pretrained(self.path, subfolder="scheduler"))
 
     def load(self, load: Callable[[], Part]) -> Part:
@@ -87,10 +93,7 @@ class Source:
                     f"{self.path} is neither in the cache of Hugging Face nor could it be fetched{offline}: check the "
                     "id and the connection, or give a folder that holds the model."
                 ) from error
-            if isinstance(error, OSError | ValueError | KeyError | RuntimeError):
-                reason = " ".join(str(error).split())
-                raise InputError(f"{self.path} cannot be read as a model of diffusers: {reason}") from error
-            raise
+            raise InputError(f"{self.path} cannot be read as a model of diffusers: {reason(error)}.") from error
 
 
 def autoencoder(source: Source, part: str | None) -> ModelMixin:
@@ -98,69 +101,21 @@ def autoencoder(source: Source, part: str | None) -> ModelMixin:
     return source.model(part, AutoModel)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        InputError: it holds something else.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a valid JSON file ({error}): copy or download it again.") from error
-    if not isinstance(found, dict) or not found:
-        raise InputError(f"Expected a JSON object of settings in {path}, got {str(found)[:40]}.")
-    return found
-
-
-def on_meta(kind: type[Part], config: dict[str, Any], name: str) -> Part:
-    """A network of a configuration, without memory for its weights.
-
-    Args:
-        kind: its class in diffusers or here.
-        config: its settings.
-        name: of the configuration, for the error.
-
-    Raises:
-        InputError: a setting is impossible.
-    """
-    for key, value in _settings(config):
-        numbers = value if isinstance(value, list | tuple) else [value]
-        if len(numbers) > MOST_LAYERS or ("layers" in key and any(_exceeds(n, MOST_LAYERS) for n in numbers)):
-            raise InputError(f"{name} has {key} {str(value)[:40]}, which is more than {MOST_LAYERS}.")
-    load: Any = kind
-    try:
-        with torch.device("meta"):
-            return load.from_config(config)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{name} cannot be one of {kind.__name__}: {reason.rstrip('.')}.") from error
-
-
-def _settings(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Settings, also those of the network that an encoder is a copy of."""
-    for key, value in config.items():
-        if isinstance(value, dict):
-            yield from _settings(value)
-        else:
-            yield key, value
-
-
-def _exceeds(value: Any, most: int) -> bool:
-    if isinstance(value, list | tuple):
-        return len(value) > most or any(_exceeds(one, most) for one in value)
-    return isinstance(value, int | float) and not value <= most
-
-
-def check_channels(unet: UNet2DConditionModel, patch_size: int, channels: int, predicts_clean: bool) -> None:
-    """Raise `InputError` for a network that does not read or write what a base of this kind does.
+def check_base(
+    unet: UNet2DConditionModel, patch_size: int, augmentation: float, channels: int, predicts_clean: bool
+) -> None:
+    """Raise `InputError` for settings of a base that are impossible, or do not fit its network.
 
     Args:
         unet: the base's network.
         patch_size: see `DiffusionBase`.
+        augmentation: see `DiffusionBase`.
         channels: of the space that diffusion runs in.
         predicts_clean: whether the schedule's `prediction_type` is "sample".
     """
+    whole_number("patch_size", patch_size, 1, 64)
+    if not isinstance(augmentation, Real) or isinstance(augmentation, bool) or not 0 <= augmentation < 1:
+        raise InputError(f"Expected a number from 0 to less than 1 for augmentation, got {augmentation!r}.")
     found = unet.config["in_channels"], unet.config["out_channels"]
     folded = channels * patch_size**2
     if predicts_clean:
