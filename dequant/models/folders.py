@@ -1,6 +1,7 @@
 """Saved models as they lie in a folder, checked before anything is allocated, and again when they are loaded."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,20 @@ WEIGHTS = (".safetensors", ".bin")
 MOST_LAYERS = 64
 """Levels of a network, and layers of each level, that a configuration may ask for."""
 MOST_TIMESTEPS = 100_000
+
+
+def is_folder(source: Any) -> bool:
+    """Whether this is the path of a folder.
+
+    Raises:
+        InputError: it is no path.
+    """
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(f"Expected a folder or a hub id OWNER/NAME, got {source!r}.")
+    try:
+        return Path(source).is_dir()
+    except (OSError, ValueError):  # too long, or with a null character
+        return False
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -72,12 +87,14 @@ def check_loaded(model: Any, source: str) -> None:
     """Raise `InputError` for a network with weights that were missing in its file, or are not finite."""
     if not isinstance(model, nn.Module):
         return
+    if any(hasattr(module, "_hf_hook") for module in model.modules()):  # its weights are offloaded
+        return
     named = [*model.named_parameters(), *model.named_buffers()]
     if missing := [name for name, value in named if value.is_meta]:
-        raise InputError(f"The weights in {source} lack {some(missing)}: copy or download the folder again.")
+        raise InputError(f"The weights of {source} lack {some(missing)}: copy or download the folder again.")
     if wrong := [name for name, value in named if value.is_floating_point() and not is_finite(value)]:
         raise InputError(
-            f"Weights in {source} are not finite: {some(wrong)}; use those of an earlier checkpoint, or train again."
+            f"Weights of {source} are not finite: {some(wrong)}; use those of an earlier checkpoint, or train again."
         )
 
 

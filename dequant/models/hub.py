@@ -15,7 +15,7 @@ from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import GatedRepoError
 
 from dequant.errors import InputError, whole_number
-from dequant.models.folders import check_config, check_loaded, check_schedule_config, read_json, reason
+from dequant.models.folders import check_config, check_loaded, check_schedule_config, is_folder, read_json, reason
 
 Part = TypeVar("Part")
 
@@ -34,7 +34,7 @@ class Source:
     def __init__(self, path: str | Path, variant: str | None = None) -> None:
         self.path = str(path)
         self.variant = variant
-        self.folder = Path(path) if Path(path).is_dir() else None
+        self.folder = Path(path) if is_folder(path) else None
         looks_like_id = self.path.count("/") == 1 and not self.path.startswith((".", "/", "~"))
         if self.folder is None and not looks_like_id:
             raise InputError(f"There is no folder {path}: give one with unet/ and scheduler/, or a hub id OWNER/NAME.")

@@ -11,6 +11,7 @@ from dequant.condition.texture import TEXTURES
 from dequant.errors import InputError
 from dequant.models.base import ARCHITECTURE, DiffusionBase
 from dequant.models.control import ControlEncoder
+from dequant.models.folders import check_loaded
 from dequant.models.prompt import TextEmbedding, prompt_width
 
 KINDS: dict[str, tuple[type, ...]] = {
@@ -24,12 +25,16 @@ KINDS: dict[str, tuple[type, ...]] = {
 
 
 def check_kinds(**components: Any) -> None:
-    """Raise `InputError` for a component that is not of its kind; compiled networks are of the kind they were."""
+    """Raise `InputError` for a component that is not of its kind, or whose weights are not finite.
+
+    Compiled networks are of the kind that they were.
+    """
     for name, value in components.items():
         kinds = KINDS[name]
         if not isinstance(getattr(value, "_orig_mod", value), kinds):
             wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
             raise InputError(f"Expected {wanted} for {name}, got {type(value).__name__}.")
+        check_loaded(value, name)
 
 
 def check_pair(base: DiffusionBase, control: ControlEncoder) -> None:

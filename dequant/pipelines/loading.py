@@ -6,8 +6,9 @@ from dequant.diffusion.sampler import Sampler
 from dequant.errors import InputError
 from dequant.models.base import DiffusionBase, bundled
 from dequant.models.control import ControlEncoder
+from dequant.models.folders import is_folder
 from dequant.pipelines.dequant import DequantPipeline
-from dequant.pipelines.saving import INDEX, fetch, is_folder, is_hub_id, reading
+from dequant.pipelines.saving import INDEX, fetch, is_hub_id, reading
 
 BUNDLED = ("edit_G", "edit_L", "edit_T", "T", "L", "G")
 """Weights that come with the package: for edits, and of the paper's recipe."""

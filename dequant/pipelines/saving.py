@@ -18,7 +18,7 @@ from huggingface_hub import snapshot_download
 from dequant.errors import InputError
 from dequant.io.files import whole_file
 from dequant.models.control import ControlEncoder
-from dequant.models.folders import check_config, check_loaded, check_schedule_config, read_json, reason
+from dequant.models.folders import check_config, check_schedule_config, is_folder, read_json, reason
 from dequant.models.hub import Source
 from dequant.pipelines.components import KINDS
 
@@ -55,8 +55,6 @@ class SavedPipeline(DiffusionPipeline):
         with reading(pretrained_model_name_or_path, folder / INDEX):
             check_parts(folder, given=set(options))
             pipeline = super().from_pretrained(str(folder), **options)
-        for name, part in pipeline.components.items():
-            check_loaded(part, f"{pretrained_model_name_or_path}/{name}")
         pipeline.register_to_config(_name_or_path=str(pretrained_model_name_or_path))
         return pipeline
 
@@ -111,20 +109,6 @@ def fetch(source: str | os.PathLike[str], **options: Any) -> Path:
     if not any(ControlEncoder.__name__ in path.read_text() for path in folder.glob("*.json")):
         raise InputError(f"{source} on the hub has no control encoder: give the id of a pipeline saved by dequant.")
     return Path(Source(repo_id).load(lambda: download(allow_patterns=WITHOUT_CODE, revision=folder.name)))
-
-
-def is_folder(source: Any) -> bool:
-    """Whether this is the path of a folder.
-
-    Raises:
-        InputError: it is no path.
-    """
-    if not isinstance(source, str | os.PathLike):
-        raise InputError(f"Expected a folder or a hub id OWNER/NAME, got {source!r}.")
-    try:
-        return Path(source).is_dir()
-    except (OSError, ValueError):  # too long, or with a null character
-        return False
 
 
 def check_parts(folder: Path, given: set[str]) -> None:
