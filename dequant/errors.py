@@ -23,13 +23,9 @@ def whole_number(name: str, value: Any, least: int = 1, most: int | None = None)
     Raises:
         InputError: it is no whole number, or out of its range; True and 4.0 are none.
     """
-    if (
-        isinstance(value, Integral)
-        and not isinstance(value, bool)
-        and least <= value
-        and (most is None or value <= most)
-    ):
-        return int(value)
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if number is not None and number >= least and (most is None or number <= most):
+        return number
     wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
     raise InputError(f"Expected a whole number {wanted} for {name}, got {value!r}.")
 

@@ -1,6 +1,6 @@
 """The sampler: how photographs are drawn under conditions, whatever the model."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, Protocol
@@ -181,8 +181,7 @@ class Sampler:
             num_images: of each condition; they follow each other.
             callback: see `StepCallback`; steps are numbered afresh in each draw.
             interrupted: asked before each step; the steps and draws that are to come are left out where it says so.
-            latent: return the clean x (B * num_images, C, h, w), of padded sizes, and leave out `decode` and what
-                follows it.
+            latent: return x (B * num_images, C, h, w), of padded sizes, ahead of `decode`.
 
         Raises:
             InputError: generators, solver, steps or tiles do not fit.
@@ -190,8 +189,7 @@ class Sampler:
         check_generators(generator, len(condition) * num_images)
         # 1. Pad to what the network can take
         height, width = condition.shape[-2:]
-        padding = (0, -width % model.multiple, 0, -height % model.multiple)
-        padded = F.pad(condition, padding, mode="replicate") if any(padding) else condition
+        padded = _padded(condition, model.multiple)
         rows, columns = padded.shape[-2:]
         shape = (len(condition) * num_images, *model.latent_shape(rows, columns))
         # 2. What predictions are held to
@@ -210,17 +208,30 @@ class Sampler:
             predict = _in_tiles(model, padded, views, pieces, start)
         else:
             predict = _from_all_sides(model, padded, views, start | {"timesteps": prepared(condition.device).timesteps})
+
         # 4. The mean of the draws, in pixels
-        total = torch.zeros(shape, device=condition.device)
-        draws = 0
-        while draws < self.draws and not (draws and interrupted is not None and interrupted()):
-            noise, stepper = _noise(shape, generator).to(total.device), prepared(total.device)
-            total += solve(predict, noise, model.scheduler, stepper, generator, callback, hold, interrupted)
-            draws += 1
-        if latent:
-            return total / draws
-        rgb = decode(total / draws)[..., :height, :width]
-        return rgb if fidelity is None else fidelity.finish(rgb, requests)
+        def one() -> Tensor:
+            noise, stepper = _noise(shape, generator).to(condition.device), prepared(condition.device)
+            return solve(predict, noise, model.scheduler, stepper, generator, callback, hold, interrupted)
+
+        mean = _mean(one, self.draws, interrupted)
+        rgb = mean if latent else decode(mean)[..., :height, :width]
+        return rgb if fidelity is None or latent else fidelity.finish(rgb, requests)
+
+
+def _padded(condition: Tensor, multiple: int) -> Tensor:
+    """With its last rows and columns repeated until its sides are multiples."""
+    height, width = condition.shape[-2:]
+    padding = (0, -width % multiple, 0, -height % multiple)
+    return F.pad(condition, padding, mode="replicate") if any(padding) else condition
+
+
+def _mean(draw: Callable[[], Tensor], most: int, interrupted: Interrupted | None) -> Tensor:
+    """The mean of so many draws, fewer after an interruption."""
+    total, n = draw(), 1
+    while n < most and not (interrupted is not None and interrupted()):
+        total, n = total + draw(), n + 1
+    return total / n
 
 
 def _from_all_sides(model: Denoiser, condition: Tensor, views: list[Orientation], start: dict[str, Any]) -> Predict:

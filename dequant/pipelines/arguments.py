@@ -54,3 +54,13 @@ def step_end(pipeline: DiffusionPipeline, callback: StepEnd | None, names: Seque
         return latents
 
     return on_step
+
+
+def counted(bar: Any, callback: StepCallback | None) -> StepCallback:
+    """A callback that also moves a progress bar."""
+
+    def on_step(i: int, t: Tensor, x: Tensor) -> Tensor:
+        bar.update()
+        return x if callback is None else callback(i, t, x)
+
+    return on_step

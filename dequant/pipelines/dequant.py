@@ -22,8 +22,9 @@ from dequant.models.control import ControlEncoder
 from dequant.models.control import bundled as bundled_control
 from dequant.models.controlled import Controlled, align
 from dequant.models.prompt import TextEmbedding
+from dequant.models.state_dict import is_finite
 from dequant.pipelines import inputs
-from dequant.pipelines.arguments import MOST, StepEnd, check_seeds, step_end
+from dequant.pipelines.arguments import MOST, StepEnd, check_seeds, counted, step_end
 from dequant.pipelines.components import check_kinds, check_pair
 from dequant.pipelines.conditions import PaletteEdit, palette_conditions, patch_conditions
 from dequant.pipelines.outputs import OUTPUT_TYPES, DequantOutput, Images, convert
@@ -224,8 +225,8 @@ class DequantPipeline(SavedPipeline):
         # 3. Pictures
         if seeds is not None:
             generator = [torch.Generator().manual_seed(seed) for _ in asked for seed in seeds]
-        conditions, how = [one.condition for one in asked], {"num_images": len(draws), "callback": on_step}
-        pictures = self.draw(conditions, generator, sampler, latent=latent, **how)
+        conditions, n = [one.condition for one in asked], len(draws)
+        pictures = self.draw(conditions, generator, sampler, num_images=n, callback=on_step, latent=latent)
         # 4. Outputs
         images = convert(pictures, "pt" if latent else output_type)
         return DequantOutput(images, [one.label for one in asked], draws, pictures) if return_dict else (images,)
@@ -265,16 +266,16 @@ class DequantPipeline(SavedPipeline):
         found: dict[int, Tensor] = {}
         model = self._model()
         with self.progress_bar(total=len(groups) * sampler.total_steps) as bar:
-
-            def on_step(i: int, t: Tensor, x: Tensor) -> Tensor:
-                bar.update()
-                return x if callback is None else callback(i, t, x)
-
+            on_step = counted(bar, callback)
             for members in groups.values():
                 places = [i * num_images + j for i in members for j in range(num_images)]
                 own = [generator[i] for i in places] if isinstance(generator, list) else generator
                 batch = torch.stack([conditions[i] for i in members]).to(self._execution_device)
                 drawn = sampler.draw(model, batch, own, num_images, on_step, lambda: self._interrupt, latent)
+                if not is_finite(drawn):
+                    raise InputError(
+                        "The networks' pictures are not finite: run them in float32, or use other weights."
+                    )
                 found |= zip(places, drawn, strict=True)
         self.maybe_free_model_hooks()
         return [found[i] for i in range(len(found))]

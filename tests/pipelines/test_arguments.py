@@ -180,3 +180,9 @@ def test_usual_switches_of_diffusers(pipe: DequantPipeline, photo: torch.Tensor)
     pipe.disable_attention_slicing()
     assert torch.equal(draw(pipe.to("cpu"), photo), before)
     assert draw(pipe.to(torch.float64), photo).isfinite().all()
+
+
+def test_pictures_that_are_not_finite_are_refused(pipe: DequantPipeline, photo: torch.Tensor) -> None:
+    pipe.unet.conv_out.bias.data[:] = float("nan")
+    with pytest.raises(InputError, match="pictures are not finite"):
+        draw(pipe, photo)
