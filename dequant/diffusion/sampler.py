@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dequant.condition.texture import Texture
-from dequant.diffusion.fidelity import Fidelity, named, requests_of
+from dequant.diffusion.fidelity import Fidelity, Request, named, requests_of
 from dequant.diffusion.orientations import Orientation
 from dequant.diffusion.schedule import Generator
 from dequant.diffusion.solver import Interrupted, Predict, StepCallback, check_generators, check_result, prepare, solve
@@ -161,6 +161,13 @@ class Sampler:
         name += {1: "", MEAN_DRAWS: "_mean"}.get(self.draws, f"_mean{self.draws}")
         return name + _mark(self.keep_palette) + KEPT_TEXTURE[self.keep_texture]
 
+    def _held(self, condition: Tensor, model: Denoiser) -> tuple[Fidelity | None, list[Request]]:
+        """What predictions are held to, None where that changes nothing, and what the conditions ask for."""
+        if (fidelity := self.fidelity) is None:
+            return None, []
+        requests = requests_of(condition, model.texture)
+        return None if fidelity.is_idle(requests) else fidelity, requests
+
     @torch.no_grad()
     def draw(
         self,
@@ -188,14 +195,11 @@ class Sampler:
         """
         check_generators(generator, len(condition) * num_images)
         # 1. Pad to what the network can take
-        height, width = condition.shape[-2:]
         padded = _padded(condition, model.multiple)
-        rows, columns = padded.shape[-2:]
+        (height, width), (rows, columns) = condition.shape[-2:], padded.shape[-2:]
         shape = (len(condition) * num_images, *model.latent_shape(rows, columns))
         # 2. What predictions are held to
-        fidelity = self.fidelity
-        requests = [] if fidelity is None else requests_of(condition, model.texture)
-        fidelity = None if fidelity is None or fidelity.is_idle(requests) else fidelity
+        fidelity, requests = self._held(condition, model)
         pieces = [] if self.tile is None else list(tiles(rows, columns, self.tile, model.multiple))
         decode = partial(_decode, model, len(pieces) > 1)
         space = decode if model.is_latent else None
@@ -204,10 +208,8 @@ class Sampler:
         options = {**self.options, **({} if fidelity is None else {"prediction_type": "sample"})}
         prepared = partial(prepare, self.solver, options, model.scheduler, self.num_inference_steps, self.timesteps)
         views, start = Orientation.first(self.orientations), {"num_images": num_images, "generator": generator}
-        if len(pieces) > 1:
-            predict = _in_tiles(model, padded, views, pieces, start)
-        else:
-            predict = _from_all_sides(model, padded, views, start | {"timesteps": prepared(condition.device).timesteps})
+        coming = {} if len(pieces) > 1 else {"timesteps": prepared(condition.device).timesteps}
+        predict = _in_tiles(model, padded, views, pieces, start | coming)
 
         # 4. The mean of the draws, in pixels
         def one() -> Tensor:
@@ -250,6 +252,8 @@ def _in_tiles(
     model: Denoiser, condition: Tensor, views: list[Orientation], pieces: list[Tile], start: dict[str, Any]
 ) -> Predict:
     """Predictions blended from tiles. Each tile is read again in every step, so that memory is bounded."""
+    if len(pieces) <= 1:
+        return _from_all_sides(model, condition, views, start)
 
     def predict(x_t: Tensor, t: Tensor) -> Tensor:
         def of_tile(tile: Tile, part: Tensor) -> Tensor:
