@@ -3,10 +3,31 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from numbers import Integral
+from typing import Any
 
 
 class InputError(ValueError):
     """Bad input from the user: the message is one sentence saying what is wrong and what would be right."""
+
+
+def whole_number(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """A number that counts something, numpy's included, as an int.
+
+    Args:
+        name: of the number, for the error.
+        value: what the user gave.
+        least: the smallest that is possible.
+        most: the largest, None for no limit.
+
+    Raises:
+        InputError: it is no whole number, or out of its range; True and 4.0 are none.
+    """
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if number is not None and number >= least and (most is None or number <= most):
+        return number
+    wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
+    raise InputError(f"Expected a whole number {wanted} for {name}, got {value!r}.")
 
 
 @contextmanager

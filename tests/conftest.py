@@ -73,8 +73,9 @@ def super27() -> Sampler:
 
 @pytest.fixture
 def draws(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
-    """Noise that is handed out in place of random numbers, in the order of the list."""
+    """Noise that is handed out in place of random numbers, in the order of the list. Solvers are not tried out."""
     queue: list[torch.Tensor] = []
+    monkeypatch.setattr("dequant.diffusion.sampler.check_result", lambda *_: None)
 
     def next_draw(shape: tuple[int, ...], *args: object, **kwargs: object) -> torch.Tensor:
         assert queue[0].shape == tuple(shape)

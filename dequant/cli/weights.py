@@ -14,7 +14,9 @@ app = typer.Typer(help="Convert weights of the code released with the paper to t
 @app.command()
 @one_sentence()
 def authors(
-    weights: Annotated[Path, typer.Argument(help="A .pt or .bin file of the released code, or of IF's own.")],
+    weights: Annotated[
+        Path, typer.Argument(help="A .pt, .bin or .safetensors file of the released code, or of IF's own.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for base/ and control/.")],
     base: Annotated[
         str, typer.Option(help="if_ii_m, if_ii_l, sd15, sd21, a hub id, a folder, or IF's config.yml.")
@@ -31,7 +33,9 @@ def authors(
     from dequant.models.convert import convert_file
 
     named = weights.stem if weights.stem in get_args(Variant) else ""
-    convert_file(weights, base, variant or named, text_embedding, result_folder(out))
+    beside = convert_file(weights, base, variant or named, text_embedding, result_folder(out))
+    if beside:
+        print(f"{weights}: left out {', '.join(beside)}, which lie beside the weights")
     print(f"{weights}: wrote {out}")
 
 

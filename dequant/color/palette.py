@@ -100,9 +100,9 @@ def quantize(
         raise InputError(
             f"An image of shape {tuple(rgb.shape)} cannot be quantized: give one image (3, H, W) of finite numbers."
         )
-    if not isinstance(n_colors, Integral) or not 1 <= n_colors <= MAX_COLORS:
+    if not isinstance(n_colors, Integral) or isinstance(n_colors, bool) or not 1 <= n_colors <= MAX_COLORS:
         raise InputError(f"A palette of {n_colors!r} colours is not possible: ask for 1 to {MAX_COLORS}.")
-    if method not in _QUANTIZERS:
+    if method not in list(_QUANTIZERS):
         raise InputError(f"There is no quantization method {method!r}: choose one of {', '.join(_QUANTIZERS)}.")
     pixels = to_uint8(rgb).movedim(0, -1).contiguous().cpu().numpy()
     rng = np.random.default_rng(0) if rng is None else rng

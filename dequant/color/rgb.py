@@ -8,6 +8,8 @@ from dequant.errors import InputError
 
 def check_rgb(rgb: Tensor) -> None:
     """Raise `InputError` unless `rgb` is a floating-point tensor (..., 3, H, W) with at least one pixel."""
+    if not isinstance(rgb, Tensor):
+        raise InputError(f"A {type(rgb).__name__} is not an image: give a floating-point tensor (..., 3, H, W).")
     if rgb.ndim < 3 or rgb.shape[-3] != 3 or rgb.numel() == 0 or not rgb.is_floating_point():
         raise InputError(
             f"A {rgb.dtype} tensor of shape {tuple(rgb.shape)} is not an image: "

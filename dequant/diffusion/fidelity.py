@@ -8,8 +8,10 @@ picture. Cells are convex, so projecting brings an estimate nearer to every phot
 denoiser predicts, a mean of such photos, lies in them.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import NamedTuple, Self
 
 import torch
@@ -21,7 +23,7 @@ from dequant.color.palette import Quantized
 from dequant.condition.channels import Condition, color_std
 from dequant.condition.texture import Texture
 from dequant.diffusion.solver import Projection
-from dequant.errors import InputError
+from dequant.errors import InputError, whole_number
 
 ROUNDS = 6
 """How often pixels move by the blurred way to their cells, and how often means and cells are projected onto in turn."""
@@ -100,11 +102,17 @@ class Fidelity:
 
     def __post_init__(self) -> None:
         """Refuse impossible settings with an `InputError`."""
+        numbers = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "texture"}
+        numbers = {name: value for name, value in numbers.items() if value is not None or not name.endswith("_radius")}
+        for name, value in numbers.items():
+            if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+                raise InputError(f"Expected a finite number for {name}, got {value!r}.")
+        whole_number("reach", self.reach, 0)
         if not 0 <= self.scale <= 1 or not 0 <= self.share <= 1:
             raise InputError(f"Scale {self.scale} and share {self.share} are not possible: give numbers from 0 to 1.")
         if min(self.reach, self.power, self.mean_radius or 0, self.patch_radius or 0) < 0:
             raise InputError(f"{self} is not possible: give no number below 0.")
-        if self.texture not in KEEP_TEXTURE:
+        if self.texture not in list(KEEP_TEXTURE):
             raise InputError(f"There is no keep_texture={self.texture!r}: choose {', '.join(KEEP_TEXTURE)}.")
 
     def project(self, rgb: Tensor, request: Request) -> Tensor:
@@ -217,7 +225,7 @@ def named(palette: str | Fidelity, texture: str = "off") -> Fidelity | None:
     Raises:
         InputError: there is no such mode or texture.
     """
-    if not isinstance(palette, Fidelity) and palette not in MODES:
+    if not isinstance(palette, Fidelity) and palette not in list(MODES):
         raise InputError(f"There is no keep_palette={palette!r}: choose {', '.join(MODES)}, or a Fidelity.")
     fidelity = MODES[palette] if isinstance(palette, str) else palette
     return fidelity if texture == "off" else replace(fidelity or Fidelity(share=0), texture=texture)

@@ -23,7 +23,7 @@ class Orientation(NamedTuple):
         Raises:
             InputError: there are no `n` orientations.
         """
-        if n not in (1, 2, 8):
+        if isinstance(n, bool) or n not in (1, 2, 8):
             raise InputError(f"A mean over {n!r} orientations is not possible: give 1, 2 (mirrored) or 8 (turned too).")
         return [
             cls(turns, mirrored) for turns in range(4 if n == 8 else 1) for mirrored in ((False, True)[: min(n, 2)])

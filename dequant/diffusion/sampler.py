@@ -1,6 +1,6 @@
 """The sampler: how photographs are drawn under conditions, whatever the model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, Protocol
@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dequant.condition.texture import Texture
-from dequant.diffusion.fidelity import Fidelity, named, requests_of
+from dequant.diffusion.fidelity import Fidelity, Request, named, requests_of
 from dequant.diffusion.orientations import Orientation
 from dequant.diffusion.schedule import Generator
-from dequant.diffusion.solver import Predict, StepCallback, check_generators, check_solver, check_steps, prepare, solve
+from dequant.diffusion.solver import Interrupted, Predict, StepCallback, check_generators, check_result, prepare, solve
 from dequant.diffusion.tiles import Tile, blend, tiles
-from dequant.errors import InputError
+from dequant.errors import InputError, whole_number
 
 SHORT_NAMES = {
     "DDIMScheduler": "ddim",
@@ -121,21 +121,22 @@ class Sampler:
 
     def __post_init__(self) -> None:
         """Fill in the number of steps; refuse impossible settings with an `InputError`."""
+        if not isinstance(self.options, Mapping):
+            raise InputError(f"Expected a dict of the solver's settings for options, got {self.options!r}.")
         if self.timesteps is not None:
-            object.__setattr__(self, "timesteps", [int(t) for t in self.timesteps])
+            object.__setattr__(self, "timesteps", _timesteps(self.timesteps))
         elif self.num_inference_steps is None:
             object.__setattr__(self, "num_inference_steps", 1)
         for name in ("num_inference_steps", "draws", "tile"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise InputError(f"Expected a whole number of at least 1 for {name}, got {value!r}.")
+            if (value := getattr(self, name)) is not None or name == "draws":
+                object.__setattr__(self, name, whole_number(name, value))
         Orientation.first(self.orientations)
         named(self.keep_palette, self.keep_texture)
 
     def check(self, scheduler: SchedulerMixin) -> None:
         """Raise `InputError` where the solver or its steps do not fit a noise schedule."""
-        check_solver(self.solver, scheduler, self.timesteps is not None, self.options)
-        check_steps(self.num_inference_steps, self.timesteps, len(scheduler.alphas_cumprod))
+        stepper = prepare(self.solver, self.options, scheduler, self.num_inference_steps, self.timesteps)
+        check_result(stepper, scheduler, self.num_inference_steps or len(self.timesteps or ()))
 
     @property
     def fidelity(self) -> Fidelity | None:
@@ -160,6 +161,13 @@ class Sampler:
         name += {1: "", MEAN_DRAWS: "_mean"}.get(self.draws, f"_mean{self.draws}")
         return name + _mark(self.keep_palette) + KEPT_TEXTURE[self.keep_texture]
 
+    def _held(self, condition: Tensor, model: Denoiser) -> tuple[Fidelity | None, list[Request]]:
+        """What predictions are held to, None where that changes nothing, and what the conditions ask for."""
+        if (fidelity := self.fidelity) is None:
+            return None, []
+        requests = requests_of(condition, model.texture)
+        return None if fidelity.is_idle(requests) else fidelity, requests
+
     @torch.no_grad()
     def draw(
         self,
@@ -168,6 +176,8 @@ class Sampler:
         generator: Generator = None,
         num_images: int = 1,
         callback: StepCallback | None = None,
+        interrupted: Interrupted | None = None,
+        latent: bool = False,
     ) -> Tensor:
         """Draw photographs: rgb (B * num_images, 3, H, W) in [0, 1].
 
@@ -177,21 +187,19 @@ class Sampler:
             generator: CPU generators, one for all images or one for each.
             num_images: of each condition; they follow each other.
             callback: see `StepCallback`; steps are numbered afresh in each draw.
+            interrupted: asked before each step; the steps and draws that are to come are left out where it says so.
+            latent: return x (B * num_images, C, h, w), of padded sizes, ahead of `decode`.
 
         Raises:
             InputError: generators, solver, steps or tiles do not fit.
         """
         check_generators(generator, len(condition) * num_images)
         # 1. Pad to what the network can take
-        height, width = condition.shape[-2:]
-        padding = (0, -width % model.multiple, 0, -height % model.multiple)
-        padded = F.pad(condition, padding, mode="replicate") if any(padding) else condition
-        rows, columns = padded.shape[-2:]
+        padded = _padded(condition, model.multiple)
+        (height, width), (rows, columns) = condition.shape[-2:], padded.shape[-2:]
         shape = (len(condition) * num_images, *model.latent_shape(rows, columns))
         # 2. What predictions are held to
-        fidelity = self.fidelity
-        requests = [] if fidelity is None else requests_of(condition, model.texture)
-        fidelity = None if fidelity is None or fidelity.is_idle(requests) else fidelity
+        fidelity, requests = self._held(condition, model)
         pieces = [] if self.tile is None else list(tiles(rows, columns, self.tile, model.multiple))
         decode = partial(_decode, model, len(pieces) > 1)
         space = decode if model.is_latent else None
@@ -200,17 +208,32 @@ class Sampler:
         options = {**self.options, **({} if fidelity is None else {"prediction_type": "sample"})}
         prepared = partial(prepare, self.solver, options, model.scheduler, self.num_inference_steps, self.timesteps)
         views, start = Orientation.first(self.orientations), {"num_images": num_images, "generator": generator}
-        if len(pieces) > 1:
-            predict = _in_tiles(model, padded, views, pieces, start)
-        else:
-            predict = _from_all_sides(model, padded, views, start | {"timesteps": prepared(condition.device).timesteps})
+        coming = {} if len(pieces) > 1 else {"timesteps": prepared(condition.device).timesteps}
+        predict = _in_tiles(model, padded, views, pieces, start | coming)
+
         # 4. The mean of the draws, in pixels
-        total = torch.zeros(shape, device=condition.device)
-        for _ in range(self.draws):
-            noise, stepper = _noise(shape, generator).to(total.device), prepared(total.device)
-            total += solve(predict, noise, model.scheduler, stepper, generator, callback, hold)
-        rgb = decode(total / self.draws)[..., :height, :width]
-        return rgb if fidelity is None else fidelity.finish(rgb, requests)
+        def one() -> Tensor:
+            noise, stepper = _noise(shape, generator).to(condition.device), prepared(condition.device)
+            return solve(predict, noise, model.scheduler, stepper, generator, callback, hold, interrupted)
+
+        mean = _mean(one, self.draws, interrupted)
+        rgb = mean if latent else decode(mean)[..., :height, :width]
+        return rgb if fidelity is None or latent else fidelity.finish(rgb, requests)
+
+
+def _padded(condition: Tensor, multiple: int) -> Tensor:
+    """With its last rows and columns repeated until its sides are multiples."""
+    height, width = condition.shape[-2:]
+    padding = (0, -width % multiple, 0, -height % multiple)
+    return F.pad(condition, padding, mode="replicate") if any(padding) else condition
+
+
+def _mean(draw: Callable[[], Tensor], most: int, interrupted: Interrupted | None) -> Tensor:
+    """The mean of so many draws, fewer after an interruption."""
+    total, n = draw(), 1
+    while n < most and not (interrupted is not None and interrupted()):
+        total, n = total + draw(), n + 1
+    return total / n
 
 
 def _from_all_sides(model: Denoiser, condition: Tensor, views: list[Orientation], start: dict[str, Any]) -> Predict:
@@ -229,6 +252,8 @@ def _in_tiles(
     model: Denoiser, condition: Tensor, views: list[Orientation], pieces: list[Tile], start: dict[str, Any]
 ) -> Predict:
     """Predictions blended from tiles. Each tile is read again in every step, so that memory is bounded."""
+    if len(pieces) <= 1:
+        return _from_all_sides(model, condition, views, start)
 
     def predict(x_t: Tensor, t: Tensor) -> Tensor:
         def of_tile(tile: Tile, part: Tensor) -> Tensor:
@@ -247,6 +272,18 @@ def _noise(shape: tuple[int, ...], generator: Generator) -> Tensor:
     """Standard normal, image by image, so that one with a generator of its own does not depend on the others."""
     generators = generator if isinstance(generator, list) else [generator] * shape[0]
     return torch.stack([torch.randn(shape[1:], generator=one) for one in generators])
+
+
+def _timesteps(given: Any) -> list[int]:
+    """Timesteps as a list of numbers.
+
+    Raises:
+        InputError: they are none.
+    """
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InputError(f"Expected a list of descending whole numbers for timesteps, got {given!r}.")
+    items = given.tolist() if isinstance(given, Tensor) else given
+    return [whole_number("each of the timesteps", t, 0) for t in items]
 
 
 def _mark(palette: str | Fidelity) -> str:

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from dequant.condition.channels import Condition, color_std
 from dequant.diffusion.schedule import Generator, cosine_alphas_cumprod, posterior, signal_and_noise
-from dequant.models.hub import Source, autoencoder
+from dequant.diffusion.solver import check_schedule
+from dequant.models.hub import Source, autoencoder, check_base
 from dequant.models.prompt import EMBEDDING, empty_prompt, write_embedding
 
 Residuals = tuple[tuple[Tensor, ...], Tensor]
@@ -77,11 +78,13 @@ class DiffusionBase(nn.Module):
         self.augmentation = augmentation
         self.register_buffer("text_embedding", text_embedding, persistent=False)
         self._fingerprint: str | None = None
+        check_schedule(scheduler)
         exact = {"variance_type": "learned_range", "beta_schedule": "squaredcos_cap_v2"}
         if exact.items() <= dict(scheduler.config).items():  # IF's own code computes this schedule in float64
             scheduler = copy.copy(scheduler)
             scheduler.alphas_cumprod = cosine_alphas_cumprod(scheduler.config.num_train_timesteps)
         self.scheduler = scheduler
+        check_base(unet, patch_size, augmentation, self.channels, scheduler.config.prediction_type == "sample")
 
     @property
     def channels(self) -> int:

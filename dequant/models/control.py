@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from dequant.condition.channels import Condition
 from dequant.condition.texture import TEXTURES, Texture
 from dequant.errors import InputError
+from dequant.models.hub import Source
 
 if TYPE_CHECKING:
     from dequant.models.base import DiffusionBase
@@ -88,8 +89,12 @@ class ControlEncoder(ModelMixin, ConfigMixin):
 
     @classmethod
     def read(cls, folder: str | Path) -> Self:
-        """The encoder in a folder, in float32, without a note of where it lay."""
-        control = cls.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True)
+        """The encoder in a folder, in float32, without a note of where it lay.
+
+        Raises:
+            InputError: its files are damaged, or are those of something else.
+        """
+        control = Source(folder).model(None, cls, use_safetensors=True)
         control.register_to_config(_name_or_path="")
         return control
 
@@ -238,10 +243,10 @@ def bundled(variant: str, weights: str = "small") -> str:
         InputError: there is none.
     """
     folder = Path(__file__).parents[1] / "weights" / f"{weights}_{variant}"
-    if not (folder / "config.json").is_file():
+    if variant not in list(TEXTURES) or not (folder / "config.json").is_file():
         raise InputError(
-            f"No weights {weights!r} of variant {variant!r} are bundled: train them with train.py variant={variant} "
-            "and give their folder or checkpoint with ckpt_path=PATH."
+            f"No weights {weights!r} of variant {variant!r} are bundled: expected weights edit or small and variant "
+            f"{', '.join(TEXTURES)}, or the folder of your own from train.py in dequant.load."
         )
     return str(folder)
 

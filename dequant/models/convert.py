@@ -12,6 +12,7 @@ import torch
 import yaml
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -20,8 +21,10 @@ from dequant.io.files import whole_folder, whole_path
 from dequant.models import released
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
+from dequant.models.folders import on_meta, read_json
 from dequant.models.hub import Source
 from dequant.models.prompt import prompt_width, read_embedding
+from dequant.models.state_dict import read_state_dict
 
 CONTROL = "control_model."
 
@@ -34,33 +37,13 @@ BASES = {
 """Hub ids of the bases in conf/base."""
 
 
-def read(path: str | Path) -> dict[str, Tensor]:
-    """The state dict of a checkpoint `{"model_state_dict": ...}`, or of IF's pytorch_model.bin; nothing in it is run.
-
-    Raises:
-        InputError: it is no such file.
-    """
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"{path} cannot be opened: give the path of a checkpoint.") from error
-    except Exception as error:
-        raise InputError(
-            f"{path} is no checkpoint of tensors: give a .pt or .bin file of the released code."
-        ) from error
-    state = loaded.get("model_state_dict", loaded) if isinstance(loaded, dict) else None
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path} holds no state dict: give a .pt or .bin file of the released code.")
-    return state
-
-
 def from_released(
     state: Mapping[str, Tensor], unet_config: Mapping[str, Any], variant: str = "", text_embedding: Tensor | None = None
 ) -> tuple[DiffusionBase, ControlEncoder | None]:
     """Our networks with released weights, in the precision of the file.
 
     Args:
-        state: from `read`.
+        state: from `read_state_dict`.
         unet_config: of the base's UNet in diffusers, from `unet_config`.
         variant: name of the texture that the encoder was trained on.
         text_embedding: of the empty prompt.
@@ -71,8 +54,7 @@ def from_released(
     Raises:
         InputError: names or shapes do not fit the configuration; the first one that does not is named.
     """
-    with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(dict(unet_config))
+    unet = on_meta(UNet2DConditionModel, dict(unet_config), "The base's configuration")
     control_state = {name.removeprefix(CONTROL): t for name, t in state.items() if name.startswith(CONTROL)}
     base_state = {name: t for name, t in state.items() if not name.startswith(CONTROL)}
     unet.load_state_dict(released.to_ours(base_state, unet.state_dict(), unet.config), assign=True)
@@ -104,15 +86,18 @@ def to_released(
     return state
 
 
-def convert_file(path: Path, base: str, variant: str, text_embedding: str | None, out: Path) -> None:
+def convert_file(path: Path, base: str, variant: str, text_embedding: str | None, out: Path) -> list[str]:
     """Write `out`/base and `out`/control, in the layouts of `DiffusionBase` and `ControlEncoder`.
 
     Args:
-        path: a checkpoint for `read`.
+        path: a checkpoint for `read_state_dict`.
         base: where the UNet's configuration is, for `unet_config`.
         variant: name of the texture that the encoder was trained on.
         text_embedding: file with the embedding of the empty prompt, to keep beside the base.
         out: the folder.
+
+    Returns:
+        Names of what lies beside the weights in the checkpoint and was left there.
 
     Raises:
         InputError: a file is not what it should be, they do not fit each other, or an encoder has no variant.
@@ -122,7 +107,7 @@ def convert_file(path: Path, base: str, variant: str, text_embedding: str | None
     if embedding is not None and embedding.shape[-1] != prompt_width(config):
         features = embedding.shape[-1]
         raise InputError(f"{text_embedding} has {features} features, but the base takes {prompt_width(config)}.")
-    state = read(path)
+    state, beside = read_state_dict(path)
     if not variant and any(name.startswith(CONTROL) for name in state):
         raise InputError(f"Which texture was {path} trained on? Say so with --variant L, G or T.")
     model, control = from_released(state, config, variant, embedding)
@@ -131,6 +116,7 @@ def convert_file(path: Path, base: str, variant: str, text_embedding: str | None
     if control is not None:
         with whole_folder(out / "control") as folder:
             control.save_pretrained(folder)
+    return beside
 
 
 def convert_back(folder: Path, out: Path) -> None:
@@ -142,20 +128,30 @@ def convert_back(folder: Path, out: Path) -> None:
     parts = {part: folder / part for part in ("base/unet", "control") if (folder / part / "config.json").is_file()}
     if "base/unet" not in parts:
         raise InputError(f"{folder} holds no base/unet: give a folder that `convert authors` wrote.")
-    configs = {part: json.loads((path / "config.json").read_text()) for part, path in parts.items()}
+    configs = {part: read_json(path / "config.json") for part, path in parts.items()}
     control = configs.get("control")
     if control is not None and (not control.get("raw_condition") or control.get("x_channels")):
         raise InputError(f"{folder}/control is not of the released layout: train with control=released to get one.")
     states = {
-        part: {name: value for file in sorted(path.glob("*.safetensors")) for name, value in load_file(file).items()}
+        part: {name: value for file in sorted(path.glob("*.safetensors")) for name, value in _tensors(file).items()}
         for part, path in parts.items()
     }
     for part, state in states.items():
         if not state:
             raise InputError(f"{folder / part} has no *.safetensors file: copy the folder whole.")
-    state = to_released(states["base/unet"], configs["base/unet"], states.get("control"))
+    try:
+        state = to_released(states["base/unet"], configs["base/unet"], states.get("control"))
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+        raise InputError(f"{folder} lacks weights or settings, such as {error}: copy the folder whole.") from error
     with whole_path(out) as partial:
         torch.save({"epoch": 0, "model_state_dict": state, "optimizer_state_dict": {}}, partial)
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{file} is a damaged safetensors file ({error}): copy the folder again.") from error
 
 
 def released_scheduler() -> DDPMScheduler:

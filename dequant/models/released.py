@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dequant.errors import InputError
+from dequant.models.state_dict import some
 
 SKIP_SCALE = 0.7071
 """IF multiplies the sum of a residual block's paths by this (`scale_skip_connection`)."""
@@ -267,17 +268,25 @@ def _parameters(ours: Mapping[str, Tensor], config: Mapping[str, Any]) -> Iterat
 
 
 def _check(expected: Mapping[str, torch.Size], theirs: Mapping[str, Tensor], prefix: str) -> None:
-    for name, shape in expected.items():
-        if name not in theirs:
-            raise InputError(f"These weights have no {prefix}{name}, which the base's configuration asks for.")
-        if theirs[name].shape != shape:
-            raise InputError(
-                f"{prefix}{name} is {'x'.join(map(str, theirs[name].shape))}, but {'x'.join(map(str, shape))} in the "
-                "base's configuration: choose the base that these weights belong to."
-            )
-    for name in theirs:
-        if name not in expected:
-            raise InputError(
-                f"These weights have {prefix}{name}, which the base's configuration has no place for: choose the base "
-                "that they belong to."
-            )
+    missing = [f"{prefix}{name}" for name in expected if name not in theirs]
+    further = [f"{prefix}{name}" for name in theirs if name not in expected]
+    first = next((n for n, shape in expected.items() if n not in theirs or theirs[n].shape != shape), None)
+    if first is not None and first not in theirs:
+        instead = f" (but {some(further)})" if further else ""
+        raise InputError(f"These weights have no {some(missing)}, which the base's configuration asks for{instead}.")
+    unfit = [
+        f"{prefix}{name} is {_size(theirs[name].shape)}, but {_size(shape)}"
+        for name, shape in expected.items()
+        if name in theirs and theirs[name].shape != shape
+    ]
+    if unfit:
+        raise InputError(f"{some(unfit)} in the base's configuration: choose the base that these weights belong to.")
+    if further:
+        raise InputError(
+            f"These weights have {some(further)}, which the base's configuration has no place for: choose the base "
+            "that they belong to."
+        )
+
+
+def _size(shape: torch.Size) -> str:
+    return "x".join(map(str, shape)) or "a number"

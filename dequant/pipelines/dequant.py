@@ -1,6 +1,6 @@
 """The model as a diffusers pipeline: photos in, edited photos out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -11,24 +11,24 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
-from dequant.condition.texture import TEXTURES
 from dequant.diffusion.fidelity import Fidelity
 from dequant.diffusion.sampler import Sampler
 from dequant.diffusion.schedule import Generator
-from dequant.diffusion.solver import StepCallback, check_generators, check_steps
-from dequant.errors import InputError
+from dequant.diffusion.solver import StepCallback, check_generators
+from dequant.errors import InputError, whole_number
 from dequant.models.base import DiffusionBase
 from dequant.models.base import bundled as bundled_base
 from dequant.models.control import ControlEncoder
 from dequant.models.control import bundled as bundled_control
 from dequant.models.controlled import Controlled, align
 from dequant.models.prompt import TextEmbedding
+from dequant.models.state_dict import is_finite
 from dequant.pipelines import inputs
+from dequant.pipelines.arguments import MOST, StepEnd, check_seeds, counted, step_end
+from dequant.pipelines.components import check_kinds, check_pair
 from dequant.pipelines.conditions import PaletteEdit, palette_conditions, patch_conditions
-from dequant.pipelines.outputs import OUTPUT_TYPES, PROFILES, DequantOutput, Images, convert
+from dequant.pipelines.outputs import DequantOutput, Images, check_output, convert
 from dequant.pipelines.saving import SavedPipeline
-
-StepEnd = Callable[["DequantPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 
 
 class DequantPipeline(SavedPipeline):
@@ -41,14 +41,16 @@ class DequantPipeline(SavedPipeline):
         control: the encoder of a condition; its `variant` says which texture it reads.
         vae: the base's autoencoder, None for one of pixels.
         text_embedding: of the empty prompt, for a base that attends to a prompt.
-        patch_size: the base's.
+        patch_size: the base's; None takes the encoder's, which is the same.
         augmentation: the base's.
         num_inference_steps: how many steps a call takes unless it says otherwise; or else
         timesteps: which ones.
-        keep_texture: what predictions are held to unless a call says otherwise.
+        keep_texture: what predictions are held to unless a call says otherwise; None is "guided" for an encoder that
+            was trained so, and "off" for others.
 
     Raises:
-        InputError: the control encoder belongs to another base, or its variant has no texture map.
+        InputError: a component is of the wrong kind, the encoder belongs to another base, or its variant has no
+            texture map.
     """
 
     model_cpu_offload_seq = (
@@ -57,6 +59,7 @@ class DequantPipeline(SavedPipeline):
     _optional_components = ["vae", "text_embedding"]
     _exclude_from_cpu_offload = ["text_embedding"]
     _callback_tensor_inputs = ["latents"]
+    _interrupt = False
 
     def __init__(
         self,
@@ -65,27 +68,25 @@ class DequantPipeline(SavedPipeline):
         control: ControlEncoder,
         vae: AutoencoderKL | AutoencoderTiny | None = None,
         text_embedding: TextEmbedding | None = None,
-        patch_size: int = 1,
+        patch_size: int | None = None,
         augmentation: float = 0.0,
         num_inference_steps: int | None = None,
         timesteps: Sequence[int] | None = None,
-        keep_texture: str = "off",
+        keep_texture: str | None = None,
     ) -> None:
         super().__init__()
+        check_kinds(unet=unet, scheduler=scheduler, control=control, vae=vae, text_embedding=text_embedding)
+        keep_texture = keep_texture or ("guided" if control.config["guided"] else "off")
+        steps = Sampler(num_inference_steps=num_inference_steps, timesteps=timesteps, keep_texture=keep_texture)
         self.register_modules(unet=unet, scheduler=scheduler, control=control, vae=vae, text_embedding=text_embedding)
         self.register_to_config(
-            patch_size=patch_size,
+            patch_size=control.config["patch_size"] if patch_size is None else patch_size,
             augmentation=augmentation,
-            num_inference_steps=num_inference_steps,
-            timesteps=timesteps and list(timesteps),
+            num_inference_steps=None if num_inference_steps is None else steps.num_inference_steps,
+            timesteps=steps.timesteps,
             keep_texture=keep_texture,
         )
-        if control.texture is None:
-            raise InputError(
-                f"The control encoder's variant {control.config['variant']!r} has no texture map: "
-                f"use weights of variant {', '.join(TEXTURES)}."
-            )
-        self._check_pair()
+        check_pair(self._base(), control)
 
     @classmethod
     def bundled(cls, variant: str = "G", weights: str = "edit") -> Self:
@@ -148,6 +149,7 @@ class DequantPipeline(SavedPipeline):
         profile: str = "srgb",
         return_dict: bool = True,
         callback_on_step_end: StepEnd | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
     ) -> DequantOutput | tuple[Images]:
         """Edit photos of any sizes.
 
@@ -181,11 +183,13 @@ class DequantPipeline(SavedPipeline):
             num_images: how many images to draw of each edit; those of one edit follow each other.
             seeds: of the images of each edit, one for each, instead of `num_images` and `generator`.
             output_type: "pil", with the photo's transparency, "np" (B, H, W, 3) or "pt" (B, 3, H, W), both in [0, 1]; a
-                list where sizes differ.
+                list where sizes differ. Of a latent base also "latent": (B, C, h, w), of padded sizes.
             profile: of PIL images, "srgb" or "source", that of the photo.
             return_dict: False returns a tuple.
             callback_on_step_end: called with the pipeline, the number of the step, the timestep and {"latents": x_t},
-                whose sizes are padded; it may return other latents likewise.
+                whose sizes are padded; it may return other latents likewise. Where it sets `pipe._interrupt = True`,
+                the steps that are left are left out, and the images are what is there.
+            callback_on_step_end_tensor_inputs: names of the tensors that it is given; there are only the latents.
 
         `palette`, `assignment`, `mask` and `color` are one for all photos, or a list with one for each.
 
@@ -197,13 +201,10 @@ class DequantPipeline(SavedPipeline):
             InputError: an argument is wrong, or two do not go together.
         """
         # 1. Inputs
-        if output_type not in OUTPUT_TYPES:
-            raise InputError(f"There is no output type {output_type!r}: choose pil, np or pt.")
-        if profile not in PROFILES:
-            raise InputError(f"There is no profile {profile!r}: choose srgb or source.")
-        for name, value in (("k", k), ("num_images", num_images)):
-            if not isinstance(value, int):
-                raise InputError(f"{name} is {value!r}: give a whole number.")
+        latent = check_output(output_type, profile, has_latents=self.vae is not None)
+        k, num_images = whole_number("k", k, 1, MOST), whole_number("num_images", num_images, 1, MOST)
+        seeds = None if seeds is None else check_seeds(seeds)
+        on_step = step_end(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
         draws = inputs.draws(num_images, seeds, generator)
         by_name = {"num_inference_steps": num_inference_steps, "timesteps": timesteps, "keep_palette": keep_palette}
         by_name |= {"keep_texture": keep_texture, "orientations": orientations, "tile": tile}
@@ -224,14 +225,13 @@ class DequantPipeline(SavedPipeline):
         # 3. Pictures
         if seeds is not None:
             generator = [torch.Generator().manual_seed(seed) for _ in asked for seed in seeds]
-        on_step = self._on_step(callback_on_step_end)
-        conditions = [one.condition for one in asked]
-        drawn = self.draw(conditions, generator, sampler, num_images=len(draws), callback=on_step)
+        conditions, n = [one.condition for one in asked], len(draws)
+        drawn = self.draw(conditions, generator, sampler, num_images=n, callback=on_step, latent=latent)
         # 4. Outputs
-        edits = [one for one in asked for _ in draws]
-        pictures = [one.finish(picture) for one, picture in zip(edits, drawn, strict=True)]
+        edits, labels = [one for one in asked for _ in draws], [one.label for one in asked]
+        pictures = drawn if latent else [one.finish(picture) for one, picture in zip(edits, drawn, strict=True)]
         images = convert(pictures, output_type, [one.photo for one in edits], profile)
-        labels, notes = [one.label for one in asked], [", ".join(photo.notes) for photo in photos]
+        notes = [", ".join(photo.notes) for photo in photos]
         return DequantOutput(images, labels, draws, pictures, notes) if return_dict else (images,)
 
     def draw(
@@ -242,6 +242,7 @@ class DequantPipeline(SavedPipeline):
         *,
         num_images: int = 1,
         callback: StepCallback | None = None,
+        latent: bool = False,
     ) -> list[Tensor]:
         """Draw photographs under conditions made by `dequant.condition.channels`, those of one size together.
 
@@ -251,6 +252,7 @@ class DequantPipeline(SavedPipeline):
             sampler: in place of the pipeline's.
             num_images: as in `__call__`.
             callback: see `Sampler.draw`.
+            latent: leave out the autoencoder.
 
         Returns:
             rgb (3, H, W) in [0, 1], `num_images` for each, on the device of the networks.
@@ -258,6 +260,7 @@ class DequantPipeline(SavedPipeline):
         Raises:
             InputError: the steps, the solver or the generators are wrong.
         """
+        self._interrupt = False
         check_generators(generator, len(conditions) * num_images)
         sampler = self._sampler(sampler, {})
         groups: dict[torch.Size, list[int]] = {}
@@ -266,18 +269,24 @@ class DequantPipeline(SavedPipeline):
         found: dict[int, Tensor] = {}
         model = self._model()
         with self.progress_bar(total=len(groups) * sampler.total_steps) as bar:
-
-            def on_step(i: int, t: Tensor, x: Tensor) -> Tensor:
-                bar.update()
-                return x if callback is None else callback(i, t, x)
-
+            on_step = counted(bar, callback)
             for members in groups.values():
                 places = [i * num_images + j for i in members for j in range(num_images)]
                 own = [generator[i] for i in places] if isinstance(generator, list) else generator
                 batch = torch.stack([conditions[i] for i in members]).to(self._execution_device)
-                found |= zip(places, sampler.draw(model, batch, own, num_images, on_step), strict=True)
+                drawn = sampler.draw(model, batch, own, num_images, on_step, lambda: self._interrupt, latent)
+                if not is_finite(drawn):
+                    raise InputError(
+                        "The networks' pictures are not finite: run them in float32, or use other weights."
+                    )
+                found |= zip(places, drawn, strict=True)
         self.maybe_free_model_hooks()
         return [found[i] for i in range(len(found))]
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether the steps that are left of a call are left out."""
+        return self._interrupt
 
     def _sampler(self, sampler: Sampler | None, by_name: dict[str, Any]) -> Sampler:
         """The sampler given, or else the pipeline's own, with the settings given by name."""
@@ -285,25 +294,15 @@ class DequantPipeline(SavedPipeline):
             by_name = {"num_inference_steps": None, "timesteps": None} | by_name
         if sampler is None:
             settings = ("num_inference_steps", "timesteps", "keep_texture")
-            own = {name: self.config[name] for name in settings}
-            by_name = own | by_name
-            steps = by_name["num_inference_steps"], by_name["timesteps"]
-            check_steps(*steps, self.scheduler.config.num_train_timesteps)
+            by_name = {name: self.config[name] for name in settings} | by_name
+            if by_name["num_inference_steps"] is None and by_name["timesteps"] is None:
+                raise InputError("There is no number of steps: give num_inference_steps or timesteps.")
             sampler = Sampler(type(self.scheduler), {})
         if not isinstance(sampler, Sampler):
             raise InputError(f"A {type(sampler).__name__} is not a sampler: give a dequant.Sampler.")
         sampler = replace(sampler, **by_name)
         sampler.check(self.scheduler)
         return sampler
-
-    def _on_step(self, callback: StepEnd | None) -> StepCallback:
-        """`callback_on_step_end` as samplers take it."""
-
-        def on_step(i: int, t: Tensor, x: Tensor) -> Tensor:
-            changed = callback(self, i, t, {"latents": x}) if callback else None
-            return (changed or {}).get("latents", x)
-
-        return on_step
 
     def _model(self) -> Controlled:
         """The components as they are now (a user may exchange them), in the layout in which kernels round alike."""
@@ -317,13 +316,3 @@ class DequantPipeline(SavedPipeline):
         text = None if self.text_embedding is None else self.text_embedding.weight.data
         patch_size, augmentation = self.config["patch_size"], self.config["augmentation"]
         return DiffusionBase(self.unet, self.scheduler, patch_size, self.vae, text, augmentation)
-
-    def _check_pair(self) -> None:
-        """Refuse weights of two bases, except those rounded to bfloat16: they have lost their fingerprint."""
-        weight, wanted = self.unet.conv_in.weight, self.control.config["base"]
-        rounded = torch.equal(weight.bfloat16().to(weight.dtype), weight)
-        if not rounded and wanted and wanted != (found := self._base().fingerprint):
-            raise InputError(
-                f"The control encoder was trained for base {wanted!r}, but the network here is base {found!r}: "
-                "choose weights that agree."
-            )

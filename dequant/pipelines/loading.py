@@ -6,6 +6,7 @@ from dequant.diffusion.sampler import Sampler
 from dequant.errors import InputError
 from dequant.models.base import DiffusionBase, bundled
 from dequant.models.control import ControlEncoder
+from dequant.models.folders import is_folder
 from dequant.pipelines.dequant import DequantPipeline
 from dequant.pipelines.saving import INDEX, fetch, is_hub_id, reading
 
@@ -46,7 +47,7 @@ def load(source: str | Path = "edit_G", base: str | Path | None = None) -> Dequa
 
 def _encoder_in(source: str | Path) -> Path | None:
     """The folder of a trained encoder's weights, None where `source` is a saved pipeline."""
-    if not Path(source).is_dir() and (Path(source).exists() or not is_hub_id(str(source))):
+    if not is_folder(source) and (not is_hub_id(str(source)) or Path(source).exists()):
         raise _unknown(source)
     folder = fetch(source)
     if (folder / INDEX).is_file():
@@ -69,8 +70,7 @@ def _encoder_in(source: str | Path) -> Path | None:
 
 def _around(folder: Path, base: str | Path | None) -> DequantPipeline:
     """A pipeline of a trained encoder and its base."""
-    with reading(folder, folder / "config.json"):
-        encoder = ControlEncoder.read(folder)
+    encoder = ControlEncoder.read(folder)
     model = DiffusionBase.from_pretrained(bundled() if base is None else base)
     if encoder.config["base"] != model.fingerprint:
         raise InputError(

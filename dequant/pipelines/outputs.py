@@ -1,5 +1,6 @@
 """What the pipeline returns: pictures in the form that was asked for, and a labelled grid of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from PIL import Image
 from torch import Tensor
 
+from dequant.errors import InputError
 from dequant.io import figures
 from dequant.io.images import Photograph, to_pil
 from dequant.io.metadata import with_profile
@@ -51,8 +53,22 @@ class DequantOutput(ImagePipelineOutput):
         return figures.ragged_grid(columns, self.edits)
 
 
-def convert(rgbs: list[Tensor], output_type: str, photos: list[Photograph], profile: str = "srgb") -> Images:
-    """Pictures (3, H, W) in one of `OUTPUT_TYPES`: one batch where sizes agree, else a list.
+def check_output(output_type: str, profile: str, has_latents: bool) -> bool:
+    """Check what a call is to return; whether that is latents.
+
+    Raises:
+        InputError: there is no such output type or profile.
+    """
+    known = (*OUTPUT_TYPES, "latent") if has_latents else OUTPUT_TYPES
+    if output_type not in known:
+        raise InputError(f"There is no output type {output_type!r}: choose {', '.join(known[:-1])} or {known[-1]}.")
+    if profile not in PROFILES:
+        raise InputError(f"There is no profile {profile!r}: choose srgb or source.")
+    return output_type == "latent"
+
+
+def convert(rgbs: list[Tensor], output_type: str, photos: Sequence[Photograph], profile: str = "srgb") -> Images:
+    """Pictures (3, H, W) in one of `OUTPUT_TYPES`, or latents: one batch where sizes agree, else a list.
 
     PIL images have the transparency of their photos, and carry the profile of sRGB or, with "source", of their photos.
     """
@@ -60,7 +76,7 @@ def convert(rgbs: list[Tensor], output_type: str, photos: list[Photograph], prof
         own = [photo.profile if profile == "source" else None for photo in photos]
         return [with_profile(to_pil(rgb, p.alpha), icc) for rgb, p, icc in zip(rgbs, photos, own, strict=True)]
     alike = len({rgb.shape for rgb in rgbs}) == 1
-    if output_type == "pt":
+    if output_type in ("pt", "latent"):
         return torch.stack(rgbs) if alike else rgbs
     arrays = [rgb.permute(1, 2, 0).cpu().numpy() for rgb in rgbs]
     return np.stack(arrays) if alike else arrays

@@ -10,14 +10,17 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, Self, get_args
 
+from diffusers import schedulers
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from huggingface_hub import snapshot_download
-from safetensors import SafetensorError
 
 from dequant.errors import InputError
 from dequant.io.files import whole_file
 from dequant.models.control import ControlEncoder
+from dequant.models.folders import check_config, check_schedule_config, is_folder, read_json, reason
 from dequant.models.hub import Source
+from dequant.pipelines.components import KINDS
 
 INDEX = "model_index.json"
 
@@ -50,6 +53,7 @@ class SavedPipeline(DiffusionPipeline):
         folder = fetch(pretrained_model_name_or_path, **options)
         options = {"use_safetensors": True} | options | {"custom_pipeline": None, "trust_remote_code": False}
         with reading(pretrained_model_name_or_path, folder / INDEX):
+            check_parts(folder, given=set(options))
             pipeline = super().from_pretrained(str(folder), **options)
         pipeline.register_to_config(_name_or_path=str(pretrained_model_name_or_path))
         return pipeline
@@ -94,7 +98,7 @@ def fetch(source: str | os.PathLike[str], **options: Any) -> Path:
     Raises:
         InputError: there is no such folder, no such model could be fetched, or it has no control encoder.
     """
-    if Path(source).is_dir():
+    if is_folder(source):
         return Path(source)
     repo_id = str(source)
     if not is_hub_id(repo_id):
@@ -105,6 +109,35 @@ def fetch(source: str | os.PathLike[str], **options: Any) -> Path:
     if not any(ControlEncoder.__name__ in path.read_text() for path in folder.glob("*.json")):
         raise InputError(f"{source} on the hub has no control encoder: give the id of a pipeline saved by dequant.")
     return Path(Source(repo_id).load(lambda: download(allow_patterns=WITHOUT_CODE, revision=folder.name)))
+
+
+def check_parts(folder: Path, given: set[str]) -> None:
+    """Check the components that a saved pipeline names, without loading their weights.
+
+    Args:
+        folder: of the pipeline.
+        given: names of components that the caller brings along.
+
+    Raises:
+        InputError: the index is damaged or names other classes, or a component's configuration is impossible.
+    """
+    index = read_json(folder / INDEX)
+    for name, kinds in KINDS.items():
+        if name in given or (name not in index and type(None) in kinds):
+            continue
+        value = index.get(name)
+        kind = value[1] if isinstance(value, list) and len(value) == 2 else value
+        if kind is None and type(None) in kinds:
+            continue
+        if name == "scheduler":
+            if not isinstance(kind, str) or not issubclass(getattr(schedulers, kind, object), SchedulerMixin):
+                raise InputError(f"Expected a scheduler of diffusers in {INDEX}, got {value!r}.")
+            check_schedule_config(folder / name)
+        else:
+            possible = {one.__name__: one for one in kinds}
+            if not isinstance(kind, str) or kind not in possible:
+                raise InputError(f"Expected {' or '.join(possible)} for {name} in {INDEX}, got {value!r}.")
+            check_config(folder / name, possible[kind])
 
 
 def is_hub_id(source: str) -> bool:
@@ -129,8 +162,8 @@ def reading(source: str | os.PathLike[str], config: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"'{source}' cannot be loaded: {' '.join(str(error).split())}") from error
+    except Exception as error:
+        raise InputError(f"'{source}' cannot be loaded: {reason(error)}.") from error
 
 
 def _own_classes(pipeline: type) -> dict[str, type]:

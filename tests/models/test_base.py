@@ -256,7 +256,7 @@ def test_hub_errors_are_one_sentence(error: Exception, sentence: str, monkeypatc
 def test_damaged_folder_is_one_sentence(part: str, tmp_path: Path) -> None:
     write_if_stage_2(tmp_path / "if")
     (tmp_path / "if" / part).write_text("{")
-    with pytest.raises(InputError, match="cannot be read as a model"):
+    with pytest.raises(InputError, match="is not a valid JSON file"):
         DiffusionBase.from_pretrained(tmp_path / "if")
 
 

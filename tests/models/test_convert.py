@@ -20,6 +20,7 @@ from dequant.errors import InputError
 from dequant.models import convert, released
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
+from dequant.models.state_dict import read_state_dict
 from dequant.training.dequantizer import Dequantizer
 from tests.support.paths import CONF, GOLDEN
 
@@ -162,12 +163,12 @@ def test_precision_of_the_file_is_kept() -> None:
 
 def test_precision_of_each_tensor_is_kept(checkpoint: Path, tmp_path: Path) -> None:
     """IF's own files are in half precision but for a few tensors."""
-    state = convert.read(checkpoint)
+    state = read_state_dict(checkpoint)[0]
     mixed = {name: value if "positional" in name else value.half() for name, value in state.items()}
     torch.save({"model_state_dict": mixed}, tmp_path / "T.pt")
     main(["convert", "authors", f"{tmp_path}/T.pt", "--base", str(checkpoint.parent), "-o", f"{tmp_path}/ours"])
     main(["convert", "to-authors", f"{tmp_path}/ours", "-o", f"{tmp_path}/back.pt"])
-    back = convert.read(tmp_path / "back.pt")
+    back = read_state_dict(tmp_path / "back.pt")[0]
     assert back.keys() == mixed.keys()
     for name, value in mixed.items():
         assert back[name].dtype == value.dtype, name
@@ -205,11 +206,11 @@ def change(**params: object) -> dict[str, object]:
 )
 def test_misfit_names_the_first_mismatch(checkpoint: Path, config: dict, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        convert.from_released(convert.read(checkpoint), config)
+        convert.from_released(read_state_dict(checkpoint)[0], config)
 
 
 def test_leftover_name_is_refused(checkpoint: Path) -> None:
-    state = convert.read(checkpoint) | {"control_model.output_blocks.0.0.bias": torch.zeros(3)}
+    state = read_state_dict(checkpoint)[0] | {"control_model.output_blocks.0.0.bias": torch.zeros(3)}
     with pytest.raises(InputError, match=r"have control_model\.output_blocks\.0\.0\.bias"):
         convert.from_released(state, change())
 
@@ -222,7 +223,7 @@ def test_bad_files_are_one_sentence(tmp_path: Path, folder: Path, capsys: pytest
     DiffusionBase.from_pretrained(folder / "base").save_pretrained(tmp_path / "trained" / "base")
     control.save_pretrained(tmp_path / "trained" / "control")
     (tmp_path / "cut" / "base" / "unet").mkdir(parents=True)
-    (tmp_path / "cut" / "base" / "unet" / "config.json").write_text("{}")
+    (tmp_path / "cut" / "base" / "unet" / "config.json").write_text('{"in_channels": 6}')
     for arguments, sentence in (
         (["authors", f"{tmp_path}/T.pt", "--base", f"{folder}/base"], "no checkpoint of tensors"),
         (["authors", f"{tmp_path}/missing.pt", "--base", f"{folder}/base"], "missing.pt"),

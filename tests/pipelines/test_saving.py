@@ -325,7 +325,7 @@ def broken(folder: Path, what: str) -> Path:
         ("json", "not a valid JSON file"),
         ("weights", "diffusion_pytorch_model.safetensors"),
         ("cut short", "diffusion_pytorch_model.safetensors"),
-        ("class", "cannot be loaded"),
+        ("class", "Expected ControlEncoder for control"),
         ("another", "control"),
     ],
 )
