@@ -20,18 +20,20 @@ def shards(
     whole_eval: Annotated[bool, typer.Option("--whole-eval", help="Keep detail crops out of val and test.")] = False,
     segment: Annotated[bool, typer.Option("--segment", help="Store the segments of training photos, too.")] = False,
     leave_out: Annotated[str, typer.Option(metavar="KEYS", help="Photos to skip, separated by commas.")] = "",
+    max_manifest_mb: Annotated[float, typer.Option(help="Refuse a larger manifest, in units of 10^6 bytes.")] = 1000,
 ) -> None:
     """Pack a folder of photos with a manifest into WebDataset shards, each photo with its licence and attribution.
 
     The manifest has the columns file, group, licence, attribution, source_repo, source_path, blob, crop, bytes and
-    sha256. The key of a photo is object/NAME where its folder is among --objects, and scene/NAME elsewhere. Photos with
-    the same blob, the digest of the original, go to the same split.
+    sha256. The key of a photo is object/NAME where its folder is among --objects, and scene/NAME elsewhere; names that
+    occur in two folders are preceded by theirs. Photos with the same blob, the digest of the original, go to the same
+    split.
     """
     from dequant.data import packing
     from dequant.data.sources import SPLITS
 
     rows = packing.select(
-        packing.read_manifest(photos, _names(groups)),
+        packing.read_manifest(photos, _names(groups), max_manifest_mb),
         _names(objects),
         max_bytes=None if max_mb is None else int(max_mb * 1e6),
         max_objects=max_objects,
