@@ -185,8 +185,6 @@ class ShardStream(IterableDataset[tuple[int, Cursor, Sample]]):
                 image = decode(raw.image, shown(raw.key)[1:-1])
             except InputError:
                 cause = DAMAGED
-            else:
-                cause = DAMAGED if min(image.size) < self.min_side else None  # the header said something else
         cursor.count(cause or READ)
         if cause is not None:
             return None

@@ -237,7 +237,7 @@ class Photos:
     """
 
     def __init__(self, source: Source, split: str, min_side: int = 1) -> None:
-        self.source, self.min_side = source, min_side
+        self.source = source
         keys = source.keys(split)
         headers = [header(source.read(key), min_side) for key in keys]
         self._at_setup = Counter(found.flaw for found in headers if found.flaw is not None)
@@ -271,16 +271,12 @@ class Photos:
         """Decoded photo, or None where it is damaged; the first to meet such a photo reports it."""
         if self._damaged[index]:
             return None
-        name = shown(self.keys[index])
         try:
-            image = decode(self.source.read(self.keys[index]), name[1:-1])
-            if min(image.size) < self.min_side:
-                raise InputError(f"{name} is damaged (its header gives another size): replace it by a sound copy.")
+            return decode(self.source.read(self.keys[index]), shown(self.keys[index])[1:-1])
         except (InputError, OSError) as error:
             self._damaged[index] = 1
             log.warning("Skipped a photo: %s", error)
             return None
-        return image
 
 
 def _check_split(split: str) -> None:

@@ -15,8 +15,9 @@ import pytest
 from dequant.data import remote_shards
 from dequant.data.remote_shards import UNREADABLE, RemoteShards
 from dequant.data.samples import Raw
-from dequant.data.tars import BROKEN
+from dequant.data.tars import BROKEN, TOO_LARGE_FILE
 from dequant.errors import InputError
+from tests.support.paths import CASES
 from tests.support.shards import photo, shard, source, streamed, write
 
 
@@ -181,3 +182,25 @@ def test_wrong_sources_are_refused(shards: str, tmp_path: Path) -> None:
     write(tmp_path / "empty.tar", {})
     with pytest.raises(InputError, match="there is no sample in it"):
         source(f"{tmp_path}/empty.tar").check()
+
+
+def test_shards_without_an_image_are_refused_at_the_start(tmp_path: Path) -> None:
+    write(tmp_path / "a.tar", {"1.img": b"1", "1.json": b"{}"})
+    with pytest.raises(InputError, match=r"None of the first shards .*: '1.img' is without an image; images end in"):
+        source(f"{tmp_path}/a.tar").check()
+    (tmp_path / "b.tar").write_bytes(b"\x1f\x8b" + bytes(2000))
+    with pytest.raises(InputError, match="it is compressed .gzip., and shards are plain tar files"):
+        source(f"{tmp_path}/b.tar", retries=3, wait=100).check()
+
+
+def test_dotted_names_and_links(caplog: pytest.LogCaptureFixture) -> None:
+    assert keys(source(str(CASES / "dotted_names.tar"))) == [f"sample000{number}" for number in range(8)]
+    linked = source(str(CASES / "faults" / "hardlink.tar"))
+    assert [raw.key for raw in linked.samples(linked.urls[0]) if raw.image] == [f"00{number}" for number in range(6)]
+    assert "Skipped '001b.png' in shard" in caplog.text
+
+
+def test_large_members_are_skipped(tmp_path: Path) -> None:
+    write(tmp_path / "a.tar", {"1.jpg": bytes(3000), "2.jpg": b"2"})
+    raws = source("a", max_file_mb=0.002).samples(str(tmp_path / "a.tar"))
+    assert [(raw.key, raw.flaw) for raw in raws] == [("1.jpg", TOO_LARGE_FILE), ("2", None)]
