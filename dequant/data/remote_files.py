@@ -20,8 +20,8 @@ BUFFER = 2**18
 """Bytes asked for at a time."""
 
 
-AHEAD = 4
-"""Buffers that are read ahead of their use."""
+AHEAD = 16
+"""Answers of a server that are read ahead of their use, each at most a buffer."""
 
 
 TICK = 0.5
@@ -68,6 +68,7 @@ class _Arriving(io.RawIOBase):
     ) -> None:
         self.arrived, self.timeout, self.interrupted = arrived, timeout, interrupted
         self.rest, self.ended = b"", False
+        self.waited, self.count = 0.0, 0  # for the current `BUFFER` bytes
 
     def readable(self) -> bool:
         return True
@@ -81,18 +82,23 @@ class _Arriving(io.RawIOBase):
         return count
 
     def _next(self) -> bytes:
-        deadline = time.monotonic() + self.timeout
+        start = time.monotonic()
         while True:
             if self.interrupted():
                 raise Interrupted
+            left = self.timeout - self.waited - (time.monotonic() - start)
             try:
-                found = self.arrived.get(timeout=min(TICK, max(deadline - time.monotonic(), 0.001)))
+                found = self.arrived.get(timeout=min(TICK, max(left, 0.001)))
             except queue.Empty:
-                if time.monotonic() < deadline:
+                if left > 0:
                     continue
-                raise TimeoutError(f"less than {BUFFER // 1024} KiB came within {self.timeout:g} seconds") from None
+                size = f"{BUFFER // 1024} KiB"
+                raise TimeoutError(f"the server sent less than {size} in {self.timeout:g} seconds") from None
             if isinstance(found, BaseException):
                 raise found
+            self.waited, self.count = self.waited + time.monotonic() - start, self.count + len(found)
+            if self.count >= BUFFER:
+                self.waited, self.count = 0.0, 0
             return found
 
 
@@ -108,7 +114,8 @@ def _fetch(url: str, timeout: float, arrived: "queue.Queue[bytes | BaseException
 
     try:
         with _open(url, timeout) as file:
-            while (data := file.read(BUFFER)) and not closed.is_set():
+            read = getattr(file, "read1", file.read)  # what is there, where that can be asked for
+            while (data := read(BUFFER)) and not closed.is_set():
                 put(data)
         put(b"")
     except Exception as error:  # each file system has its own exceptions for a failed transfer

@@ -3,10 +3,12 @@
 import hashlib
 import itertools
 import logging
+import multiprocessing
 import tarfile
 import time
 import urllib.error
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -126,6 +128,16 @@ class RemoteShards:
         except Exception as error:  # each file system has its own exceptions for a failed transfer
             raise OSError(f"{type(error).__name__}: {error}") from error
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Loading processes started in here stop waiting for servers when it ends."""
+        self.ending = multiprocessing.Event()
+        try:
+            yield
+        finally:
+            self.ending.set()
+            self.ending = None
+
     def _interrupted(self) -> bool:
         return self.ending is not None and self.ending.is_set()
 
@@ -197,9 +209,8 @@ class RemoteShards:
         failed = 0
         for url in self.urls:
             try:
-                for raw in self.samples(url):
-                    failed = 0
-                    yield raw
+                yield from self.samples(url)
+                failed = 0
             except UNREADABLE as error:
                 log.warning("Skipped the rest of shard %s: %s", shown(url), error)
                 failed = self.give_up(failed, error)

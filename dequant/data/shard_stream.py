@@ -162,8 +162,6 @@ class ShardStream(IterableDataset[tuple[int, Cursor, Sample]]):
                 failure = SHARD_CUT if block or cursor.block else SHARD_CLOSED
                 log.warning("Skipped %s of %s: %s", "the rest" if failure == SHARD_CUT else "all", shown(url), error)
                 self._failed = self.source.give_up(self._failed, error)
-            else:
-                self._failed = 0
             done = len(block) < self.shuffle
             order = np.random.default_rng([self.seed, *key, cursor.block]).permutation(self.shuffle)
             for slot in range(cursor.slot, self.shuffle):
@@ -176,6 +174,8 @@ class ShardStream(IterableDataset[tuple[int, Cursor, Sample]]):
             cursor.block, cursor.slot = cursor.block + 1, 0
         if failure:
             cursor.count(failure)
+        else:
+            self._failed = 0
 
     def _sample(self, raw: Raw, rng: np.random.Generator, cursor: Cursor) -> Sample | None:
         found = header(raw.image, self.min_side)
@@ -213,10 +213,12 @@ class StreamLoader:
         self._ahead.clear()
         first = self.done()
         self.stream.start(first, dict(self.cursors))
-        for number, (lane, cursor, samples) in enumerate(self.loader, first + 1):
-            self._ahead.append((number, lane, cursor))
-            yield samples
-            self._commit()
+        with self.stream.source.reading():
+            batches = iter(self.loader)  # outlives `reading`, since its end waits for the loading processes
+            for number, (lane, cursor, samples) in enumerate(batches, first + 1):
+                self._ahead.append((number, lane, cursor))
+                yield samples
+                self._commit()
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers: the cursors of this process's lanes, and the counts of unfinished passes.
