@@ -20,7 +20,6 @@ def shards(
     whole_eval: Annotated[bool, typer.Option("--whole-eval", help="Keep detail crops out of val and test.")] = False,
     segment: Annotated[bool, typer.Option("--segment", help="Store the segments of training photos, too.")] = False,
     leave_out: Annotated[str, typer.Option(metavar="KEYS", help="Photos to skip, separated by commas.")] = "",
-    max_manifest_mb: Annotated[float, typer.Option(help="Refuse a larger manifest, in units of 10^6 bytes.")] = 1000,
 ) -> None:
     """Pack a folder of photos with a manifest into WebDataset shards, each photo with its licence and attribution.
 
@@ -33,7 +32,7 @@ def shards(
     from dequant.data.sources import SPLITS
 
     rows = packing.select(
-        packing.read_manifest(photos, _names(groups), max_manifest_mb),
+        packing.read_manifest(photos, _names(groups)),
         _names(objects),
         max_bytes=None if max_mb is None else int(max_mb * 1e6),
         max_objects=max_objects,

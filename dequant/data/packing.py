@@ -45,10 +45,14 @@ OUTPUT_COLUMNS = ("key", "split", "licence", "attribution", "source", "group", "
 MAX_SHARD_BYTES = 1e9
 
 
+MAX_MANIFEST_MB = 100
+"""Some 300,000 photos; in memory a manifest takes about ten times as much."""
+
+
 Row = Mapping[str, str]
 
 
-def read_manifest(photos: Path, groups: Collection[str] = (), max_mb: float = 1000) -> list[Row]:
+def read_manifest(photos: Path, groups: Collection[str] = (), max_mb: float = MAX_MANIFEST_MB) -> list[Row]:
     """Rows of `photos/manifest.csv` whose group is, or begins with, one of `groups` and "_"; all if none.
 
     Read as spreadsheets write it: UTF-8, UTF-16 with a byte order mark or Windows-1252; separated by commas,
@@ -62,8 +66,8 @@ def read_manifest(photos: Path, groups: Collection[str] = (), max_mb: float = 10
     if not path.is_file():
         raise InputError(f"There is no {shown(path)}: the folder of photos needs a manifest.csv.")
     if path.stat().st_size > max_mb * 1e6:
-        raise InputError(f"{shown(path)} has more than {max_mb:g} MB: split the photos, or raise --max-manifest-mb.")
-    rows = list(_rows(path))
+        raise InputError(f"{shown(path)} has more than {max_mb:g} MB: split it over several folders of photos.")
+    rows: list[Row] = list(_rows(path))
     if groups:
         rows = [row for row in rows if any(f"{row['group']}_".startswith(f"{name}_") for name in groups)]
     if not rows:

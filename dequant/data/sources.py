@@ -252,7 +252,9 @@ class Photos:
         self._damaged = torch.zeros(len(self.keys), dtype=torch.uint8).share_memory_()
         if self.skipped:
             causes = ", ".join(f"{count} {cause}" for cause, count in self.skipped.items())
-            log.warning("Skipped photos among the %d of split '%s': %s.", len(keys), split, causes)
+            examples = {found.flaw: shown(key) for key, found in zip(keys, headers, strict=True) if found.flaw}
+            names = ", ".join(examples.values())
+            log.warning("Skipped photos among the %d of split '%s': %s. Such as %s.", len(keys), split, causes, names)
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -100,7 +100,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="is no text that can be read|lacks the columns"):
             read(tmp_path, data)
     (tmp_path / "manifest.csv").write_text(TEXT * 9)
-    with pytest.raises(InputError, match="has more than 0.001 MB: split the photos, or raise --max-manifest-mb"):
+    with pytest.raises(InputError, match="has more than 0.001 MB: split it over several folders"):
         read_manifest(tmp_path, max_mb=0.001)
 
 
