@@ -37,7 +37,8 @@ from dequant.data.datasets import TrainingStream
 from dequant.data.packing import COLUMNS, pack, select
 from dequant.data.sources import Folder, Photos, Shards, Source
 from dequant.errors import InputError, one_sentence
-from dequant.io.images import SUFFIXES, read_image
+from dequant.io.formats import SUFFIXES
+from dequant.io.images import read_image
 from dequant.provenance import check_clean, provenance
 
 SEED = 0

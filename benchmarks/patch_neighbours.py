@@ -22,7 +22,7 @@ from torch import Tensor
 
 from dequant.condition import patches
 from dequant.errors import InputError, one_sentence
-from dequant.io.images import SUFFIXES
+from dequant.io.formats import SUFFIXES
 
 DEFAULT_PHOTOS = Path(__file__).parents[1] / "tests" / "golden"
 

@@ -12,12 +12,14 @@ from dequant.io.files import whole_file, whole_path
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from dequant.io.images import Photograph
+
 Variant = Literal["L", "G", "T"]
 
-PALETTE_FILES = {".gpl", ".ase", ".json"}
 SWATCH = 32
 
-Colors = Annotated[int, typer.Option("--n-colors", "-n", help="Number of colours of the palette.")]
+N_COLORS = "Number of colours of the palette; 16, or those of an image of at most 256."
+Colors = Annotated[int | None, typer.Option("--n-colors", "-n", help=N_COLORS)]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 
 
@@ -26,7 +28,7 @@ def inspect(
     image: Annotated[Path, typer.Argument(help="A photo.")],
     out: Out,
     variant: Annotated[Variant, typer.Option(help="Texture of which variant.")] = "T",
-    n_colors: Colors = 16,
+    n_colors: Colors = None,
     quantizer: Annotated[str, typer.Option(help="median_cut (the paper's), kmeans or octree.")] = "median_cut",
     no_texture: Annotated[bool, typer.Option("--no-texture", help="Leave the texture channels empty.")] = False,
 ) -> None:
@@ -40,29 +42,31 @@ def inspect(
     from dequant.color.palette import quantize
     from dequant.condition.channels import Condition, for_palette
     from dequant.condition.texture import TEXTURES
-    from dequant.io.images import read_image, write_image
+    from dequant.io.images import read_photo, write_image
+    from dequant.io.palettes import count_colors
 
-    rgb = read_image(image)
-    quantized = quantize(rgb, n_colors, quantizer)
-    condition = for_palette(quantized.rgb, n_colors, None if no_texture else TEXTURES[variant].map(rgb))
+    photo = read_photo(image)
+    n_colors = count_colors(photo, n_colors)
+    quantized = quantize(photo.rgb, n_colors, quantizer, visible=photo.visible)
+    condition = for_palette(quantized.rgb, n_colors, None if no_texture else TEXTURES[variant].map(photo.rgb))
     folder = result_folder(out)
     with whole_path(folder / "condition.npz") as path:
         np.savez_compressed(path, condition=condition.numpy())
     seen = Condition.of(condition)
-    write_image(seen.colors, folder / "quantized.png")
+    write_image(seen.colors, folder / "quantized.png", photo.alpha)
     write_image(_swatch(quantized.palette), folder / "palette.png")
     _write_json(folder / "palette.json", {"n_colors": n_colors, "palette": _hex(quantized.palette)})
     write_image(_gray(quantized.indices / max(len(quantized.palette) - 1, 1)), folder / "indices.png")
     write_image(_gray(seen.texture[0]), folder / "texture_rows.png")
     write_image(_gray(seen.texture[1]), folder / "texture_columns.png")
-    print(f"{image}: {rgb.shape[2]} x {rgb.shape[1]} pixels, {len(quantized.palette)} colours; wrote {folder}")
+    print(f"{_about(image, photo)}, {len(quantized.palette)} colours; wrote {folder}")
 
 
 @one_sentence()
 def match(
     source: Annotated[Path, typer.Argument(help="A photo.")],
     reference: Annotated[
-        str, typer.Argument(help="A photo, a palette file (.gpl, .ase, .json), colormap:NAME, or #RRGGBB,#RRGGBB,...")
+        str, typer.Argument(help="A photo, a palette file, colormap:NAME, or colours such as '#ff8000,navy'.")
     ],
     out: Out,
     method: Annotated[
@@ -74,7 +78,7 @@ def match(
     pin: Annotated[list[str], typer.Option(metavar="I=J", help="Colour I must become J, which pins may share.")] = [],  # noqa: B006
     k: Annotated[int, typer.Option("--k", help="Number of best distinct assignments.")] = 1,
     blend: Annotated[float, typer.Option(min=0, max=1, help="0: the photo's colours; 1: the reference's.")] = 1.0,
-    n_colors: Colors = 16,
+    n_colors: Colors = None,
 ) -> None:
     """Give a photo the palette of another one.
 
@@ -83,11 +87,13 @@ def match(
     """
     from dequant.color.matching import match_k_best
     from dequant.color.palette import quantize, transfer
-    from dequant.io.images import read_image, write_image
+    from dequant.io.images import read_photo
+    from dequant.io.palettes import count_colors, read_palette
 
-    pinned = _pins(pin)
-    quantized = quantize(read_image(source), n_colors)
-    target, target_counts = _reference(reference, n_colors)
+    pinned, photo = _pins(pin), read_photo(source)
+    n_colors = count_colors(photo, n_colors)
+    quantized = quantize(photo.rgb, n_colors, visible=photo.visible)
+    target, target_counts = read_palette(reference, n_colors)
     method = method or ("rank" if reference.startswith("colormap:") else "color")
     assignments = match_k_best(
         quantized.palette,
@@ -101,14 +107,22 @@ def match(
         target_counts=target_counts,
     )
     folder = result_folder(out)
-    for rank, assignment in enumerate(assignments, start=1):
-        result = transfer(quantized, target, assignment, blend)
-        write_image(result.rgb, folder / ("quantized.png" if rank == 1 else f"quantized_{rank}.png"))
+    _write_results([transfer(quantized, target, one, blend).rgb for one in assignments], photo, folder)
     description = {"method": method, "distance": distance, "n_colors": n_colors}
     palettes = {"source_palette": _hex(quantized.palette), "target_palette": _hex(target)}
     first, *others = [assignment.tolist() for assignment in assignments]
     _write_json(folder / "match.json", description | palettes | {"assignment": first, "alternatives": others})
-    print(f"{source}: {len(quantized.palette)} colours matched with {len(target)}; wrote {folder}")
+    print(f"{_about(source, photo)}, {len(quantized.palette)} colours matched with {len(target)}; wrote {folder}")
+
+
+def _write_results(results: "list[Tensor]", photo: "Photograph", folder: Path) -> None:
+    """quantized.png, quantized_2.png and so on, without those of an earlier run."""
+    from dequant.io.images import write_image
+
+    for older in folder.glob("quantized_*.png"):
+        older.unlink()
+    for rank, rgb in enumerate(results, start=1):
+        write_image(rgb, folder / ("quantized.png" if rank == 1 else f"quantized_{rank}.png"), photo.alpha)
 
 
 def result_folder(path: Path) -> Path:
@@ -137,24 +151,10 @@ def _pair(text: str) -> tuple[int, int]:
     return int(source), int(target)
 
 
-def _reference(reference: str, n_colors: int) -> tuple["Tensor", "Tensor"]:
-    """Palette (M, 3) and pixel counts (M,) of what the user named; colours without pixels count alike."""
-    import torch
-
-    from dequant.color.palette import colormap_palette, quantize
-    from dequant.io.images import read_image
-    from dequant.io.palettes import load_palette, parse_hex
-
-    if reference.startswith("colormap:"):
-        palette = colormap_palette(reference.removeprefix("colormap:"), n_colors)
-    elif Path(reference).suffix.lower() in PALETTE_FILES:
-        palette = load_palette(reference)
-    elif reference.startswith("#"):
-        palette = parse_hex(reference.split(","))
-    else:
-        quantized = quantize(read_image(reference), n_colors)
-        return quantized.palette, quantized.counts
-    return palette, torch.ones(len(palette), dtype=torch.int64)
+def _about(path: Path, photo: "Photograph") -> str:
+    """What was read."""
+    height, width = photo.rgb.shape[1:]
+    return ", ".join((f"{path}: {width} x {height} pixels", *photo.notes))
 
 
 def _gray(plane: "Tensor") -> "Tensor":

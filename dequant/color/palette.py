@@ -71,7 +71,11 @@ class Quantized(NamedTuple):
 
 
 def quantize(
-    rgb: Tensor, n_colors: int, method: str = "median_cut", rng: np.random.Generator | None = None
+    rgb: Tensor,
+    n_colors: int,
+    method: str = "median_cut",
+    rng: np.random.Generator | None = None,
+    visible: Tensor | None = None,
 ) -> Quantized:
     """Reduce an image to a palette of at most `n_colors` colours.
 
@@ -81,6 +85,8 @@ def quantize(
         method: "median_cut" (Pillow's, the paper's choice), "kmeans" (in CIE Lab, more accurate and slower) or
             "octree" (Pillow's, faster and coarser).
         rng: draws the pixels that "kmeans" fits the palette of a large image to; None for a fixed choice.
+        visible: (H, W) bool, the pixels that make the palette, at least one; None for all. The others take the nearest
+            of its colours.
 
     Returns:
         The palette, (K, 3) with K at most `n_colors`, and the indices, on the device of `rgb`.
@@ -100,7 +106,13 @@ def quantize(
         raise InputError(f"There is no quantization method {method!r}: choose one of {', '.join(_QUANTIZERS)}.")
     pixels = to_uint8(rgb).movedim(0, -1).contiguous().cpu().numpy()
     rng = np.random.default_rng(0) if rng is None else rng
-    palette, indices = _QUANTIZERS[method](pixels, n_colors, rng)
+    if visible is None:
+        palette, indices = _QUANTIZERS[method](pixels, n_colors, rng)
+    else:
+        inside = visible.cpu().numpy()
+        palette, of_visible = _QUANTIZERS[method](pixels[inside][None], n_colors, rng)
+        indices = vq(pixels.reshape(-1, 3).astype(float), palette.astype(float))[0].reshape(inside.shape)
+        indices[inside] = of_visible[0]
     return Quantized(
         (torch.from_numpy(palette).float() / 255).to(rgb.device),
         torch.from_numpy(indices).long().to(rgb.device),

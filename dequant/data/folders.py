@@ -7,7 +7,7 @@ from pathlib import Path
 from dequant.data.checks import shown
 from dequant.data.tars import TOO_LARGE_FILE
 from dequant.errors import InputError
-from dequant.io.images import SUFFIXES
+from dequant.io.formats import SUFFIXES
 
 
 def files_below(root: Path) -> Iterator[Path]:

@@ -23,7 +23,8 @@ from dequant.data.segment_maps import segment_photo
 from dequant.data.sources import SPLITS, splits_by_digest
 from dequant.errors import InputError
 from dequant.io.files import whole_folder, write_csv
-from dequant.io.images import SUFFIXES, decode
+from dequant.io.formats import SUFFIXES
+from dequant.io.images import decode
 
 COLUMNS = (
     "file",

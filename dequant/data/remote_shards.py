@@ -18,7 +18,7 @@ from dequant.data.samples import Raw, samples
 from dequant.data.sources import MAX_FILE_MB, fraction, in_bytes
 from dequant.data.tars import BROKEN, Compressed, members
 from dequant.errors import InputError
-from dequant.io.images import SUFFIXES
+from dequant.io.formats import SUFFIXES
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from dequant.data.sources import MAP_SUFFIXES, NO_IMAGE, stem
 from dequant.data.tars import BROKEN, Member
-from dequant.io.images import SUFFIXES
+from dequant.io.formats import SUFFIXES
 
 
 class Raw(NamedTuple):

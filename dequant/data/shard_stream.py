@@ -24,7 +24,8 @@ from dequant.data.examples import Sample, batch
 from dequant.data.remote_shards import SHARD_CLOSED, SHARD_CUT, UNREADABLE, RemoteShards
 from dequant.data.samples import Raw
 from dequant.errors import InputError
-from dequant.io.images import DAMAGED, decode, header
+from dequant.io.formats import DAMAGED, header
+from dequant.io.images import decode
 
 log = logging.getLogger(__name__)
 

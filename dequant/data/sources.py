@@ -17,7 +17,8 @@ from dequant.data.checks import given, shown
 from dequant.data.folders import files_below, unread
 from dequant.data.tars import index
 from dequant.errors import InputError
-from dequant.io.images import DAMAGED, NOT_AN_IMAGE, SUFFIXES, TOO_LARGE, decode, header
+from dequant.io.formats import DAMAGED, NOT_AN_IMAGE, SUFFIXES, TOO_LARGE, header
+from dequant.io.images import decode
 
 log = logging.getLogger(__name__)
 

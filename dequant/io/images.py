@@ -1,58 +1,111 @@
-"""One photograph: reading it upright and opaque, and writing it whole or not at all."""
+"""One photograph: reading it upright and in sRGB, and writing it whole or not at all."""
 
-import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from dequant.errors import InputError
 from dequant.io.files import whole_path
+from dequant.io.formats import WRITTEN, check_pixels, open_image
+from dequant.io.metadata import Normalized, normalize, with_profile
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # none that runs an outside program
-
-
-NOT_AN_IMAGE, DAMAGED, TOO_SMALL, TOO_LARGE = "not an image", "truncated or damaged", "too small", "too many pixels"
+TRANSPARENT = ("PNG", "WEBP", "TIFF", "AVIF")
+"""Formats that are written with transparency."""
 
 
-class Header(NamedTuple):
-    """What the header of an image file says: smaller side in pixels, PIL's mode, and why it cannot serve, or None."""
+class Photograph(NamedTuple):
+    """A photo as it was read.
 
-    side: int
-    mode: str
-    flaw: str | None
+    Attributes:
+        rgb: (3, H, W) float32 in [0, 1], sRGB, on the grid of 8-bit values. Hidden pixels have the colour of the
+            nearest visible one.
+        alpha: (H, W) float32 in [0, 1], or None where everything is opaque.
+        profile: the ICC profile that it was converted from, or None.
+        notes: what was done to it, such as "converted from Display P3 to sRGB".
+    """
+
+    rgb: Tensor
+    alpha: Tensor | None = None
+    profile: bytes | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def visible(self) -> Tensor | None:
+        """(H, W) bool, or None where everything is."""
+        return None if self.alpha is None else self.alpha > 0
 
 
-def read_image(source: str | Path | bytes) -> Tensor:
-    """Read an image file, or the bytes of one, upright and opaque.
+def read_photo(source: str | Path | bytes | Image.Image) -> Photograph:
+    """Read an image with its transparency: a file, the bytes of one, or a PIL image.
 
-    EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8 bits, colour
-    profiles are ignored, and of several frames the first is taken.
+    Raises:
+        InputError: the file is missing, not an image that is read, damaged, has too many pixels, or shows nothing.
+    """
+    image, profile, notes = _normalized(source)
+    alpha = None
+    if image.mode == "RGBA":
+        alpha = torch.from_numpy(np.array(image.getchannel("A"))).float() / 255
+        if not alpha.any():
+            raise InputError("The photo has no visible pixel: its transparency hides everything.")
+        alpha = None if bool((alpha == 1).all()) else alpha
+    rgb = to_tensor(image.convert("RGB"))
+    if alpha is not None and not alpha.all():
+        rows, columns = distance_transform_edt((alpha == 0).numpy(), return_distances=False, return_indices=True)
+        rgb = rgb[:, torch.from_numpy(rows).long(), torch.from_numpy(columns).long()]
+    return Photograph(rgb, alpha, profile, notes)
+
+
+def read_image(source: str | Path | bytes | Image.Image) -> Tensor:
+    """Read an image as `read_photo` does, but opaque, with transparency laid on white.
 
     Returns:
         rgb (3, H, W), float32 in [0, 1], on the grid of 8-bit values.
 
     Raises:
-        InputError: the file is missing, not an image, truncated, or has an absurd number of pixels.
+        InputError: the file is missing, not an image that is read, damaged, or has too many pixels.
     """
-    if isinstance(source, bytes):
-        return to_tensor(decode(source, "the given bytes"))
-    path = Path(source)
-    if not path.is_file():
-        raise InputError(f"There is no image file '{path}': give the path of an existing image.")
-    return to_tensor(decode(path.read_bytes(), str(path)))
+    return to_tensor(_opaque(_normalized(source)[0]))
 
 
-def write_image(rgb: Tensor, path: str | Path) -> None:
-    """Write rgb (3, H, W) in [0, 1] as an 8-bit image; the suffix of `path` chooses the format.
+def decode(data: bytes, name: str) -> Image.Image:
+    """Upright, opaque 8-bit sRGB image from the bytes of a file, which errors call `name`."""
+    return _opaque(_decoded(data, name)[0])
+
+
+def open_pil(source: str | Path | bytes | Image.Image) -> Image.Image:
+    """An image as PIL reads it, decoded.
+
+    Raises:
+        InputError: as in `read_image`.
+    """
+    if isinstance(source, Image.Image):
+        image, name = source, "the given image"
+        check_pixels(image.size, name)
+    else:
+        data, name = _bytes(source)
+        image = open_image(data, name)
+    with _damage(name):
+        image.load()
+    return image
+
+
+def write_image(rgb: Tensor, path: str | Path, alpha: Tensor | None = None, profile: bytes | None = None) -> None:
+    """Write an 8-bit image with its profile; the suffix of `path` chooses the format.
 
     The file appears complete or not at all.
+
+    Args:
+        rgb: (3, H, W) in [0, 1].
+        path: of the file.
+        alpha: (H, W) in [0, 1], for formats that keep transparency; None where everything is opaque.
+        profile: the ICC profile whose colours the file shall have, None for that of sRGB.
 
     Raises:
         InputError: wrong shape, non-finite values, unknown suffix, or a missing folder.
@@ -62,54 +115,17 @@ def write_image(rgb: Tensor, path: str | Path) -> None:
         raise InputError(f"An image to write has shape (3, H, W), but this one has {tuple(rgb.shape)}.")
     if not rgb.isfinite().all():
         raise InputError(f"The image for '{path}' has values that are not finite: they must lie in [0, 1].")
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"'{path}' has no known image suffix: use one of {', '.join(sorted(SUFFIXES))}.")
+    if path.suffix.lower() not in WRITTEN:
+        raise InputError(f"'{path}' has no known image suffix: use one of {', '.join(sorted(WRITTEN))}.")
     if not path.parent.is_dir():
         raise InputError(f"The folder '{path.parent}' does not exist: create it before writing images.")
     kind = Image.registered_extensions()[path.suffix.lower()]
-    options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
+    if alpha is not None and kind not in TRANSPARENT:
+        raise InputError(f"'{path}' cannot keep the photo's transparency: use a name that ends in .png or .webp.")
+    image = with_profile(to_pil(rgb, alpha), profile)
+    options: dict[str, Any] = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
     with whole_path(path) as partial:
-        to_pil(rgb).save(partial, format=kind, **options)
-
-
-def decode(data: bytes, name: str) -> Image.Image:
-    """Upright, opaque 8-bit RGB image from the bytes of a file, which errors call `name`."""
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise InputError(f"'{name}' has too many pixels: at most {limit} are accepted.") from None
-    except Exception:  # each format has its own exceptions for a broken header
-        raise InputError(f"'{name}' is not an image: use JPEG, PNG, WebP, BMP or TIFF.") from None
-    try:
-        ImageOps.exif_transpose(image, in_place=True)
-        return _opaque(image, "white")
-    except Exception as error:  # likewise for a broken body
-        reason = str(error).strip().rstrip(".") or type(error).__name__
-        raise InputError(f"'{name}' is damaged ({reason}): replace it by a sound copy.") from None
-
-
-def upright(image: Image.Image, background: str = "white") -> Image.Image:
-    """8-bit RGB image of any PIL image: EXIF orientation applied, transparency laid on `background`.
-
-    Raises:
-        InputError: its file is cut short.
-    """
-    try:
-        return _opaque(ImageOps.exif_transpose(image), background)
-    except OSError as error:
-        raise InputError(f"An image cannot be read ({error}): replace its file by a sound copy.") from error
-
-
-def header(data: bytes, min_side: int = 1) -> Header:
-    """Look at the bytes of an image file without decoding them; an image under `min_side` pixels is too small."""
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError:
-        return Header(0, "", TOO_LARGE)
-    except Exception:  # each format has its own exceptions for a broken header
-        return Header(0, "", NOT_AN_IMAGE)
-    return Header(min(image.size), image.mode, TOO_SMALL if min(image.size) < min_side else None)
+        image.save(partial, format=kind, icc_profile=image.info["icc_profile"], **options)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -117,19 +133,57 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div_(255)
 
 
-def to_pil(rgb: Tensor) -> Image.Image:
-    """8-bit RGB image of rgb (3, H, W), clamped to [0, 1]."""
-    pixels = rgb.detach().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
+def to_pil(rgb: Tensor, alpha: Tensor | None = None) -> Image.Image:
+    """8-bit RGB image of rgb (3, H, W), clamped to [0, 1]; RGBA with alpha (H, W)."""
+    planes = rgb if alpha is None else torch.cat((rgb, alpha[None].to(rgb)))
+    pixels = planes.detach().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
 
 
-def _opaque(image: Image.Image, background: str) -> Image.Image:
-    if image.mode.startswith(("I", "F")):  # 16-bit and float grey: PIL would clip at 255
-        grey = np.asarray(image, dtype=np.float64)
-        white = 65535.0 if image.mode.startswith("I") else 1.0 if grey.max(initial=0.0) <= 1.0 else 255.0
-        pixels = np.rint(255 * np.clip(grey / white, 0, 1)).astype(np.uint8)
-        return Image.fromarray(pixels).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
+def _normalized(source: str | Path | bytes | Image.Image) -> Normalized:
+    if not isinstance(source, Image.Image):
+        return _decoded(*_bytes(source))
+    image = open_pil(source)
+    with _damage("the given image"):
+        return normalize(image)
+
+
+def _decoded(data: bytes, name: str) -> Normalized:
+    image = open_image(data, name)
+    size = image.size
+    with _damage(name):
+        image.load()
+        if image.size != size:
+            raise OSError(f"its header says {size[0]} x {size[1]}, its pixels {image.size[0]} x {image.size[1]}")
+        return normalize(image, data)
+
+
+def _bytes(source: str | Path | bytes) -> tuple[bytes, str]:
+    """The content of a file, and what errors call it."""
+    if isinstance(source, bytes):
+        return source, "the given bytes"
+    path = Path(source)
+    try:
+        if path.is_file():
+            return path.read_bytes(), str(path)
+    except (OSError, ValueError) as error:  # a name that cannot be one
+        raise InputError(f"'{path}' cannot be read ({error}): give the path of an existing image.") from None
+    raise InputError(f"There is no image file '{path}': give the path of an existing image.")
+
+
+@contextmanager
+def _damage(name: str) -> Iterator[None]:
+    """Name an image whose pixels cannot be decoded."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"'{name}' is {error}") from None
+    except Exception as error:  # each format has its own exceptions for a broken body
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+        raise InputError(f"'{name}' is damaged ({reason}): replace it by a sound copy.") from None
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -1,140 +1,162 @@
-"""Palettes that people keep: hex strings, GIMP (.gpl), Adobe Swatch Exchange (.ase) and JSON files."""
+"""Palettes by their names: files, images whose pixels are the palette, photos, colour maps, lists of colours."""
 
-import json
 import re
 import struct
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from dequant.color.spaces import lab_to_rgb
+from dequant.color.palette import MAX_COLORS, colormap_palette, quantize
+from dequant.color.rgb import to_uint8
 from dequant.errors import InputError
+from dequant.io.colors import parse_colors
+from dequant.io.formats import SUFFIXES as IMAGES
+from dequant.io.images import Photograph, read_photo
+from dequant.io.palette_files import READERS
 
-Color = tuple[float, float, float]
+COLORMAP = "colormap:"
 
 
-def parse_hex(colors: str | Iterable[str]) -> Tensor:
-    """Read colours such as "#ff8000" or "f80".
+N_COLORS = 16
+"""Of the palette of a photo, where nothing else is asked for."""
+
+
+MAX_BYTES = 2**20
+"""Of a palette file."""
+
+
+def read_palette(source: str | Path, n_colors: int) -> tuple[Tensor, Tensor]:
+    """A palette by its name: what the commands and the pipeline take as text.
 
     Args:
-        colors: strings of 3 or 6 hexadecimal digits, with or without "#", or one string with several of them
-            separated by commas or blanks.
+        source: "colormap:NAME" of matplotlib; the path of a palette file or of an image; or colours, such as
+            "#ff8000, navy". What is the name of an existing file is that file.
+        n_colors: of a colour map, and of the palette that is taken from a photo.
 
     Returns:
-        (n, 3) float32 in [0, 1].
+        (K, 3) float32 in [0, 1] and the pixels of each colour (K,) int64, all 1 where no photo says it.
 
     Raises:
-        InputError: there is no colour, or one is not of that form.
+        InputError: it is none of these.
     """
-    names = re.split(r"[,;\s]+", colors.strip()) if isinstance(colors, str) else list(colors)
-    return _palette([_hex_color(name) for name in names if name], "The list of hex colours")
+    text = str(source)
+    if text.startswith(COLORMAP):
+        return _alike(colormap_palette(text.removeprefix(COLORMAP), n_colors))
+    if isinstance(source, str) and not is_file_name(source):
+        if re.fullmatch(r"[^\s,(]*[./\\][^\s,(]*", source):
+            raise InputError(f"There is no file '{source}': give an existing image or palette file, or colours.")
+        return _alike(parse_colors(source))
+    if Path(source).suffix.lower() in READERS:
+        return _alike(load_palette(source))
+    return photo_palette(read_photo(source), n_colors)
+
+
+def is_file_name(text: str) -> bool:
+    """Whether a text is the path of a file: one that exists, or whose suffix is that of an image or a palette."""
+    if Path(text).suffix.lower() in (*READERS, *IMAGES, ".gif"):
+        return True
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def photo_palette(photo: Photograph, n_colors: int) -> tuple[Tensor, Tensor]:
+    """The palette of an image: `n_colors` colours of a photo, or all colours of an image that is a palette.
+
+    That is an image whose equal neighbouring rows and columns, put together, leave at most 256 pixels: a strip or a
+    grid of swatches, of any scale. Its colours are exact, in the order of reading, and hidden pixels are none.
+
+    Returns:
+        As `read_palette`.
+    """
+    colors = _swatches(photo)
+    if colors is not None:
+        return _alike(colors)
+    quantized = quantize(photo.rgb, n_colors, visible=photo.visible)
+    return quantized.palette, quantized.counts
+
+
+def count_colors(photo: Photograph, n_colors: int | None) -> int:
+    """How many colours a photo is reduced to: as many as asked for, else those of an indexed image, else `N_COLORS`."""
+    return n_colors if n_colors is not None else indexed_colors(photo) or N_COLORS
+
+
+def indexed_colors(photo: Photograph) -> int | None:
+    """How many visible colours an indexed image has, such as a GIF; None for a photo, which has more than 256.
+
+    An image of at most `MAX_COLORS` pixels counts as a photo.
+    """
+    rgb = photo.rgb if photo.visible is None else photo.rgb[:, photo.visible][:, None]
+    levels = to_uint8(rgb).flatten(1).long()
+    count = len((levels[0] * 65536 + levels[1] * 256 + levels[2]).unique())
+    return count if count <= MAX_COLORS < rgb[0].numel() else None
 
 
 def load_palette(path: str | Path) -> Tensor:
-    """Read a palette file.
+    """Read a palette file, whose suffix says which kind it is.
 
     Args:
-        path: a GIMP palette (.gpl), an Adobe Swatch Exchange file (.ase) or a JSON file (.json) holding a
-            list, or an object with the list under "palette" or "colors". Its entries are hex strings, [r, g,
-            b] with integers from 0 to 255 or fractions from 0 to 1, or objects with the hex string under
-            "hex".
+        path: one of
+
+            - .gpl, of GIMP, Inkscape or Krita; .pal, of Paint Shop Pro (JASC) or of Windows (RIFF);
+            - .ase (Adobe Swatch Exchange), .aco (Photoshop's swatches), .act (its table of 256 colours);
+            - .hex or .txt, a colour per line; eight digits without "#" in .txt are paint.net's AARRGGBB;
+            - .css or .scss: the colours of its variables, or else all colours in it;
+            - .json: a list or nested objects of colours, such as those of pywal, Tailwind and Lospec. A colour is a
+              string, [r, g, b] with numbers from 0 to 255 or fractions from 0 to 1 (one scale for the whole file), or
+              an object with these under "hex", "value", "$value", "rgb", or "r", "g" and "b".
 
     Returns:
         (n, 3) float32 in [0, 1].
 
     Raises:
-        InputError: the file does not exist, is of another kind, is damaged or holds no colour.
+        InputError: the file does not exist, is of another kind, is damaged, is ambiguous or holds no colour.
     """
     path = Path(path)
-    readers = {".gpl": _read_gpl, ".ase": _read_ase, ".json": _read_json}
-    if path.suffix.lower() not in readers:
-        raise InputError(f"{path.name} is not a palette file: give one that ends in {', '.join(readers)}.")
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"{path.name} is not a palette file: give one that ends in {', '.join(READERS)}.")
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): give an existing palette file.") from error
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{path.name} is larger than a palette: give a file of at most {MAX_BYTES} bytes.")
     try:
-        colors = list(readers[path.suffix.lower()](content))
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        if isinstance(error, InputError):
-            raise
+        colors = list(reader(content))
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error) as error:
         raise InputError(f"{path.name} is damaged or not a {path.suffix[1:]} palette: {error}.") from error
-    return _palette(colors, path.name)
-
-
-def _palette(colors: list[Color], name: str) -> Tensor:
+    except RecursionError:
+        raise InputError(f"{path.name} is nested too deeply: give a list of colours.") from None
     if not colors:
-        raise InputError(f"{name} holds no colour: give at least one.")
+        raise InputError(f"{path.name} holds no colour: give at least one.")
     palette = torch.tensor(colors, dtype=torch.float64)
     if not (palette.min() >= 0 and palette.max() <= 1):
-        raise InputError(f"{name} holds a colour outside the displayable range: give 0 to 255, or fractions 0 to 1.")
+        raise InputError(
+            f"{path.name} holds a colour outside the displayable range: give 0 to 255, or fractions 0 to 1."
+        )
     return palette.float()
 
 
-def _hex_color(name: str) -> Color:
-    digits = name.strip().removeprefix("#")
-    if not re.fullmatch(r"[0-9a-fA-F]{3}|[0-9a-fA-F]{6}", digits):
-        raise InputError(f"{name!r} is not a colour: give 3 or 6 hexadecimal digits such as #ff8000.")
-    if len(digits) == 3:
-        digits = "".join(2 * digit for digit in digits)
-    red, green, blue = bytes.fromhex(digits)
-    return red / 255, green / 255, blue / 255
+def _alike(colors: Tensor) -> tuple[Tensor, Tensor]:
+    """Colours that count alike."""
+    return colors, torch.ones(len(colors), dtype=torch.int64)
 
 
-def _read_gpl(content: bytes) -> Iterator[Color]:
-    lines = content.decode("utf-8-sig", errors="replace").splitlines()
-    if not lines or lines[0].strip() != "GIMP Palette":
-        raise ValueError("the first line is not 'GIMP Palette'")
-    for line in lines[1:]:
-        if re.match(r"\s*\d", line):
-            red, green, blue = (int(level) for level in line.split()[:3])
-            yield red / 255, green / 255, blue / 255
-
-
-def _read_json(content: bytes) -> Iterator[Color]:
-    colors = json.loads(content)
-    if isinstance(colors, dict):
-        colors = colors["palette"] if "palette" in colors else colors["colors"]
-    for color in colors:
-        if isinstance(color, dict):
-            color = color["hex"]
-        if isinstance(color, str):
-            yield _hex_color(color)
-        else:
-            red, green, blue = color
-            scale = 255 if all(isinstance(level, int) for level in color) else 1
-            yield red / scale, green / scale, blue / scale
-
-
-def _read_ase(content: bytes) -> Iterator[Color]:
-    """Big-endian blocks of type, length and, for colours (type 1), a UTF-16 name, a model and its numbers."""
-    signature, _, _, n_blocks = struct.unpack_from(">4sHHI", content)
-    if signature != b"ASEF":
-        raise ValueError("the signature is not 'ASEF'")
-    position = 12
-    for _ in range(n_blocks):
-        kind, length = struct.unpack_from(">HI", content, position)
-        if kind == 1:
-            (name_length,) = struct.unpack_from(">H", content, position + 6)
-            model_at = position + 8 + 2 * name_length
-            yield _ase_color(content[model_at : model_at + 4], content, model_at + 4)
-        position += 6 + length
-
-
-def _ase_color(model: bytes, content: bytes, position: int) -> Color:
-    match model:
-        case b"RGB ":
-            return struct.unpack_from(">3f", content, position)
-        case b"Gray":
-            return struct.unpack_from(">f", content, position) * 3
-        case b"CMYK":
-            cyan, magenta, yellow, black = struct.unpack_from(">4f", content, position)
-            return (1 - cyan) * (1 - black), (1 - magenta) * (1 - black), (1 - yellow) * (1 - black)
-        case b"LAB ":
-            light, a, b = struct.unpack_from(">3f", content, position)
-            red, green, blue = lab_to_rgb(torch.tensor((100 * light, a, b)).view(3, 1, 1)).flatten().tolist()
-            return red, green, blue
-        case _:
-            raise ValueError(f"the colour model {model!r} is none of RGB, Gray, CMYK and LAB")
+def _swatches(photo: Photograph) -> Tensor | None:
+    """Colours (K, 3) of an image that is a palette, in the order of reading; None for any other image."""
+    shown = torch.ones_like(photo.rgb[:1]) if photo.alpha is None else photo.alpha[None].gt(0).float()
+    grid = torch.cat((photo.rgb * shown, shown))
+    for dim in (1, 2):
+        n = grid.shape[dim]
+        changes = (grid.narrow(dim, 1, n - 1) != grid.narrow(dim, 0, n - 1)).movedim(dim, 0).flatten(1).any(1)
+        grid = grid.index_select(dim, torch.cat((torch.tensor([0]), changes.nonzero()[:, 0] + 1)))
+    if grid[0].numel() > MAX_COLORS:
+        return None
+    colors = grid.flatten(1).T
+    return torch.tensor(list(dict.fromkeys(tuple(color[:3]) for color in colors.tolist() if color[3])))

@@ -3,31 +3,45 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from dequant.color.matching import match_k_best
-from dequant.color.palette import MAX_COLORS, Quantized, quantize, transfer
-from dequant.color.rgb import to_uint8
+from dequant.color.palette import Quantized, quantize, transfer
 from dequant.condition.channels import for_palette, for_patch
 from dequant.errors import InputError
-from dequant.pipelines.inputs import assignment, color, is_colormap, mask, one_each, palette
-
-N_COLORS = 16
-"""Of the palette of a photo, where nothing else is asked for."""
+from dequant.io.images import Photograph
+from dequant.io.palettes import count_colors, indexed_colors
+from dequant.pipelines.inputs import assignment, color, is_colormap, mask, masks, one_each, palette, palettes
 
 
 class Asked(NamedTuple):
-    """One edit of one photo: a condition (7, H, W), and a label, empty where the call asks for no other."""
+    """One edit of one photo.
+
+    Attributes:
+        label: which one, empty where the call asks for no other.
+        condition: (7, H, W).
+        photo: the photo.
+        mask: (H, W) in [0, 1], how much of the picture replaces it; None for all.
+    """
 
     label: str
     condition: Tensor
+    photo: Photograph
+    mask: Tensor | None = None
+
+    def finish(self, picture: Tensor) -> Tensor:
+        """A picture (3, H, W) drawn under the condition, laid on the photo by the mask."""
+        if self.mask is None:
+            return picture
+        return torch.lerp(self.photo.rgb.to(picture), picture, self.mask.to(picture))
 
 
 class PaletteEdit(NamedTuple):
     """A photo reduced to a palette, its own or another.
 
     Attributes:
-        n_colors: size of the palette of each photo; None for `N_COLORS`, or all colours of an indexed image.
+        n_colors: size of the palette of each photo; None for 16, or all colours of an indexed image.
         target: replaces it: a `Palette`, a list with one for each photo, or None.
         method: which colour replaces which, as in `matching.match`; None for the usual one of the target.
         assignment: says it instead: an `Assignment`, a list with one for each photo, or None.
@@ -61,21 +75,13 @@ class PaletteEdit(NamedTuple):
         return found
 
 
-def indexed_colors(rgb: Tensor) -> int | None:
-    """How many colours an indexed image (3, H, W) has, such as a GIF; None for a photo, which has more than 256.
-
-    An image of at most `MAX_COLORS` pixels counts as a photo.
-    """
-    levels = to_uint8(rgb).flatten(1).long()
-    count = len((levels[0] * 65536 + levels[1] * 256 + levels[2]).unique())
-    return count if count <= MAX_COLORS < rgb[0].numel() else None
-
-
-def palette_conditions(rgbs: list[Tensor], texture_map: Callable[[Tensor], Tensor], edit: PaletteEdit) -> list[Asked]:
+def palette_conditions(
+    photos: list[Photograph], texture_map: Callable[[Tensor], Tensor], edit: PaletteEdit
+) -> list[Asked]:
     """Conditions on photos reduced to a palette.
 
     Args:
-        rgbs: photos (3, H, W).
+        photos: what is edited.
         texture_map: (3, H, W) -> (2, H, W), of the variant.
         edit: what is asked of them.
 
@@ -86,14 +92,13 @@ def palette_conditions(rgbs: list[Tensor], texture_map: Callable[[Tensor], Tenso
         InputError: an argument is wrong.
     """
     blends = edit.blends()
-    targets = one_each(edit.target, len(rgbs), "palettes", strings=1, numbers=2)
-    assignments = one_each(edit.assignment, len(rgbs), "assignments", numbers=1)
+    targets = palettes(edit.target, len(photos))
+    assignments = one_each(edit.assignment, len(photos), "assignments", numbers=1)
     found = []
-    for i, (rgb, wanted, chosen) in enumerate(zip(rgbs, targets, assignments, strict=True)):
-        own = indexed_colors(rgb)
-        n_colors = own or N_COLORS if edit.n_colors is None else edit.n_colors
-        quantized = quantize(rgb, n_colors)
-        edits = {_label(rgbs, i): quantized}
+    for i, (photo, wanted, chosen) in enumerate(zip(photos, targets, assignments, strict=True)):
+        n_colors = count_colors(photo, edit.n_colors)
+        quantized = quantize(photo.rgb, n_colors, visible=photo.visible)
+        edits = {_label(len(photos), i): quantized}
         if wanted is not None:
             colors, counts = palette(wanted, n_colors)
             method = edit.method or ("rank" if is_colormap(wanted) else "color")
@@ -102,10 +107,10 @@ def palette_conditions(rgbs: list[Tensor], texture_map: Callable[[Tensor], Tenso
             for rank, one in enumerate(every, start=1):
                 for share in blends:
                     parts = _which("assignment", rank, edit.k), _which("blend", f"{share:g}", len(blends))
-                    edits[_label(rgbs, i, *parts)] = transfer(quantized, colors, assignment(one), share)
-        textured = own is None if edit.texture is None else edit.texture
-        texture = texture_map(rgb) if textured else None
-        found += [Asked(label, for_palette(made.rgb, n_colors, texture)) for label, made in edits.items()]
+                    edits[_label(len(photos), i, *parts)] = transfer(quantized, colors, assignment(one), share)
+        textured = indexed_colors(photo) is None if edit.texture is None else edit.texture
+        texture = texture_map(photo.rgb) if textured else None
+        found += [Asked(label, for_palette(made.rgb, n_colors, texture), photo) for label, made in edits.items()]
     return found
 
 
@@ -120,12 +125,16 @@ def _which(name: str, value: object, count: int) -> str:
 
 
 def patch_conditions(
-    rgbs: list[Tensor], texture_map: Callable[[Tensor], Tensor], inside: Any, fill: Any, with_texture: bool = True
+    photos: list[Photograph],
+    texture_map: Callable[[Tensor], Tensor],
+    inside: Any,
+    fill: Any,
+    with_texture: bool = True,
 ) -> list[Asked]:
-    """Conditions on photos in each of which a patch gets one colour.
+    """Conditions on photos in each of which a patch gets one colour: all pixels that its mask marks, if only in part.
 
     Args:
-        rgbs: photos (3, H, W).
+        photos: what is edited.
         texture_map: (3, H, W) -> (2, H, W), of the variant.
         inside: the patch: a `Mask`, or a list or batch with one for each photo.
         fill: its `Color`, or a list with one for each photo.
@@ -137,14 +146,14 @@ def patch_conditions(
     if inside is None:
         raise InputError("A colour without a patch has no place: give the mask of the patch too.")
     if fill is None:
-        raise InputError("A patch needs a new colour: give color, a hex string or three numbers in [0, 1].")
-    masks = one_each(list(inside) if getattr(inside, "ndim", 0) > 2 else inside, len(rgbs), "masks")
-    colors = one_each(fill, len(rgbs), "colours", numbers=1)
-    return [
-        Asked(_label(rgbs, i), for_patch(rgb, mask(patch), color(shade), texture_map(rgb), keep_inside=with_texture))
-        for i, (rgb, patch, shade) in enumerate(zip(rgbs, masks, colors, strict=True))
-    ]
+        raise InputError("A patch needs a new colour: give color, such as #ff8000, or three numbers in [0, 1].")
+    colors, found = one_each(fill, len(photos), "colours", numbers=1), []
+    for i, (photo, patch, shade) in enumerate(zip(photos, masks(inside, len(photos)), colors, strict=True)):
+        share, texture = mask(patch), texture_map(photo.rgb)
+        condition = for_patch(photo.rgb, share > 0, color(shade), texture, keep_inside=with_texture)
+        found.append(Asked(_label(len(photos), i), condition, photo, share))
+    return found
 
 
-def _label(rgbs: list[Tensor], i: int, *parts: str) -> str:
-    return ", ".join(part for part in (_which("photo", i + 1, len(rgbs)), *parts) if part)
+def _label(n_photos: int, i: int, *parts: str) -> str:
+    return ", ".join(part for part in (_which("photo", i + 1, n_photos), *parts) if part)

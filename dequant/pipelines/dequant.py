@@ -25,7 +25,7 @@ from dequant.models.controlled import Controlled, align
 from dequant.models.prompt import TextEmbedding
 from dequant.pipelines import inputs
 from dequant.pipelines.conditions import PaletteEdit, palette_conditions, patch_conditions
-from dequant.pipelines.outputs import OUTPUT_TYPES, DequantOutput, Images, convert
+from dequant.pipelines.outputs import OUTPUT_TYPES, PROFILES, DequantOutput, Images, convert
 from dequant.pipelines.saving import SavedPipeline
 
 StepEnd = Callable[["DequantPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
@@ -145,6 +145,7 @@ class DequantPipeline(SavedPipeline):
         num_images: int = 1,
         seeds: Sequence[int] | None = None,
         output_type: str = "pil",
+        profile: str = "srgb",
         return_dict: bool = True,
         callback_on_step_end: StepEnd | None = None,
     ) -> DequantOutput | tuple[Images]:
@@ -155,16 +156,17 @@ class DequantPipeline(SavedPipeline):
                 path of a file, or a list of any of these.
             n_colors: size of the palette that is taken from each photo, 1 to 256. None takes 16 colours, or those that
                 an indexed image has, such as a GIF.
-            palette: replaces that palette: (K, 3) in [0, 1], hex strings, a photo whose palette is taken, or
-                "colormap:NAME" of matplotlib.
+            palette: replaces that palette: (K, 3) in [0, 1], colours such as "#ff8000, navy", a photo whose palette is
+                taken, the path of a photo or a palette file, or "colormap:NAME" of matplotlib.
             method: which colour replaces which, as in `matching.match`: color, negative_color, frequency, intensity,
                 rank; None takes rank for a colour map and color for anything else.
             assignment: says it instead: colour i of the photo becomes colour `assignment[i]`; `range(n_colors)` for an
                 edited copy of the photo's own palette.
             k: how many of the best assignments to answer with, fewer where fewer exist.
             blend: 0 keeps the photo's colours, 1 takes those of `palette`; several numbers are several answers.
-            mask: recolours a patch instead, (H, W), true inside; everything else keeps its true colours.
-            color: of the patch: a hex string or three numbers in [0, 1].
+            mask: recolours a patch instead: (H, W), 1 inside, fractions where it is soft, an image of it, or its path.
+                Outside, the picture is the photo.
+            color: of the patch: a colour such as "#ff8000", or three numbers in [0, 1].
             texture: condition the network on the photo's texture; False leaves it to the network, for a patch only
                 inside. None does so for photos, not for indexed images, which show that of their palette only.
             sampler: solver, steps and what predictions are held to, in place of the pipeline's. Its most frequent
@@ -178,7 +180,9 @@ class DequantPipeline(SavedPipeline):
             generator: CPU generator, or a list with one per image, which makes it independent of its neighbours.
             num_images: how many images to draw of each edit; those of one edit follow each other.
             seeds: of the images of each edit, one for each, instead of `num_images` and `generator`.
-            output_type: "pil", "np" (B, H, W, 3) or "pt" (B, 3, H, W), both in [0, 1]; a list where sizes differ.
+            output_type: "pil", with the photo's transparency, "np" (B, H, W, 3) or "pt" (B, 3, H, W), both in [0, 1]; a
+                list where sizes differ.
+            profile: of PIL images, "srgb" or "source", that of the photo.
             return_dict: False returns a tuple.
             callback_on_step_end: called with the pipeline, the number of the step, the timestep and {"latents": x_t},
                 whose sizes are padded; it may return other latents likewise.
@@ -195,6 +199,8 @@ class DequantPipeline(SavedPipeline):
         # 1. Inputs
         if output_type not in OUTPUT_TYPES:
             raise InputError(f"There is no output type {output_type!r}: choose pil, np or pt.")
+        if profile not in PROFILES:
+            raise InputError(f"There is no profile {profile!r}: choose srgb or source.")
         for name, value in (("k", k), ("num_images", num_images)):
             if not isinstance(value, int):
                 raise InputError(f"{name} is {value!r}: give a whole number.")
@@ -220,10 +226,13 @@ class DequantPipeline(SavedPipeline):
             generator = [torch.Generator().manual_seed(seed) for _ in asked for seed in seeds]
         on_step = self._on_step(callback_on_step_end)
         conditions = [one.condition for one in asked]
-        pictures = self.draw(conditions, generator, sampler, num_images=len(draws), callback=on_step)
+        drawn = self.draw(conditions, generator, sampler, num_images=len(draws), callback=on_step)
         # 4. Outputs
-        images = convert(pictures, output_type)
-        return DequantOutput(images, [one.label for one in asked], draws, pictures) if return_dict else (images,)
+        edits = [one for one in asked for _ in draws]
+        pictures = [one.finish(picture) for one, picture in zip(edits, drawn, strict=True)]
+        images = convert(pictures, output_type, [one.photo for one in edits], profile)
+        labels, notes = [one.label for one in asked], [", ".join(photo.notes) for photo in photos]
+        return DequantOutput(images, labels, draws, pictures, notes) if return_dict else (images,)
 
     def draw(
         self,

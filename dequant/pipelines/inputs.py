@@ -7,56 +7,60 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
-from dequant.color.palette import colormap_palette, quantize
 from dequant.diffusion.schedule import Generator
 from dequant.errors import InputError
-from dequant.io.images import read_image, to_tensor, upright
-from dequant.io.palettes import parse_hex
+from dequant.io.colors import parse_colors
+from dequant.io.images import Photograph, open_pil, read_photo
+from dequant.io.palettes import COLORMAP, is_file_name, photo_palette, read_palette
 
-Photo = Image.Image | Tensor | np.ndarray | str | Path
+Photo = Photograph | Image.Image | Tensor | np.ndarray | str | Path
 """A PIL image, rgb (3, H, W) in [0, 1], an array (H, W, 3) of bytes or of floats in [0, 1], or the path of a file."""
 
 
 Palette = Photo | Sequence[str] | Sequence[Sequence[float]]
-"""(K, 3) in [0, 1], hex strings, a photo (but no path) whose palette is taken, or "colormap:NAME" of matplotlib."""
+"""(K, 3) in [0, 1], colours as strings, a photo whose palette is taken, or a name that `read_palette` knows."""
 
 
 Color = str | Tensor | np.ndarray | Sequence[float]
-"""A hex string or three numbers in [0, 1]."""
+"""A colour as a string, such as "#ff8000" or "orange", or three numbers in [0, 1]."""
 
 
-Mask = Image.Image | Tensor | np.ndarray
-"""(H, W), True, more than 0.5, or more than half of the largest integer inside; of a PIL image, opaque and bright."""
+Mask = Image.Image | Tensor | np.ndarray | str | Path
+"""(H, W), 1 inside and fractions where it is soft; also (H, W, C), (C, H, W), a PIL image, or the path of a file."""
 
 
 Assignment = Tensor | np.ndarray | Sequence[int]
 """(K,) integers: source colour i becomes target colour `assignment[i]`."""
 
 
-COLORMAP = "colormap:"
+FAINT = 1 / 16
+"""A mask closer than this to 0 or 1 is 0 or 1 there: JPEG leaves such traces."""
+
+
+FEW_LABELS = 16
 
 
 TOLERANCE = 1e-3
 """By which resampled photos may leave [0, 1]."""
 
 
-def photos(image: Photo | Sequence[Photo]) -> list[Tensor]:
-    """Rgb (3, H, W), float32 in [0, 1] on the CPU, of one photo, a batch (B, ...) or a list of any.
+def photos(image: Photo | Sequence[Photo]) -> list[Photograph]:
+    """One photo, a batch (B, ...) or a list of any, read.
 
     Raises:
         InputError: there is none, or something is not a photo.
     """
-    if isinstance(image, list | tuple):
-        found = [rgb for item in image for rgb in photos(item)]
-    elif isinstance(image, str | Path):
-        found = [read_image(image)]
-    elif isinstance(image, Image.Image):
-        found = [to_tensor(upright(image))]
+    if isinstance(image, Photograph):
+        found = [image]
+    elif isinstance(image, list | tuple):
+        found = [photo for item in image for photo in photos(item)]
+    elif isinstance(image, str | Path | Image.Image):
+        found = [read_photo(image)]
     elif isinstance(image, Tensor | np.ndarray):
-        found = _photo_arrays(image)
+        found = [Photograph(rgb) for rgb in _photo_arrays(image)]
     else:
         raise InputError(
             f"A {type(image).__name__} is not a photo: give a PIL image, a tensor (3, H, W), an array (H, W, 3), "
@@ -71,7 +75,7 @@ def palette(value: Palette, n_colors: int) -> tuple[Tensor, Tensor]:
     """Colours and how many pixels each covers.
 
     Args:
-        value: a palette, or a photo whose palette of `n_colors` colours is taken.
+        value: a palette, the name of one, or a photo whose palette of `n_colors` colours is taken.
         n_colors: 1 to 256.
 
     Returns:
@@ -80,24 +84,20 @@ def palette(value: Palette, n_colors: int) -> tuple[Tensor, Tensor]:
     Raises:
         InputError: it is neither.
     """
-    if isinstance(value, Image.Image) or (isinstance(value, Tensor | np.ndarray) and value.ndim > 2):
+    if isinstance(value, str | Path):
+        return read_palette(value, n_colors)
+    if isinstance(value, Image.Image | Photograph) or (isinstance(value, Tensor | np.ndarray) and value.ndim > 2):
         found = photos(value)
         if len(found) > 1:
             raise InputError(f"A batch of {len(found)} photos is not one palette: give a list with one for each photo.")
-        quantized = quantize(found[0], n_colors)
-        return quantized.palette, quantized.counts
-    if isinstance(value, str) and is_colormap(value):
-        colors = colormap_palette(value.removeprefix(COLORMAP), n_colors)
-        return colors, torch.ones(len(colors), dtype=torch.int64)
-    if isinstance(value, Path) or (isinstance(value, str) and Path(value).suffix):
-        raise InputError(f"A palette is not read from a path: give the photo, as PIL.Image.open('{value}').")
-    if isinstance(value, str) or (isinstance(value, list | tuple) and value and isinstance(value[0], str)):
-        colors = parse_hex(value)
+        return photo_palette(found[0], n_colors)
+    if isinstance(value, list | tuple) and value and isinstance(value[0], str):
+        colors = parse_colors(value)
     else:
         colors = _unit(value, "A palette")
     if colors.ndim != 2 or colors.shape[1] != 3:
         raise InputError(
-            f"A palette of shape {tuple(colors.shape)} is not possible: give (K, 3), hex strings or a photo."
+            f"A palette of shape {tuple(colors.shape)} is not possible: give (K, 3), colours as strings, or a photo."
         )
     return colors, torch.ones(len(colors), dtype=torch.int64)
 
@@ -107,43 +107,68 @@ def is_colormap(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(COLORMAP)
 
 
+def palettes(value: Any, n: int) -> list[Any]:
+    """A palette for each of `n` photos: the one given for all, or the list of them."""
+    is_list = isinstance(value, list | tuple)
+    named = is_list and any(
+        isinstance(v, Path) or is_colormap(v) or (isinstance(v, str) and is_file_name(v)) for v in value
+    )
+    return one_each(value, n, "palettes", strings=0 if named else 1, numbers=2)
+
+
 def color(value: Color) -> Tensor:
     """One colour, (3,) float32 in [0, 1].
 
     Raises:
         InputError: it is not one.
     """
-    found = parse_hex(value) if isinstance(value, str) else _unit(value, "A colour")
+    found = parse_colors(value) if isinstance(value, str) else _unit(value, "A colour")
     if found.numel() != 3:
-        raise InputError(f"{value!r} is not one colour: give a hex string such as #ff8000 or three numbers in [0, 1].")
+        raise InputError(f"{value!r} is not one colour: give one such as #ff8000, or three numbers in [0, 1].")
     return found.reshape(3)
 
 
 def mask(value: Mask) -> Tensor:
-    """The inside of a patch, (H, W) bool.
+    """How much each pixel belongs to a patch.
+
+    Args:
+        value: an array or tensor (H, W), (H, W, C) or (C, H, W) of 1, 3 or 4 channels, a PIL image, or the path of a
+            file. Of four channels, or two of a PIL image, the last is the mask where it varies, as transparency does;
+            otherwise the brightest channel is. Floats lie in [0, 1]; whole numbers count relative to the largest.
+
+    Returns:
+        (H, W) float32 in [0, 1].
 
     Raises:
-        InputError: it is not a mask, or it marks no pixel.
+        InputError: it is not a mask, it marks no pixel, or its numbers could be labels of regions.
     """
-    values = value
-    if isinstance(value, Image.Image):
-        values = np.asarray(value if value.mode.startswith("I") else upright(value, "black").convert("L"))
-    if not isinstance(values, Tensor | np.ndarray):
-        raise InputError(f"A {type(value).__name__} is not a mask: give a tensor or array (H, W) or a PIL image.")
-    tensor = _tensor(values)
-    if tensor.ndim == 3 and tensor.shape[0] == 1:
-        tensor = tensor[0]
-    if tensor.ndim != 2:
-        raise InputError(f"A mask of shape {tuple(tensor.shape)} is not possible: give (H, W).")
-    if tensor.is_floating_point():
-        inside = tensor > 0.5
-    elif tensor.dtype == torch.bool:
-        inside = tensor
-    else:
-        inside = tensor > tensor.double().amax() / 2 if tensor.numel() else tensor.bool()
-    if not inside.any():
+    if isinstance(value, str | Path | Image.Image):
+        value = _mask_image(open_pil(value))
+    if not isinstance(value, Tensor | np.ndarray):
+        raise InputError(
+            f"A {type(value).__name__} is not a mask: give a tensor or array (H, W), a PIL image or the path of a file."
+        )
+    tensor = _tensor(value)
+    shape = tuple(tensor.shape)
+    if tensor.ndim == 3 and shape[0] in (1, 3, 4) and shape[2] not in (1, 3, 4):
+        tensor = tensor.movedim(0, -1)
+    if tensor.ndim == 3 and tensor.shape[2] in (1, 3, 4):
+        tensor = _one_plane(tensor)
+    if tensor.ndim != 2 or not tensor.numel():
+        raise InputError(f"A mask of shape {shape} is not possible: give (H, W).")
+    soft = _share(tensor)
+    soft = torch.where(soft < FAINT, 0.0, torch.where(soft > 1 - FAINT, 1.0, soft))
+    if not soft.any():
         raise InputError("The mask is empty: mark at least one pixel.")
-    return inside
+    return soft
+
+
+def masks(value: Any, n: int) -> list[Any]:
+    """A mask for each of `n` photos: the one given for all, or the list or batch of them."""
+    if isinstance(value, Tensor | np.ndarray) and value.ndim > 2:
+        is_one = value.ndim == 3 and (value.shape[0] != n or n == 1) and {1, 3, 4} & {value.shape[0], value.shape[2]}
+        value = value if is_one else list(value)
+    return one_each(value, n, "masks")
 
 
 def assignment(value: Assignment) -> Tensor:
@@ -231,3 +256,38 @@ def _tensor(value: Tensor | np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(value, order="C"))
     except (TypeError, ValueError):
         raise InputError(f"An array of {value.dtype} is not understood: give floats in [0, 1] or bytes.") from None
+
+
+def _mask_image(image: Image.Image) -> np.ndarray:
+    """A mask (H, W) of a PIL image, turned upright: its transparency where that varies, or else its brightness."""
+    image = ImageOps.exif_transpose(image)
+    if image.has_transparency_data:
+        alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+        if alpha.min() < alpha.max():
+            return alpha
+        image = image.convert("RGBA")
+    if image.mode in ("1", "L") or image.mode.startswith(("I", "F")):
+        return np.asarray(image)
+    return np.asarray(image.convert("RGB")).max(axis=2)
+
+
+def _one_plane(channels: Tensor) -> Tensor:
+    """A mask (H, W) of channels (H, W, C): the fourth where it varies, or else the brightest."""
+    if channels.shape[2] == 4 and channels[..., 3].amin() < channels[..., 3].amax():
+        return channels[..., 3]
+    return channels[..., :3].amax(dim=2)
+
+
+def _share(values: Tensor) -> Tensor:
+    """Float32 in [0, 1] of a mask's numbers (H, W)."""
+    if values.dtype == torch.bool:
+        return values.float()
+    numbers = values.double()
+    lowest, highest = numbers.amin().item(), numbers.amax().item()
+    if values.is_floating_point() and not (highest > 1 and bool((numbers == numbers.round()).all())):
+        if not 0 <= lowest <= highest <= 1:
+            raise InputError("A mask of floats has values outside [0, 1] or not finite: give 1 inside and 0 outside.")
+        return values.float()
+    if lowest < 0 or (highest < FEW_LABELS and len(numbers.unique()) > 2):
+        raise InputError("The mask has the labels of several regions: give one region, as in mask == 3.")
+    return (numbers / max(highest, 1)).float()

@@ -12,7 +12,7 @@ from torch import Tensor
 from dequant.data.module import ImageData
 from dequant.data.sources import Folder, Shards, bundled
 from dequant.errors import InputError
-from dequant.io.images import DAMAGED, NOT_AN_IMAGE, TOO_SMALL
+from dequant.io.formats import DAMAGED, NOT_AN_IMAGE, TOO_SMALL
 from tests.support.data import SIZE, condition, conditions, data, fill, jpeg
 
 # --- the stream

@@ -19,7 +19,7 @@ from dequant.data.remote_shards import HELD_OUT, SHARD_CLOSED, SHARD_CUT
 from dequant.data.shard_stream import READ, Cursor, ShardStream, StreamLoader, union
 from dequant.data.sources import NO_IMAGE
 from dequant.errors import InputError
-from dequant.io.images import DAMAGED, NOT_AN_IMAGE, TOO_LARGE, TOO_SMALL
+from dequant.io.formats import DAMAGED, NOT_AN_IMAGE, TOO_LARGE, TOO_SMALL
 from tests.support.shards import SIDE, SIZES, condition, encoded, photo, source, streamed, write
 
 

@@ -86,7 +86,7 @@ def test_grey_palette_bilevel_cmyk_and_float(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a.tif")[0, 0, 0] == pytest.approx(0.2)
 
 
-def test_unreadable_images_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_images_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"There is no image file '.*nowhere.png'"):
         read_image(tmp_path / "nowhere.png")
     with pytest.raises(InputError, match="There is no image file"):
@@ -94,7 +94,7 @@ def test_unreadable_images_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "text.jpg").write_text("not a photo")
     with pytest.raises(InputError, match=r"text.jpg' is not an image"):
         read_image(tmp_path / "text.jpg")
-    with pytest.raises(InputError, match="given bytes' is not an image"):
+    with pytest.raises(InputError, match="given bytes' is not an image but empty"):
         read_image(b"")
     for name, format_ in (("cut.jpg", "JPEG"), ("cut.png", "PNG"), ("cut.webp", "WEBP"), ("cut.tif", "TIFF")):
         noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
@@ -102,9 +102,6 @@ def test_unreadable_images_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:3000])
         with pytest.raises(InputError, match=rf"{name}' is (damaged|not an image)"):
             read_image(tmp_path / name)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(InputError, match="has too many pixels: at most 200 "):
-        read_image(jpeg(1))
 
 
 def test_write_leaves_the_old_file_and_no_rubbish_when_it_fails(

@@ -12,9 +12,9 @@ from dequant.color.palette import colormap_palette, quantize, transfer
 from dequant.condition.channels import for_palette
 from dequant.condition.texture import TEXTURES
 from dequant.errors import InputError
-from dequant.io.images import to_pil, to_tensor
+from dequant.io.images import Photograph, to_pil, to_tensor
+from dequant.io.palettes import indexed_colors
 from dequant.metrics.texture import bands, fine_correlation
-from dequant.pipelines.conditions import indexed_colors
 from dequant.pipelines.dequant import DequantPipeline
 from tests.support.photos import golden_photo
 from tests.support.pipelines import draw, seeded
@@ -66,13 +66,13 @@ def test_an_indexed_image_keeps_its_own_palette(pipe: DequantPipeline) -> None:
     file = io.BytesIO()
     image.save(file, format="GIF")
     rgb = to_tensor(Image.open(file).convert("RGB"))
-    count = indexed_colors(rgb)
+    count = indexed_colors(Photograph(rgb))
     assert count is not None and 16 < count <= 40
     own, asked = draw(pipe, Image.open(file)), draw(pipe, rgb, n_colors=count, texture=False)
     assert torch.equal(own, asked)
     assert not torch.equal(own, draw(pipe, rgb, n_colors=16))
-    assert indexed_colors(golden_photo("caps")) is None
-    assert indexed_colors(torch.rand(3, 4, 4, generator=seeded())) is None
+    assert indexed_colors(Photograph(golden_photo("caps"))) is None
+    assert indexed_colors(Photograph(torch.rand(3, 4, 4, generator=seeded()))) is None
 
 
 def test_a_colour_map_is_matched_by_rank(pipe: DequantPipeline, photo: torch.Tensor) -> None:

@@ -1,0 +1,222 @@
+"""What a file says of its pixels, applied to them: colour profile, orientation, depth, transparency.
+
+Colours end in sRGB. A profile is converted by Little CMS, with relative colorimetric intent and black point
+compensation. Without one, PNG's gamma and primaries, the colour code of AVIF, HEIC and PNG (CICP, ITU-T H.273), and
+the Adobe RGB of a camera's EXIF are followed. Where nothing is said, it is sRGB.
+"""
+
+import io
+import struct
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, ImageOps
+
+from dequant.color.spaces import linear_to_srgb, srgb_to_linear
+from dequant.errors import InputError
+from dequant.io.formats import ORIENTATION, levels
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+"""The ICC profile that written images carry."""
+
+
+INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
+
+
+SAME = 1
+"""A profile that moves no colour by more than so many 8-bit levels is that of sRGB."""
+
+
+EXIF, INTEROPERABILITY = 0x8769, 0xA005
+
+D65 = (0.3127, 0.3290)
+
+REC_709 = ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06))
+
+
+class Colorimetry(NamedTuple):
+    """A colour space of three primaries: its name, their xy, white's, and its exponent, None for the curve of sRGB."""
+
+    name: str
+    primaries: tuple[tuple[float, float], ...]
+    white: tuple[float, float] = D65
+    gamma: float | None = None
+
+
+ADOBE_RGB = Colorimetry("Adobe RGB", ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06)), gamma=563 / 256)
+
+PRIMARIES = {
+    9: Colorimetry("Rec. 2020", ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046))),
+    12: Colorimetry("Display P3", ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))),
+}
+"""Of CICP's colour primaries, those beside Rec. 709's, which are sRGB's."""
+
+TRANSFERS: dict[int, float] = {4: 2.2, 5: 2.8, 8: 1.0}
+"""Exponents of CICP's transfer characteristics; those of video are shown like sRGB's."""
+
+HDR = (16, 18)
+
+
+class Normalized(NamedTuple):
+    """An image in the form that everything here works on.
+
+    Attributes:
+        image: upright 8-bit sRGB, RGB or, where it has transparency, RGBA.
+        profile: the ICC profile that it was converted from, or None.
+        notes: what was done to it, such as "converted from Display P3 to sRGB".
+    """
+
+    image: Image.Image
+    profile: bytes | None
+    notes: tuple[str, ...]
+
+
+class _Transform(NamedTuple):
+    """From a profile to sRGB; None where it is that of sRGB."""
+
+    name: str
+    to_srgb: ImageCms.ImageCmsTransform | None
+
+
+def normalize(image: Image.Image, data: bytes = b"") -> Normalized:
+    """Apply orientation, depth and colour profile.
+
+    Args:
+        image: any PIL image.
+        data: the bytes of its file, where it comes from one: Pillow does not read all that a file says of its colours.
+
+    Raises:
+        InputError: it is an image of high dynamic range, or the range of its values cannot be told. The sentence begins
+            with what the image is.
+        OSError: its file is cut short.
+    """
+    exif, notes = image.getexif(), []
+    is_adobe = INTEROPERABILITY in exif.get_ifd(EXIF) and exif.get_ifd(INTEROPERABILITY).get(1) == "R03"
+    info = image.info
+    if exif.get(ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+        notes.append("turned upright")
+    if image.mode.startswith(("I", "F")):
+        kind = "a float image" if image.mode.startswith("F") else "an integer image"
+        image = Image.fromarray(levels(np.asarray(image), kind))
+        notes.append("scaled to 8 bits")
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    base = image if image.mode in ("L", "CMYK", "LAB", "RGB") else image.convert("RGB")
+    if profile := info.get("icc_profile"):
+        converted = _transform(profile, base.mode)
+        if converted is None and base.mode == "L":
+            base = base.convert("RGB")
+            converted = _transform(profile, "RGB")
+        base, profile, note = _from_profile(base, profile, converted)
+    else:
+        colorimetry = _declared(info, data, is_adobe)
+        base, note = _from_primaries(base.convert("RGB"), colorimetry) if colorimetry else (base, "")
+    if base.mode != "RGB" or alpha is not None:  # never the caller's own image
+        base = base.convert("RGB")
+    if alpha is not None:
+        base.putalpha(alpha)
+    return Normalized(base, profile, (*notes, note) if note else tuple(notes))
+
+
+def _from_profile(
+    base: Image.Image, profile: bytes, converted: _Transform | None
+) -> tuple[Image.Image, bytes | None, str]:
+    """An image in sRGB, its profile where it was another one, and a note."""
+    if converted is None:
+        return base, None, "its colour profile is damaged or of another kind of image, and was not used"
+    if converted.to_srgb is None:
+        return base, None, ""
+    return converted.to_srgb.apply(base), profile, f"converted from {converted.name} to sRGB"
+
+
+def with_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """An sRGB image (RGB or RGBA) in the colours of an RGB profile, and with it; None stands for that of sRGB.
+
+    Raises:
+        InputError: the profile is not of RGB.
+    """
+    if profile is not None:
+        alpha, flags = image.getchannel("A") if image.mode == "RGBA" else None, ImageCms.Flags.BLACKPOINTCOMPENSATION
+        try:
+            made = ImageCms.buildTransform(_read(SRGB), _read(profile), "RGB", "RGB", INTENT, flags)
+        except ImageCms.PyCMSError:
+            raise InputError("The photo's colour profile is not one of RGB: write the picture in sRGB.") from None
+        image = made.apply(image.convert("RGB"))
+        if alpha is not None:
+            image.putalpha(alpha)
+    image.info["icc_profile"] = profile or SRGB
+    return image
+
+
+def _read(profile: bytes) -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(io.BytesIO(profile))
+
+
+@lru_cache(16)
+def _transform(profile: bytes, mode: str) -> _Transform | None:
+    """The conversion of pixels of one mode, or None where the profile does not serve them."""
+    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
+    try:
+        source = _read(profile)
+        name = (ImageCms.getProfileDescription(source) or "").strip().strip("\0")
+        made = ImageCms.buildTransform(source, _read(SRGB), mode, "RGB", INTENT, flags)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+    if mode in ("RGB", "L"):
+        grid = np.linspace(0, 255, 17).round().astype(np.uint8)
+        pixels = np.stack(np.meshgrid(grid, grid, grid), axis=-1).reshape(17, 289, 3)
+        probe = Image.fromarray(pixels) if mode == "RGB" else Image.fromarray(pixels[..., 0].copy())
+        moved = np.asarray(made.apply(probe), int) - np.asarray(probe.convert("RGB"), int)
+        if abs(moved).max() <= SAME:
+            return _Transform("sRGB", None)
+    return _Transform(name or "its colour profile", made)
+
+
+def _declared(info: dict[str | tuple[int, int], Any], data: bytes, is_adobe: bool) -> Colorimetry | None:
+    """The colour space that a file without a profile names, None for sRGB."""
+    if (code := _cicp(data)) is not None:
+        space, transfer = code
+        if transfer in HDR:
+            raise InputError("an image of high dynamic range (PQ or HLG): export it in sRGB.")
+        found = PRIMARIES.get(space)
+        if transfer in TRANSFERS:
+            found = (found or Colorimetry("Rec. 709", REC_709))._replace(gamma=TRANSFERS[transfer])
+        return found
+    if "srgb" not in info and 0.1 < info.get("gamma", 0) < 3:
+        usual = (*D65, *(number for point in REC_709 for number in point))
+        xy = info.get("chromaticity", usual)
+        gamma = None if abs(info["gamma"] - 1 / 2.2) < 5e-3 else 1 / info["gamma"]
+        if min(xy[1::2]) > 0 and not (gamma is None and np.allclose(xy, usual, atol=2e-3)):
+            points = [(xy[i], xy[i + 1]) for i in range(0, 8, 2)]
+            return Colorimetry("the gamma and primaries of its file", tuple(points[1:]), points[0], gamma)
+    return ADOBE_RGB if is_adobe else None
+
+
+def _cicp(data: bytes) -> tuple[int, int] | None:
+    """Colour primaries and transfer characteristics of an AVIF, HEIC or PNG file."""
+    if data[4:8] == b"ftyp" and b"colrprof" not in data[:65536] and (at := data[:65536].find(b"colrnclx")) >= 0:
+        return struct.unpack_from(">HH", data, at + 8) if len(data) >= at + 12 else None
+    if data.startswith(b"\x89PNG") and (at := data[: data.find(b"IDAT")].find(b"\0\0\0\4cICP")) >= 0:
+        return data[at + 8], data[at + 9]
+    return None
+
+
+def _from_primaries(image: Image.Image, space: Colorimetry) -> tuple[Image.Image, str]:
+    """An RGB image in sRGB, colours outside its gamut clipped, from another space of three primaries; and a note."""
+    steps = torch.linspace(0, 1, 256)
+    curve = srgb_to_linear(steps) if space.gamma is None else steps**space.gamma
+    linear = curve[torch.from_numpy(np.asarray(image).astype(np.int64))]
+    target = Colorimetry("sRGB", REC_709)
+    matrix = np.linalg.inv(_to_xyz(target)) @ _to_xyz(space)
+    rgb = linear_to_srgb((linear @ torch.from_numpy(matrix.T).float()).clamp(0, 1))
+    return Image.fromarray((rgb * 255).round().byte().numpy()), f"converted from {space.name} to sRGB"
+
+
+def _to_xyz(space: Colorimetry) -> np.ndarray:
+    """Matrix from linear RGB to XYZ relative to white (von Kries in XYZ)."""
+    columns = np.array([(x / y, 1.0, (1 - x - y) / y) for x, y in space.primaries]).T
+    x, y = space.white
+    white = np.array((x / y, 1.0, (1 - x - y) / y))
+    return (columns * np.linalg.solve(columns, white)) / white[:, None]
