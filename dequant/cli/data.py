@@ -24,8 +24,9 @@ def shards(
     """Pack a folder of photos with a manifest into WebDataset shards, each photo with its licence and attribution.
 
     The manifest has the columns file, group, licence, attribution, source_repo, source_path, blob, crop, bytes and
-    sha256. The key of a photo is object/NAME where its folder is among --objects, and scene/NAME elsewhere. Photos with
-    the same blob, the digest of the original, go to the same split.
+    sha256. The key of a photo is object/NAME where its folder is among --objects, and scene/NAME elsewhere; names that
+    occur in two folders are preceded by theirs. Photos with the same blob, the digest of the original, go to the same
+    split.
     """
     from dequant.data import packing
     from dequant.data.sources import SPLITS

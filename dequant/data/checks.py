@@ -28,3 +28,8 @@ def at_least(least: float, **values: float | None) -> None:
     for name, value in values.items():
         if value is not None and value < least:
             raise InputError(f"{name} is {value}: expected at least {least}.")
+
+
+def shown(name: str | Path) -> str:
+    """A name or path in quotes, for messages: what cannot be printed is escaped, so that it is no line of its own."""
+    return repr(str(name))

@@ -1,22 +1,29 @@
 """Pack a folder of photos with a manifest into WebDataset shards, licence and attribution beside each photo.
 
 The folder holds `manifest.csv` with the columns of `COLUMNS`. A photo's key is `scene/<file name>` or, for sources of
-objects, `object/<file name>`, so that training can weight the two. The digest of the original photo (column `blob`)
-decides the split: a detail crop goes to the split of its original.
+objects, `object/<file name>`, so that training can weight the two; a name that occurs in two folders is preceded by its
+folder. The digest of the original photo (column `blob`) decides the split: a detail crop goes to the split of its
+original.
 """
 
+import codecs
 import csv
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
+import io
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 from rich.console import Console
 from rich.progress import track
 
+from dequant.data.checks import shown
 from dequant.data.segment_maps import segment_photo
 from dequant.data.sources import SPLITS, splits_by_digest
 from dequant.errors import InputError
 from dequant.io.files import whole_folder, write_csv
+from dequant.io.formats import SUFFIXES
 from dequant.io.images import decode
 
 COLUMNS = (
@@ -39,31 +46,33 @@ OUTPUT_COLUMNS = ("key", "split", "licence", "attribution", "source", "group", "
 MAX_SHARD_BYTES = 1e9
 
 
+MAX_MANIFEST_MB = 100
+"""Some 300,000 photos; in memory a manifest takes about ten times as much."""
+
+
 Row = Mapping[str, str]
 
 
-def read_manifest(photos: Path, groups: Collection[str] = ()) -> list[Row]:
+def read_manifest(photos: Path, groups: Collection[str] = (), max_mb: float = MAX_MANIFEST_MB) -> list[Row]:
     """Rows of `photos/manifest.csv` whose group is, or begins with, one of `groups` and "_"; all if none.
 
+    Read as spreadsheets write it: UTF-8, UTF-16 with a byte order mark or Windows-1252; separated by commas,
+    semicolons or tabs; columns in any order and case.
+
     Raises:
-        InputError: no manifest, missing columns, or no row left.
+        InputError: no manifest, one that is not read or larger than `max_mb` (10^6 bytes), missing columns, a wrong
+            line, or no row left.
     """
     path = photos / "manifest.csv"
     if not path.is_file():
-        raise InputError(f"There is no '{path}': the folder of photos needs a manifest.csv.")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise InputError(f"'{path}' lacks the columns {', '.join(missing)}: add them.")
-        rows: list[Row] = list(reader)
-    for number, row in enumerate(rows, start=2):
-        if not row["file"] or not row["blob"] or not (row["bytes"] or "").isdigit():
-            raise InputError(f"'{path}', line {number}: give file, blob (digest of the original) and bytes (a number).")
+        raise InputError(f"There is no {shown(path)}: the folder of photos needs a manifest.csv.")
+    if path.stat().st_size > max_mb * 1e6:
+        raise InputError(f"{shown(path)} has more than {max_mb:g} MB: split it over several folders of photos.")
+    rows: list[Row] = list(_rows(path))
     if groups:
         rows = [row for row in rows if any(f"{row['group']}_".startswith(f"{name}_") for name in groups)]
     if not rows:
-        raise InputError(f"No row of '{path}' is in the groups asked for: {', '.join(groups) or 'any'}.")
+        raise InputError(f"No row of {shown(path)} is in the groups asked for: {', '.join(groups) or 'any'}.")
     return rows
 
 
@@ -136,7 +145,7 @@ def pack(
     import webdataset  # slow to import
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"'{out}' exists and is not an empty folder: remove it or choose another.")
+        raise InputError(f"{shown(out)} exists and is not an empty folder: remove it or choose another.")
     rows = sorted(rows, key=lambda row: row["key"])
     with whole_folder(out) as work:
         for split in SPLITS:
@@ -152,18 +161,86 @@ def pack(
         write_csv(work / "manifest.csv", OUTPUT_COLUMNS, ({name: row[name] for name in OUTPUT_COLUMNS} for row in rows))
 
 
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    """Checked rows of a manifest, the columns of `COLUMNS` each."""
+    text = re.sub(r'\A"?sep=."?[,;\t]*\r?\n', "", _text(path), flags=re.IGNORECASE)  # Excel's
+    first, *_ = text.lstrip().splitlines() or [""]
+    reader = csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=max(",;\t", key=first.count), strict=True)
+    try:
+        columns = [name.strip().lower() for name in next(reader, [])]
+        missing = [name for name in COLUMNS if columns.count(name) != 1]
+        if missing:
+            raise InputError(
+                f"{shown(path)} lacks the columns {', '.join(missing)}: expected each once in its first line."
+            )
+        for values in reader:
+            if any(value.strip() for value in values):
+                where = f"{shown(path)}, line {reader.line_num}"
+                if len(values) < len(columns) or any(values[len(columns) :]):
+                    raise InputError(
+                        f"{where}: expected {len(columns)} values as in its first line, got {len(values)}."
+                    )
+                row = {name: value.strip() for name, value in zip(columns, values, strict=False) if name in COLUMNS}
+                _check_row(row, where)
+                yield row
+    except csv.Error as error:
+        raise InputError(
+            f"{shown(path)}, line {reader.line_num} is no line of a CSV file ({error}): mend it."
+        ) from None
+
+
+def _text(path: Path) -> str:
+    """A text file as a spreadsheet may have written it."""
+    data = path.read_bytes()
+    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ("utf-16",) if utf16 else ("utf-8-sig", "cp1252"):
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return text
+    raise InputError(f"{shown(path)} is no text that can be read: save it as CSV in UTF-8.")
+
+
+def _check_row(row: Row, where: str) -> None:
+    """Raise an InputError unless a row can be packed."""
+    file, number = PurePosixPath(row["file"]), row["bytes"]
+    if (
+        not row["file"]
+        or not re.fullmatch(r"[0-9a-fA-F]{12,}", row["blob"])
+        or not re.fullmatch(r"[0-9]{1,15}", number)
+    ):
+        raise InputError(
+            f"{where}: give file, blob (digest of the original, at least 12 hexadecimal digits) and bytes (a number)."
+        )
+    if file.is_absolute() or ".." in file.parts:
+        raise InputError(f"{where}: {shown(row['file'])} is outside the folder of photos: give a path in it.")
+    if file.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{where}: {shown(row['file'])} must end in one of {', '.join(sorted(SUFFIXES))}.")
+
+
 def _named(rows: Sequence[Row], objects: Collection[str]) -> list[dict[str, str]]:
     """Rows with their key, split, source and parent."""
+    stems = Counter(_stem(PurePosixPath(row["file"])) for row in rows)
     named: dict[str, dict[str, str]] = {}
-    for row, split in zip(rows, splits_by_digest([row["blob"] for row in rows]), strict=True):
-        path = Path(row["file"])
+    for row, split in zip(rows, splits_by_digest([row["blob"].lower() for row in rows]), strict=True):
+        path = PurePosixPath(row["file"])
         category = "object" if path.parent.name in objects else "scene"
         source = f"{row['source_repo']}/{row['source_path']}"
-        key = f"{category}/{path.stem.replace('.', '_')}"
+        folder = f"{path.parent.as_posix()}/" if stems[_stem(path)] > 1 and path.parent.name else ""
+        key = f"{category}/{folder}{_stem(path)}"
         if key in named:
-            raise InputError(f"Two photos have the key '{key}': file names must be unique.")
+            raise InputError(
+                f"Two photos have the key {shown(key)}, {shown(named[key]['file'])} and {shown(row['file'])}: "
+                f"list each once, with a name of its own."
+            )
         named[key] = dict(row) | {"key": key, "split": split, "source": source, "parent": row["blob"]}
     return list(named.values())
+
+
+def _stem(path: PurePosixPath) -> str:
+    return path.stem.replace(".", "_")
 
 
 def _priority(row: Row) -> tuple[bool, bool, bool, str, str]:
@@ -174,10 +251,10 @@ def _priority(row: Row) -> tuple[bool, bool, bool, str, str]:
 def _sample(photos: Path, row: Row) -> dict[str, object]:
     path = photos / row["file"]
     if not path.is_file():
-        raise InputError(f"There is no photo '{path}', although the manifest lists it.")
+        raise InputError(f"There is no photo {shown(path)}, although the manifest lists it.")
     data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != row["sha256"]:
-        raise InputError(f"'{path}' differs from the sha256 in the manifest: restore the original file.")
+    if hashlib.sha256(data).hexdigest() != row["sha256"].lower():
+        raise InputError(f"{shown(path)} differs from the sha256 in the manifest: restore the original file.")
     return {"__key__": row["key"], path.suffix.lower().lstrip("."): data, "json": _record(row)}
 
 

@@ -2,21 +2,23 @@
 
 import hashlib
 import itertools
-import json
 import logging
+import multiprocessing
 import tarfile
 import time
-import urllib.request
+import urllib.error
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import IO, Any, NamedTuple
 
-import fsspec
-
-from dequant.data.checks import at_least, given
-from dequant.data.sources import MAP_SUFFIXES, fraction, stem
+from dequant.data.checks import at_least, given, shown
+from dequant.data.remote_files import Interrupted, check_protocol, opened, protocol_of
+from dequant.data.samples import Raw, samples
+from dequant.data.sources import MAX_FILE_MB, fraction, in_bytes
+from dequant.data.tars import BROKEN, Compressed, members
 from dequant.errors import InputError
-from dequant.io.formats import NOT_AN_IMAGE, SUFFIXES
+from dequant.io.formats import SUFFIXES
 
 log = logging.getLogger(__name__)
 
@@ -30,27 +32,11 @@ SHARD_CLOSED, SHARD_CUT = "shards that cannot be opened", "shards cut short"
 UNREADABLE = (OSError, EOFError, tarfile.TarError)
 
 
-PROBED = 3
+PROBED, PROBED_SAMPLES = 3, 100
 
 
-WEB = ("http", "https")
-
-
-BUFFER = 2**18
-"""Bytes asked for at a time."""
-
-
-TIMEOUT = 60
-"""Seconds without an answer of a web server."""
-
-
-class Raw(NamedTuple):
-    """One sample of a shard as stored: key, image file (empty where there is none), JSON record, maps of segments."""
-
-    key: str
-    image: bytes
-    record: dict[str, Any]
-    maps: tuple[bytes, ...] = ()
+SILENT = 3
+"""Shards in a row that a server does not deliver, after which nobody asks for more."""
 
 
 class RemoteShards:
@@ -67,6 +53,9 @@ class RemoteShards:
         most: so many photos at most in each of val and test; None for all, which are kept in memory.
         least: {column of the record: least value}; photos below, or without the column, are skipped.
 
+        timeout: seconds in which a server must answer, and then send each quarter of a MiB.
+        max_file_mb: larger members are skipped; None for no limit.
+
     Raises:
         InputError: no path is given, a number is wrong, or the package for a file system is missing.
     """
@@ -80,6 +69,8 @@ class RemoteShards:
         held_out: float,
         most: int | None,
         least: Mapping[str, float],
+        timeout: float = 30.0,
+        max_file_mb: float | None = MAX_FILE_MB,
     ) -> None:
         from webdataset.shardlists import expand_urls
 
@@ -87,32 +78,79 @@ class RemoteShards:
             raise InputError(f"held_out is {held_out}: expected a share of the photos, at least 0 and below 1.")
         at_least(0, retries=retries, wait=wait)
         at_least(1, most=most)
+        if not timeout > 0:
+            raise InputError(f"timeout is {timeout}: expected a positive number of seconds.")
         self.path: str | Path = given(path)
         self.urls: list[str] = expand_urls(str(self.path))
-        for protocol in {_protocol(url) for url in self.urls} - {*WEB}:
-            _check_protocol(protocol)
+        for protocol in sorted({protocol_of(url) for url in self.urls}):
+            check_protocol(protocol)
         self.retries, self.wait, self.held_out, self.most, self.least = retries, wait, held_out, most, dict(least)
+        self.timeout, self.max_bytes = timeout, in_bytes(max_file_mb)
+        self.ending: Event | None = None
+        self._named = set[tuple[str, str | None, str]]()
         self._held: dict[str, dict[str, bytes]] = {}
 
     def samples(self, url: str, first: int = 0) -> Iterator[Raw]:
         """Samples of one shard from number `first` on; when reading fails, the shard is opened again, with back-off.
+
+        What is missing, forbidden or compressed is not tried again.
 
         Raises:
             OSError, EOFError, tarfile.TarError: reading failed at every attempt.
         """
         for attempt in itertools.count():
             try:
-                for raw in itertools.islice(_samples(url), first, None):
+                for raw in itertools.islice(self._once(url), first, None):
+                    self._name(raw, url)
                     yield raw
                     first += 1
                 return
-            except UNREADABLE:
-                if attempt == self.retries:
+            except UNREADABLE as error:
+                if attempt == self.retries or _final(error):
                     raise
-                time.sleep(self.wait * 2**attempt)
+                seconds = self.wait * 2**attempt
+                log.warning("%s cannot be read (%s): trying again in %g seconds.", shown(url), error, seconds)
+                self._pause(seconds)
+
+    def _name(self, raw: Raw, url: str) -> None:
+        """Report the first of each flaw in a shard, and every break."""
+        place = url, raw.flaw, raw.key if raw.flaw == BROKEN else ""
+        if raw.flaw is not None and place not in self._named:
+            self._named.add(place)
+            log.warning("Skipped %s in shard %s: %s.", shown(raw.key), shown(url), raw.flaw)
+
+    def _once(self, url: str) -> Iterator[Raw]:
+        try:
+            with opened(url, self.timeout, self._interrupted) as file:
+                yield from samples(members(file, self.max_bytes, load=True))
+        except (*UNREADABLE, Interrupted):
+            raise
+        except Exception as error:  # each file system has its own exceptions for a failed transfer
+            raise OSError(f"{type(error).__name__}: {error}") from error
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Loading processes started in here stop waiting for servers when it ends."""
+        self.ending = multiprocessing.Event()
+        try:
+            yield
+        finally:
+            self.ending.set()
+            self.ending = None
+
+    def _interrupted(self) -> bool:
+        return self.ending is not None and self.ending.is_set()
+
+    def _pause(self, seconds: float) -> None:
+        if self.ending is None:
+            time.sleep(seconds)
+        elif self.ending.wait(seconds):
+            raise Interrupted
 
     def unfit(self, raw: Raw, split: str = "train") -> str | None:
-        """Why a sample does not belong to `split`: held out, below one of `least`; or None."""
+        """Why a sample does not belong to `split`: a flaw, held out, below one of `least`; or None."""
+        if raw.flaw is not None:
+            return raw.flaw
         if self.split(raw) != split:
             return HELD_OUT
         for column, least in self.least.items():
@@ -122,7 +160,7 @@ class RemoteShards:
                 enough = False
             if not enough:
                 return f"{column} below {least:g}"
-        return None if raw.image else NOT_AN_IMAGE
+        return None
 
     def split(self, raw: Raw) -> str:
         """train, val or test, by the SHA-256 of the URL or key."""
@@ -131,15 +169,20 @@ class RemoteShards:
         return "val" if share < self.held_out / 2 else "test" if share < self.held_out else "train"
 
     def check(self) -> None:
-        """Raise an InputError if none of the first shards can be read."""
+        """Raise an InputError if none of the first shards can be read, or if no sample there has an image."""
+        reason = ""
         for url in self.urls[:PROBED]:
             try:
-                if next(_samples(url), None) is not None:
-                    return
                 reason = "there is no sample in it"
+                for raw in itertools.islice(self.samples(url), PROBED_SAMPLES):
+                    if raw.image:
+                        return
+                    reason = f"{shown(raw.key)} is {raw.flaw}; images end in {', '.join(sorted(SUFFIXES))}"
             except UNREADABLE as error:
                 reason = str(error)
-        raise InputError(f"None of the first shards can be read ('{url}': {reason}): check data.shards.")
+                if isinstance(error, TimeoutError):
+                    break
+        raise InputError(f"None of the first shards can be read ({shown(url)}: {reason}): check data.shards.")
 
     def keys(self, split: str) -> list[str]:
         """Keys of the photos held out for `split` (val or test), the first `most` of them."""
@@ -163,66 +206,32 @@ class RemoteShards:
 
     def _whole(self) -> Iterator[Raw]:
         """All samples in order; a shard that cannot be read ends early, with a warning."""
+        failed = 0
         for url in self.urls:
             try:
                 yield from self.samples(url)
+                failed = 0
             except UNREADABLE as error:
-                log.warning("Skipped the rest of shard '%s': %s", url, error)
+                log.warning("Skipped the rest of shard %s: %s", shown(url), error)
+                failed = self.give_up(failed, error)
+
+    def give_up(self, failed: int, error: BaseException) -> int:
+        """One more shard in a row that failed, where another attempt could have helped.
+
+        Raises:
+            InputError: these are `SILENT`.
+        """
+        failed = 0 if _final(error) or isinstance(error, tarfile.TarError) else failed + 1
+        if failed == SILENT:
+            raise InputError(
+                f"{SILENT} shards in a row cannot be read, each in {self.retries + 1} attempts ({error}): "
+                f"check the server, and resume with ckpt_path=last."
+            )
+        return failed
 
 
-def _samples(url: str) -> Iterator[Raw]:
-    """Samples of a shard: consecutive members whose paths agree up to the first dot of the file name."""
-    for key, group in itertools.groupby(_members(url), lambda member: stem(member[0])):
-        image, record, maps = b"", b"{}", []
-        for name, data in group:
-            suffix = name.removeprefix(key).lower()
-            image = data if suffix in SUFFIXES else image
-            record = data if suffix == ".json" else record
-            maps += [data] if suffix in MAP_SUFFIXES else []
-        yield Raw(key, image, _record(record), tuple(maps))
-
-
-def _record(text: bytes) -> dict[str, Any]:
-    try:
-        record = json.loads(text)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def _members(url: str) -> Iterator[tuple[str, bytes]]:
-    """(path, content) of each file of a tar; one that does not end as a tar should raises tarfile.ReadError."""
-    try:
-        with _open(url) as stream, tarfile.open(fileobj=stream, mode="r|*", bufsize=BUFFER) as tar:
-            for member in tar:
-                file = tar.extractfile(member)
-                if file is not None:
-                    yield member.name, file.read()
-            if tar.fileobj is None or tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise tarfile.ReadError("broken header or no end")  # where tarfile itself stops silently
-    except UNREADABLE:
-        raise
-    except Exception as error:  # each file system has its own exceptions for a failed transfer
-        raise OSError(f"{type(error).__name__}: {error}") from error
-
-
-def _open(url: str) -> IO[bytes]:
-    if _protocol(url) in WEB:  # fsspec would ask for the size first, and stop after five minutes
-        request = urllib.request.Request(url, headers={"User-Agent": "dequant"})
-        return urllib.request.urlopen(request, timeout=TIMEOUT)
-    return fsspec.open(url, "rb").open()
-
-
-def _protocol(url: str) -> str:
-    return url.partition("://")[0] if "://" in url else "file"
-
-
-def _check_protocol(protocol: str) -> None:
-    try:
-        fsspec.get_filesystem_class(protocol)
-    except ImportError as error:
-        raise InputError(f"Shards of {protocol}:// need one more package: {error}.") from None
-    except ValueError:
-        raise InputError(
-            f"There are no shards of {protocol}://: use a path, or a URL of http, https, s3 or gs."
-        ) from None
+def _final(error: BaseException) -> bool:
+    """Whether another attempt would fail as well."""
+    if isinstance(error, urllib.error.HTTPError):
+        return 400 <= error.code < 500 and error.code not in (408, 425, 429)
+    return isinstance(error, (FileNotFoundError, PermissionError, Compressed))

@@ -66,7 +66,7 @@ def training_sample(
     def segment(augmented: Tensor, rng: np.random.Generator) -> Tensor:
         try:
             labels = _labels(maps[int(rng.integers(len(maps)))]())
-        except (OSError, SyntaxError, ValueError) as error:
+        except Exception as error:  # Pillow has many for a broken file
             log.warning("A map of segments is damaged (%s): the photo is segmented instead.", error)
             return patches.random_segmentation(augmented, rng)
         return patches.components(torch.from_numpy(crop.cut_labels(labels, size)))
@@ -83,4 +83,7 @@ def _png(labels: Tensor) -> bytes:
 
 def _labels(data: bytes) -> np.ndarray:
     """Labels (h, w) of a PNG file."""
-    return np.asarray(Image.open(io.BytesIO(data), formats=["PNG"])).astype(np.int64)
+    labels = np.asarray(Image.open(io.BytesIO(data), formats=["PNG"])).astype(np.int64)
+    if labels.ndim != 2:
+        raise ValueError("its pixels are no labels")
+    return labels

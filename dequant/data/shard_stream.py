@@ -19,8 +19,10 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import IterableDataset, get_worker_info
 
+from dequant.data.checks import shown
 from dequant.data.examples import Sample, batch
-from dequant.data.remote_shards import SHARD_CLOSED, SHARD_CUT, UNREADABLE, Raw, RemoteShards
+from dequant.data.remote_shards import SHARD_CLOSED, SHARD_CUT, UNREADABLE, RemoteShards
+from dequant.data.samples import Raw
 from dequant.errors import InputError
 from dequant.io.formats import DAMAGED, header
 from dequant.io.images import decode
@@ -103,6 +105,7 @@ class ShardStream(IterableDataset[tuple[int, Cursor, Sample]]):
                 f"processes: lower data.stream.lanes and data.num_workers, or pack more, smaller shards."
             )
         self.first, self.cursors = 0, dict[int, Cursor]()
+        self._failed = 0  # shards in a row
 
     def start(self, first: int, cursors: dict[int, Cursor]) -> None:
         """Begin the next iteration at batch number `first`, each lane at its cursor or else at the beginning."""
@@ -142,7 +145,10 @@ class ShardStream(IterableDataset[tuple[int, Cursor, Sample]]):
                         yield sample
                     cursor.nth, cursor.block, cursor.slot = nth + 1, 0, 0
             if empty == EMPTY_PASSES:
-                raise InputError(f"{EMPTY_PASSES} passes over the shards of a lane gave no sample: check data.shards.")
+                raise InputError(
+                    f"{EMPTY_PASSES} passes over the shards of a lane gave no sample (in the last one, "
+                    f"{described(cursor.counts.get(cursor.epoch, Counter()))}): check data.shards."
+                )
             cursor.epoch, cursor.nth = cursor.epoch + 1, 0
 
     def _shard(self, url: str, key: list[int], cursor: Cursor) -> Iterator[Sample]:
@@ -155,7 +161,8 @@ class ShardStream(IterableDataset[tuple[int, Cursor, Sample]]):
                     block.append(raw)
             except UNREADABLE as error:
                 failure = SHARD_CUT if block or cursor.block else SHARD_CLOSED
-                log.warning("Skipped %s of '%s': %s", "the rest" if failure == SHARD_CUT else "all", url, error)
+                log.warning("Skipped %s of %s: %s", "the rest" if failure == SHARD_CUT else "all", shown(url), error)
+                self._failed = self.source.give_up(self._failed, error)
             done = len(block) < self.shuffle
             order = np.random.default_rng([self.seed, *key, cursor.block]).permutation(self.shuffle)
             for slot in range(cursor.slot, self.shuffle):
@@ -168,13 +175,15 @@ class ShardStream(IterableDataset[tuple[int, Cursor, Sample]]):
             cursor.block, cursor.slot = cursor.block + 1, 0
         if failure:
             cursor.count(failure)
+        else:
+            self._failed = 0
 
     def _sample(self, raw: Raw, rng: np.random.Generator, cursor: Cursor) -> Sample | None:
         found = header(raw.image, self.min_side)
         cause = self.source.unfit(raw) or found.flaw
         if cause is None:
             try:
-                image = decode(raw.image, raw.key)
+                image = decode(raw.image, shown(raw.key)[1:-1])
             except InputError:
                 cause = DAMAGED
         cursor.count(cause or READ)
@@ -205,10 +214,12 @@ class StreamLoader:
         self._ahead.clear()
         first = self.done()
         self.stream.start(first, dict(self.cursors))
-        for number, (lane, cursor, samples) in enumerate(self.loader, first + 1):
-            self._ahead.append((number, lane, cursor))
-            yield samples
-            self._commit()
+        with self.stream.source.reading():
+            batches = iter(self.loader)  # outlives `reading`, since its end waits for the loading processes
+            for number, (lane, cursor, samples) in enumerate(batches, first + 1):
+                self._ahead.append((number, lane, cursor))
+                yield samples
+                self._commit()
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers: the cursors of this process's lanes, and the counts of unfinished passes.

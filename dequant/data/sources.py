@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-import tarfile
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
@@ -13,7 +13,9 @@ import torch
 from PIL import Image
 
 from dequant.condition.patches import SEGMENTERS
-from dequant.data.checks import given
+from dequant.data.checks import given, shown
+from dequant.data.folders import files_below, unread
+from dequant.data.tars import index
 from dequant.errors import InputError
 from dequant.io.formats import DAMAGED, NOT_AN_IMAGE, SUFFIXES, TOO_LARGE, header
 from dequant.io.images import decode
@@ -25,6 +27,26 @@ SPLITS = ("train", "val", "test")
 
 
 MAP_SUFFIXES = tuple(f".{segmenter.__name__}.png" for segmenter in SEGMENTERS)
+
+
+MAX_FILE_MB = 256.0
+"""Larger files are no photos that serve."""
+
+
+NO_IMAGE = "without an image"
+
+
+def in_bytes(megabytes: float | None) -> float:
+    """A limit in units of 10^6 bytes, None for no limit, as a number of bytes.
+
+    Raises:
+        InputError: it is negative or not a number.
+    """
+    if megabytes is None:
+        return math.inf
+    if not megabytes > 0:
+        raise InputError(f"max_file_mb is {megabytes}: expected a positive number, or null for no limit.")
+    return megabytes * 1e6
 
 
 def bundled() -> str:
@@ -82,6 +104,8 @@ def splits_by_digest(digests: Sequence[str]) -> list[str]:
 class Folder:
     """Image files under the folder `path`, recursively; a key is the path below it.
 
+    Links to folders are followed, each folder once. Files that are not read are counted by their suffix.
+
     Where the folder has at least two sub-folders among train, val and test, these are the splits; otherwise
     the content of each file decides (`splits_by_digest`), so a renamed file stays in its split.
 
@@ -89,15 +113,26 @@ class Folder:
         InputError: no path is given, the folder is missing, or it has no image in it.
     """
 
-    def __init__(self, path: str | Path | None) -> None:
-        self.path = Path(given(path))
+    def __init__(self, path: str | Path | None, max_file_mb: float | None = MAX_FILE_MB) -> None:
+        self.path, limit = Path(given(path)), in_bytes(max_file_mb)
         if not self.path.is_dir():
-            raise InputError(f"There is no folder '{path}': give the path of a folder of photos.")
-        found = (file.relative_to(self.path) for file in self.path.rglob("*") if file.is_file())
-        images = (file for file in found if file.suffix.lower() in SUFFIXES)
-        self._all = sorted(p.as_posix() for p in images if not any(part.startswith(".") for part in p.parts))
+            raise InputError(f"There is no folder {shown(self.path)}: give the path of a folder of photos.")
+        self._all, others = list[str](), Counter[str]()
+        for file in files_below(self.path):
+            flaw = unread(file, limit)
+            if flaw is None:
+                self._all.append(file.relative_to(self.path).as_posix())
+            else:
+                others[flaw] += 1
+        self._all.sort()
+        kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common())
         if not self._all:
-            raise InputError(f"The folder '{path}' has no image in it: put {', '.join(sorted(SUFFIXES))} files there.")
+            raise InputError(
+                f"The folder {shown(self.path)} has no image in it{f' ({kinds})' if kinds else ''}: "
+                f"put {', '.join(sorted(SUFFIXES))} files there."
+            )
+        if others:
+            log.warning("Skipped %d files of %s: %s.", others.total(), shown(self.path), kinds)
 
     @cached_property
     def splits(self) -> dict[str, str]:
@@ -118,7 +153,7 @@ class Folder:
         try:
             return (self.path / key).read_bytes()
         except OSError as error:
-            raise InputError(f"'{self.path / key}' cannot be read ({error.strerror}): make it readable.") from None
+            raise InputError(f"{shown(self.path / key)} cannot be read ({error.strerror}): make it readable.") from None
 
     def maps(self, key: str) -> list[str]:
         """None: a folder holds photos only."""
@@ -135,32 +170,44 @@ class Shards:
         InputError: no path is given, the folder is missing, or it has no shard or an unreadable one.
     """
 
-    def __init__(self, path: str | Path | None) -> None:
-        self.path = Path(given(path))
+    def __init__(self, path: str | Path | None, max_file_mb: float | None = MAX_FILE_MB) -> None:
+        self.path, self._max_bytes = Path(given(path)), in_bytes(max_file_mb)
         if not self.path.is_dir():
-            raise InputError(f"There is no folder '{path}': give the path of a folder of shards.")
+            raise InputError(f"There is no folder {shown(self.path)}: give the path of a folder of shards.")
         tars = [(split, tar) for split in SPLITS for tar in sorted(self.path.glob(f"{split}-*.tar"))]
         if not tars:
             names = ", ".join(f"{split}-*.tar" for split in SPLITS)
-            raise InputError(f"The folder '{path}' has no shard in it: shards are named {names}.")
+            raise InputError(f"The folder {shown(self.path)} has no shard in it: shards are named {names}.")
         self._members: dict[str, tuple[str, Path, int, int]] = {}
         self._maps: dict[str, dict[str, tuple[str, Path, int, int]]] = {}
-        for split, tar in tars:
-            self._index(split, tar)
+        others = [name for split, tar in tars for name in self._index(split, tar)]
+        if others and not self._members:
+            raise InputError(
+                f"No member of the shards in {shown(self.path)} is an image: {shown(others[0])} is an example, and "
+                f"images end in {', '.join(sorted(SUFFIXES))}."
+            )
 
-    def _index(self, split: str, shard: Path) -> None:
-        try:
-            with tarfile.open(shard, "r:") as tar:
-                members = tar.getmembers()
-        except (tarfile.TarError, OSError):
-            raise InputError(f"'{shard}' is not a readable, uncompressed tar file: write it again.") from None
-        for member in members:
-            if Path(member.name).suffix.lower() in SUFFIXES:
-                is_map = member.name.endswith(MAP_SUFFIXES)
-                found = self._maps.setdefault(stem(member.name), {}) if is_map else self._members
-                if member.name in found:
-                    raise InputError(f"'{member.name}' is twice in '{self.path}': keys must be unique.")
-                found[member.name] = (split, shard, member.offset_data, member.size)
+    def _index(self, split: str, shard: Path) -> list[str]:
+        """Note the images and maps of a shard; returns a member of each sample that has no image."""
+        found, flaws = index(shard, self._max_bytes)
+        others, stems = dict[str, str](), set[str]()
+        for member in found:
+            if Path(member.name).suffix.lower() not in SUFFIXES:
+                others.setdefault(stem(member.name), member.name)
+                continue
+            is_map = member.name.endswith(MAP_SUFFIXES)
+            known = self._maps.setdefault(stem(member.name), {}) if is_map else self._members
+            if member.name in known:
+                raise InputError(f"{shown(member.name)} is twice in {shown(self.path)}: keys must be unique.")
+            known[member.name] = (split, shard, member.offset, member.size)
+            stems.add(stem(member.name))
+        without = [name for key, name in others.items() if key not in stems]
+        if without:
+            flaws[NO_IMAGE] = without
+        if flaws:
+            causes = ", ".join(f"{len(names)} {flaw} ({shown(names[0])})" for flaw, names in flaws.items())
+            log.warning("Skipped in shard %s, with an example of each: %s.", shown(shard), causes)
+        return without
 
     def keys(self, split: str) -> list[str]:
         """Keys of `split` in the order of the shards; an unknown or empty split is an InputError."""
@@ -206,7 +253,9 @@ class Photos:
         self._damaged = torch.zeros(len(self.keys), dtype=torch.uint8).share_memory_()
         if self.skipped:
             causes = ", ".join(f"{count} {cause}" for cause, count in self.skipped.items())
-            log.warning("Skipped photos among the %d of split '%s': %s.", len(keys), split, causes)
+            examples = {found.flaw: shown(key) for key, found in zip(keys, headers, strict=True) if found.flaw}
+            names = ", ".join(examples.values())
+            log.warning("Skipped photos among the %d of split '%s': %s. Such as %s.", len(keys), split, causes, names)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -226,7 +275,7 @@ class Photos:
         if self._damaged[index]:
             return None
         try:
-            return decode(self.source.read(self.keys[index]), self.keys[index])
+            return decode(self.source.read(self.keys[index]), shown(self.keys[index])[1:-1])
         except (InputError, OSError) as error:
             self._damaged[index] = 1
             log.warning("Skipped a photo: %s", error)
@@ -240,5 +289,5 @@ def _check_split(split: str) -> None:
 
 def _not_empty(keys: list[str], split: str, where: Path) -> list[str]:
     if not keys:
-        raise InputError(f"The split '{split}' of '{where}' is empty: add photos to it or choose another.")
+        raise InputError(f"The split '{split}' of {shown(where)} is empty: add photos to it or choose another.")
     return keys

@@ -158,7 +158,7 @@ def test_manifest_errors(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"line 2: give file, blob"):
         read_manifest(tmp_path)
     rows = read_manifest(photos)
-    with pytest.raises(InputError, match="Two photos have the key 'scene/hill_0'"):
+    with pytest.raises(InputError, match="Two photos have the key 'scene/hills/hill_0', 'hills/hill_0.jpg' and"):
         select([*rows, rows[0]])
 
 

@@ -13,15 +13,18 @@ import fsspec
 import pytest
 
 from dequant.data import remote_shards
-from dequant.data.remote_shards import UNREADABLE, Raw, RemoteShards
+from dequant.data.remote_shards import UNREADABLE, RemoteShards
+from dequant.data.samples import Raw
+from dequant.data.tars import BROKEN, TOO_LARGE_FILE
 from dequant.errors import InputError
+from tests.support.paths import CASES
 from tests.support.shards import photo, shard, source, streamed, write
 
 
 def test_samples_are_members_that_share_a_stem(tmp_path: Path) -> None:
     write(tmp_path / "a.tar", {"x/1.jpg": b"J", "x/1.json": b'{"url": "u"}', "x/2.txt": b"t", "x/2.0.PNG": b"P"})
     raws = list(source("a").samples(str(tmp_path / "a.tar")))
-    assert [(raw.key, raw.image, raw.record) for raw in raws] == [("x/1", b"J", {"url": "u"}), ("x/2", b"", {})]
+    assert [(raw.key, raw.image, raw.record) for raw in raws] == [("x/1", b"J", {"url": "u"}), ("x/2", b"P", {})]
     assert [raw.key for raw in source("a").samples(str(tmp_path / "a.tar"), 1)] == ["x/2"]
 
 
@@ -37,19 +40,19 @@ def test_a_shard_cut_anywhere_is_noticed(tmp_path: Path) -> None:
     assert end > 4000
 
 
-@pytest.mark.parametrize("member", [0, 1, 5])
-def test_a_broken_header_is_noticed(tmp_path: Path, member: int) -> None:
+@pytest.mark.parametrize(("member", "lost"), [(0, 0), (1, 0), (4, 2), (5, 2), (7, 3)])
+def test_a_broken_header_costs_its_sample_alone(tmp_path: Path, member: int, lost: int) -> None:
     shard(tmp_path / "a.tar", range(4))
     with tarfile.open(tmp_path / "a.tar") as tar:
         offset = tar.getmembers()[member].offset
     data = bytearray((tmp_path / "a.tar").read_bytes())
     data[offset + 2] ^= 0x55
     (tmp_path / "a.tar").write_bytes(data)
-    found: list[str] = []
-    with pytest.raises(tarfile.ReadError):
-        for raw in source("a").samples(str(tmp_path / "a.tar")):
-            found.append(raw.key)
-    assert found == [f"{number:05}" for number in range(member // 2)]
+    raws = list(source("a").samples(str(tmp_path / "a.tar")))
+    expected = [f"{number:05}" for number in range(4)]
+    expected[lost] = f"byte {offset}"
+    assert [raw.key for raw in raws] == expected
+    assert [raw.flaw for raw in raws if raw.flaw] == [BROKEN]
 
 
 def test_failed_reads_are_repeated_with_back_off_and_resume_where_they_failed(
@@ -59,7 +62,7 @@ def test_failed_reads_are_repeated_with_back_off_and_resume_where_they_failed(
     data = (tmp_path / "a.tar").read_bytes()
     waits: list[float] = []
     lengths = [4000, 0, len(data)]
-    monkeypatch.setattr(remote_shards, "_open", lambda url: io.BytesIO(data[: lengths.pop(0)]))
+    monkeypatch.setattr(remote_shards, "opened", lambda *_: io.BytesIO(data[: lengths.pop(0)]))
     monkeypatch.setattr(remote_shards.time, "sleep", waits.append)
     raws = list(source("a", retries=2, wait=0.5).samples("a"))
     assert [raw.key for raw in raws] == [f"{number:05}" for number in range(6)]
@@ -179,3 +182,25 @@ def test_wrong_sources_are_refused(shards: str, tmp_path: Path) -> None:
     write(tmp_path / "empty.tar", {})
     with pytest.raises(InputError, match="there is no sample in it"):
         source(f"{tmp_path}/empty.tar").check()
+
+
+def test_shards_without_an_image_are_refused_at_the_start(tmp_path: Path) -> None:
+    write(tmp_path / "a.tar", {"1.img": b"1", "1.json": b"{}"})
+    with pytest.raises(InputError, match=r"None of the first shards .*: '1.img' is without an image; images end in"):
+        source(f"{tmp_path}/a.tar").check()
+    (tmp_path / "b.tar").write_bytes(b"\x1f\x8b" + bytes(2000))
+    with pytest.raises(InputError, match="it is compressed .gzip., and shards are plain tar files"):
+        source(f"{tmp_path}/b.tar", retries=3, wait=100).check()
+
+
+def test_dotted_names_and_links(caplog: pytest.LogCaptureFixture) -> None:
+    assert keys(source(str(CASES / "dotted_names.tar"))) == [f"sample000{number}" for number in range(8)]
+    linked = source(str(CASES / "faults" / "hardlink.tar"))
+    assert [raw.key for raw in linked.samples(linked.urls[0]) if raw.image] == [f"00{number}" for number in range(6)]
+    assert "Skipped '001b.png' in shard" in caplog.text
+
+
+def test_large_members_are_skipped(tmp_path: Path) -> None:
+    write(tmp_path / "a.tar", {"1.jpg": bytes(3000), "2.jpg": b"2"})
+    raws = source("a", max_file_mb=0.002).samples(str(tmp_path / "a.tar"))
+    assert [(raw.key, raw.flaw) for raw in raws] == [("1.jpg", TOO_LARGE_FILE), ("2", None)]

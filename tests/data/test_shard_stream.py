@@ -17,6 +17,7 @@ from PIL import Image
 from dequant.data.examples import training_sample
 from dequant.data.remote_shards import HELD_OUT, SHARD_CLOSED, SHARD_CUT
 from dequant.data.shard_stream import READ, Cursor, ShardStream, StreamLoader, union
+from dequant.data.sources import NO_IMAGE
 from dequant.errors import InputError
 from dequant.io.formats import DAMAGED, NOT_AN_IMAGE, TOO_LARGE, TOO_SMALL
 from tests.support.shards import SIDE, SIZES, condition, encoded, photo, source, streamed, write
@@ -154,7 +155,8 @@ def test_samples_that_cannot_serve_are_counted_by_cause(
         "converted from CMYK": 2,
         "converted from I;16": 1,
         DAMAGED: 1,
-        NOT_AN_IMAGE: 2,
+        NOT_AN_IMAGE: 1,
+        NO_IMAGE: 1,
         TOO_SMALL: 1,
         TOO_LARGE: 1,
         SHARD_CUT: 1,

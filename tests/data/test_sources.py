@@ -5,9 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dequant.data.sources import Folder, Shards, splits_by_digest
+from dequant.data.datasets import TrainingStream
+from dequant.data.sources import Folder, Photos, Shards, splits_by_digest
 from dequant.errors import InputError
-from tests.support.data import fill, jpeg
+from dequant.io.formats import DAMAGED
+from tests.support.data import condition, fill, jpeg
+from tests.support.paths import CASES
 from tests.support.shards import write
 
 
@@ -105,3 +108,63 @@ def test_shard_errors(tmp_path: Path) -> None:
     (tmp_path / "val-000000.tar").write_bytes(b"not a tar")
     with pytest.raises(InputError, match="val-000000.tar' is not a readable, uncompressed tar file"):
         Shards(tmp_path)
+
+
+def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
+    fill(tmp_path / "elsewhere", 2)
+    root = fill(tmp_path / "root", 3, "z", start=5)
+    (root / "a").symlink_to(tmp_path / "elsewhere")
+    (root / "b").symlink_to(tmp_path / "elsewhere")
+    (root / "c").symlink_to(root / "z")
+    (root / "z" / "loop").symlink_to(root)
+    (root / "one.jpg").symlink_to(tmp_path / "elsewhere" / "photo_00.jpg")
+    (tmp_path / "link").symlink_to(root)
+    names = [*(f"a/photo_0{number}.jpg" for number in (0, 1)), "one.jpg", *(f"z/photo_0{n}.jpg" for n in (5, 6, 7))]
+    assert Folder(root).keys("all") == Folder(tmp_path / "link").keys("all") == names
+
+
+def test_what_is_not_read_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("1.xyz", "2.XYZ", "notes\n.txt", "none", "odd.a\nb", ".hidden.xyz"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"has no image in it \(2 XYZ, 2 without a suffix, 1 TXT\): put"):
+        Folder(tmp_path)
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    (tmp_path / "large.jpg").write_bytes(bytes(2000))
+    (tmp_path / "a.jpg").write_bytes(jpeg(1)[:900])
+    assert Folder(tmp_path, max_file_mb=0.001).keys("all") == ["a.jpg"]
+    assert "Skipped 7 files of" in caplog.text and "1 broken links, 1 larger than max_file_mb" in caplog.text
+    with pytest.raises(InputError, match="max_file_mb is -1: expected a positive number, or null for no limit"):
+        Folder(tmp_path, max_file_mb=-1)
+
+
+def test_a_header_that_lies_about_the_size_does_not_end_a_stream(tmp_path: Path) -> None:
+    (tmp_path / "two.png").write_bytes((CASES / "faults" / "two_ihdr.png").read_bytes())
+    (tmp_path / "sound.jpg").write_bytes(jpeg(1, width=64, height=64))
+    stream = TrainingStream(Photos(Folder(tmp_path), "all", 64), condition, 64, seed=0)
+    assert all(stream[k]["target"].shape == (3, 64, 64) for k in range(8))
+
+
+def test_names_are_escaped_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "two\n\x1b[2J.jpg").write_bytes(jpeg(1, width=200, height=200)[:2500])
+    photos = Photos(Folder(tmp_path), "all")
+    assert photos.image(0) is None and photos.skipped == {DAMAGED: 1}
+    assert [r"two\n\x1b[2J.jpg" in message and "\n" not in message for message in caplog.messages] == [True]
+
+
+def test_samples_without_an_image_are_counted_or_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path / "train-000000.tar", {"a.img": b"1", "a.json": b"{}", "b.img": b"2"})
+    with pytest.raises(
+        InputError, match="No member of the shards in '.*' is an image: 'a.img' is an example, and images"
+    ):
+        Shards(tmp_path)
+    write(tmp_path / "val-000000.tar", {"c.x.jpg": b"3", "c.json": b"{}", "d.txt": b""})
+    assert Shards(tmp_path).keys("all") == ["c.x.jpg"]
+    assert "2 without an image ('a.img')" in caplog.text and "1 without an image ('d.txt')" in caplog.text
+
+
+def test_a_shard_cut_short_keeps_its_whole_photos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path / "train-000000.tar", {f"{seed}.jpg": jpeg(seed) for seed in range(4)})
+    data = (tmp_path / "train-000000.tar").read_bytes()
+    (tmp_path / "train-000000.tar").write_bytes(data[:5000])
+    whole = Shards(tmp_path).keys("all")
+    assert 1 <= len(whole) < 4 and "1 cut short, or of a wrong size" in caplog.text and "is cut short" in caplog.text
