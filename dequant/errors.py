@@ -1,8 +1,17 @@
 """Errors of the user's making: one sentence each."""
 
+import errno
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+from dequant.masking import escape, mask
+
+SIGNALS = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
+"""Signals that ask a program to stop, as messages name them."""
 
 
 class InputError(ValueError):
@@ -28,7 +37,19 @@ def one_sentence(explain: Callable[[BaseException], str | None] | None = None) -
         sentences += [sentence for one in chain if (sentence := (explain(one) if explain else None) or _os_error(one))]
         if not sentences:
             raise
-        sys.exit(f"error: {sentences[0]}")
+        sys.exit(f"error: {escape(mask(sentences[0]))}")
+
+
+def obey_signals() -> None:
+    """From now on SIGTERM and Ctrl-C end the program with a message, as any other exit does."""
+    process = os.getpid()
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        if os.getpid() == process:  # loading processes leave with their parent
+            sys.exit(f"stopped by {SIGNALS[signal.Signals(signum)]}")
+
+    for signum in SIGNALS:
+        signal.signal(signum, stop)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -42,6 +63,8 @@ def _input_error(error: InputError) -> str:
 
 
 def _os_error(error: BaseException) -> str | None:
-    if isinstance(error, OSError):
-        return f"{error.strerror or error}: {error.filename}." if error.filename else f"{error}."
-    return None
+    if not isinstance(error, OSError):
+        return None
+    what = f"{error.strerror or error}: {error.filename}" if error.filename else f"{error}"
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"{what}: free some space there, or choose another folder." if full else f"{what}."

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from dequant.condition.channels import Condition
 from dequant.condition.texture import TEXTURES, Texture
 from dequant.errors import InputError
+from dequant.models.finite import check_finite
 
 if TYPE_CHECKING:
     from dequant.models.base import DiffusionBase
@@ -88,9 +89,14 @@ class ControlEncoder(ModelMixin, ConfigMixin):
 
     @classmethod
     def read(cls, folder: str | Path) -> Self:
-        """The encoder in a folder, in float32, without a note of where it lay."""
+        """The encoder in a folder, in float32, without a note of where it lay.
+
+        Raises:
+            InputError: its weights are not finite.
+        """
         control = cls.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True)
         control.register_to_config(_name_or_path="")
+        check_finite(control.state_dict().values(), str(folder))
         return control
 
     @property

@@ -14,6 +14,7 @@ from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import GatedRepoError
 
 from dequant.errors import InputError
+from dequant.models.finite import check_finite
 
 Part = TypeVar("Part")
 
@@ -56,9 +57,11 @@ class Source:
             raise InputError(
                 f"{self.path} has no {part}/: a base needs unet/ and scheduler/ (and base.json, if saved here)."
             )
-        return self.load(
+        model = self.load(
             lambda: load.from_pretrained(self.path, subfolder=part, variant=self.variant, torch_dtype=torch.float32)
         )
+        check_finite(model.state_dict().values(), self.path)
+        return model
 
     def scheduler(self) -> DDPMScheduler:
         """The noise schedule; which solver takes the steps is chosen elsewhere."""
