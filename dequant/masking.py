@@ -44,7 +44,7 @@ def mask(text: str) -> str:
     The values of environment variables with such a name are masked wherever they are.
     """
     for name, value in os.environ.items():
-        if len(value) >= 6 and is_secret(name):
+        if len(value) >= 6 and is_secret(name) and not os.path.exists(value):  # a path, as of PWD, is none
             text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", MASK, text)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)

@@ -4,8 +4,7 @@ import os
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from hydra.errors import HydraException, InstantiationException
@@ -16,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dequant import errors
 from dequant.errors import InputError
-from dequant.io.files import whole_file
+from dequant.masking import masked
 
 
 def one_sentence() -> AbstractContextManager[None]:
@@ -26,6 +25,7 @@ def one_sentence() -> AbstractContextManager[None]:
 
 def run(main: Callable[[], object]) -> None:
     """Run a Hydra main under `one_sentence`, its composition errors included."""
+    errors.obey_signals()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
     with one_sentence():
@@ -38,30 +38,8 @@ def plain(config: Any) -> Any:
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """A whole configuration as dictionaries and lists, without interpolations."""
-    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-
-
-def keep_config(cfg: DictConfig, path: Path, same: bool) -> None:
-    """Write a resolved configuration, without its search, to a file.
-
-    Args:
-        cfg: the configuration.
-        path: of the file.
-        same: refuse to replace a file whose options differ in more than `ckpt_path`.
-
-    Raises:
-        InputError: `same`, and the options differ.
-    """
-    options = {name: value for name, value in resolved(cfg).items() if name not in ("search", "ckpt_path")}
-    text = OmegaConf.to_yaml(OmegaConf.create(options))
-    if same and path.is_file() and path.read_text() != text:
-        raise InputError(
-            f"'{path.parent}' holds a run with other options (see its {path.name}): give those, or another folder, "
-            "as search.name=NAME does for a search."
-        )
-    with whole_file(path) as file:
-        file.write(text)
+    """A whole configuration as dictionaries and lists, without interpolations and secrets."""
+    return masked(OmegaConf.to_container(cfg, resolve=True))
 
 
 OmegaConf.register_new_resolver("sampler_name", lambda sampler: instantiate(sampler).name, replace=True)

@@ -96,11 +96,9 @@ class LastCheckpoint(Checkpoint):
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Save if training was asked to stop and every process is between two steps."""
-        if isinstance(exception, SIGTERMException) or (
-            isinstance(exception, KeyboardInterrupt) and trainer.world_size == 1
-        ):
-            if getattr(exception, "whole", True):
-                self._save(trainer)
+        alone = isinstance(exception, KeyboardInterrupt) and trainer.world_size == 1
+        if getattr(exception, "whole", alone or isinstance(exception, SIGTERMException)):
+            self._save(trainer)
 
     def _save(self, trainer: L.Trainer) -> None:
         if trainer.global_step <= self.saved:

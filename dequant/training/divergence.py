@@ -36,7 +36,9 @@ class Divergence(Callback):
         self._loss = torch.zeros(())
         self._suspect: tuple[Any, float] | None = None
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Remember the batch."""
         self._batch = batch
 
@@ -69,7 +71,7 @@ class Divergence(Callback):
         batch, loss = self._suspect or (self._batch, self._loss.item())
         path = self.folder / f"diverged_step_{trainer.global_step:06d}_rank_{trainer.global_rank}.pt"
         _keep(batch, path)
-        folders = [callback.folder for callback in trainer.callbacks if isinstance(callback, LastCheckpoint)]
+        folders = [one.folder for one in trainer.checkpoint_callbacks if isinstance(one, LastCheckpoint)]
         raise Diverged(
             f"Training diverged after step {trainer.global_step} (loss {loss:.3g}, norm of the gradients {norm:.3g}): "
             f"{last_sound(folders)}, and the batch is kept in '{path}'; try a lower model.optimizer.lr or more "
