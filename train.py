@@ -17,9 +17,9 @@ import hydra
 import lightning as L
 import torch
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Callback, LambdaCallback
+from lightning.pytorch.callbacks import Callback, LambdaCallback, LearningRateMonitor, ProgressBar
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dequant.cli.hydra import one_sentence, resolved, run
 from dequant.cli.runs import differences, held, hide_secrets, keep_config, take_up
@@ -31,6 +31,12 @@ from dequant.training.dequantizer import Dequantizer
 from dequant.training.loggers import ended, log_model
 
 log = logging.getLogger(__name__)
+
+COUNTS = (
+    *("trainer.val_check_interval", "trainer.accumulate_grad_batches", "trainer.log_every_n_steps"),
+    *("callbacks.last.every_n_steps", "callbacks.last.keep", "data.batch_size", "data.size"),
+)
+"""Options that are whole numbers from 1."""
 
 
 def checkpoint_to_resume(cfg: DictConfig) -> Path | None:
@@ -63,11 +69,24 @@ def check(cfg: DictConfig) -> None:
     """Refuse options that no training can have."""
     if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
         raise InputError(f"seed is {cfg.seed}: it must be from 0 to {2**32 - 1}.")
-    if not isinstance(cfg.trainer.max_steps, int) or cfg.trainer.max_steps < 1:
+    steps, epochs = cfg.trainer.max_steps, cfg.trainer.get("max_epochs")
+    if not isinstance(steps, int) or steps < 1 or epochs not in (None, -1):
         raise InputError(
-            f"trainer.max_steps is {cfg.trainer.max_steps}: expected at least 1, as the stream of training photos has "
-            "no end, and epochs are not counted."
+            f"trainer.max_steps is {steps} and trainer.max_epochs {epochs}: expected a number of steps and no epochs, "
+            "as the stream of training photos has no end."
         )
+    for name in COUNTS:
+        value = OmegaConf.select(cfg, name)
+        if value is not None and (not isinstance(value, int) or not 1 <= value < 2**31):
+            raise InputError(f"{name} is {value}: expected a whole number from 1.")
+    lr = OmegaConf.select(cfg, "model.optimizer.lr")
+    if lr is not None and (not isinstance(lr, int | float) or not lr > 0):
+        raise InputError(f"model.optimizer.lr is {lr}: expected a positive number, such as 1e-3.")
+    for name in ("data.root", "data.shards"):
+        if not isinstance(place := OmegaConf.select(cfg, name) or "", str):
+            raise InputError(
+                f"{name} is {place}, which is no text: put a name such as 2024 or [a] in quotes, \"{name}='2024'\"."
+            )
     if cfg.variant.finish is not None:
         raise InputError(
             f"variant={cfg.variant.label} is {cfg.variant.name} with its outputs changed in evaluation: train "
@@ -117,14 +136,23 @@ def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callb
     """Train from a checkpoint or from the start, and save the weights."""
     folder, data = Path(cfg.run_dir), instantiate(cfg.data.module)
     model = prepared(cfg)
+    side = cfg.data.window or cfg.data.size
+    if side % model.base.multiple:
+        raise InputError(
+            f"Crops of {side} pixels do not suit the base: data.size is a multiple of {model.base.multiple}."
+        )
     if checkpoint is not None:
         if checkpoint.is_file():
             model.on_load_checkpoint(torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True))
         log.info("resuming from %s", checkpoint)
         if changed := differences(cfg, folder / "config.yaml"):
             log.warning("other options than before: %s", ", ".join(changed))
-    callbacks = [one for one in instantiate(cfg.callbacks).values() if one is not None]
+    callbacks = [one for one in (instantiate(cfg.callbacks) or {}).values() if one is not None]
+    if not cfg.trainer.get("enable_progress_bar", True):
+        callbacks = [one for one in callbacks if not isinstance(one, ProgressBar)]
     loggers = list((instantiate(cfg.get("logger")) or {}).values())
+    if not loggers:
+        callbacks = [one for one in callbacks if not isinstance(one, LearningRateMonitor)]
     begin = LambdaCallback(on_train_start=lambda trainer, _: begun(cfg, trainer))
     trainer: L.Trainer = instantiate(cfg.trainer, logger=loggers, callbacks=[*callbacks, *more_callbacks, begin])
     with ended(trainer.loggers):

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from dequant.errors import InputError
 from dequant.io.files import whole_file
 from dequant.training import fsdp
 from dequant.training.dequantizer import Dequantizer
@@ -33,10 +34,15 @@ class EMA(Callback):
     The decay warms up: `min(decay, (1 + n) / (10 + n))` after n steps. Saved in checkpoints under `ema`.
 
     Args:
-        decay: weight of the previous average.
+        decay: weight of the previous average, from 0 to 1.
+
+    Raises:
+        InputError: `decay` is something else.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
+        if not isinstance(decay, int | float) or not 0 <= decay <= 1:
+            raise InputError(f"The decay of the average is {decay}: expected a number from 0 to 1.")
         self.decay = decay
         self.average: dict[str, Tensor] = {}
         self.steps = 0
@@ -100,7 +106,7 @@ class EMA(Callback):
 
 
 class Progress(RichProgressBar):
-    """Progress bar in optimizer steps, on one line; logs a line at each validation.
+    """Progress bar in optimizer steps, on one line.
 
     Behind it are loss, validation PSNR with its gain, and speed: of these, what the terminal has room for.
     """
@@ -144,18 +150,6 @@ class Progress(RichProgressBar):
                 room -= width + 1
         return fitting
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log a line."""
-        super().on_validation_end(trainer, pl_module)
-        if not trainer.is_global_zero:
-            return
-        metrics = trainer.callback_metrics
-        log.info(
-            "step %d: validation PSNR %.2f dB, input %.2f dB, gain %+.2f dB",
-            trainer.global_step,
-            *(metrics[f"val/{key}"].item() for key in ("psnr", "psnr_input", "gain")),
-        )
-
     def _get_train_description(self, current_epoch: int) -> str:
         return "Training  "
 
@@ -166,7 +160,7 @@ def _trained(pl_module: L.LightningModule) -> dict[str, torch.nn.Parameter]:
 
 
 class LastMetrics(Callback):
-    """Writes all metrics of the last validation, and its step, to a JSON file.
+    """Writes all metrics of the last validation, and its step, to a JSON file, and logs a line.
 
     Args:
         path: of the file.
@@ -186,8 +180,13 @@ class LastMetrics(Callback):
                 self.path.unlink()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the file."""
+        """Write the file and the line."""
         if trainer.is_global_zero and not trainer.sanity_checking:
             values = {name: value.item() for name, value in trainer.callback_metrics.items()}
             with whole_file(self.path) as file:
                 json.dump({"step": trainer.global_step} | values, file, indent=1)
+            log.info(
+                "step %d: validation PSNR %.2f dB, input %.2f dB, gain %+.2f dB",
+                trainer.global_step,
+                *(values[f"val/{key}"] for key in ("psnr", "psnr_input", "gain")),
+            )

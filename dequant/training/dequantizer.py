@@ -213,14 +213,12 @@ class Dequantizer(L.LightningModule):
             raise InputError("This model was made without an optimizer: it samples, but cannot be trained.")
         try:
             optimizer = self.optimizer([p for p in self.trained.parameters() if p.requires_grad])
+            schedule = self.lr_schedule(optimizer) if self.lr_schedule is not None else None
         except (TypeError, ValueError) as error:
             raise InputError(f"The optimizer cannot be made: {str(error).rstrip('.')}.") from error
-        if self.lr_schedule is None:
+        if schedule is None:
             return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.lr_schedule(optimizer), "interval": "step"},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the trained part and a distillation's target only, and say what it belongs to."""
