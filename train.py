@@ -19,7 +19,7 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, LambdaCallback, LearningRateMonitor, ProgressBar
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from dequant.cli.hydra import one_sentence, resolved, run
 from dequant.cli.runs import differences, held, hide_secrets, keep_config, take_up
@@ -83,7 +83,7 @@ def check(cfg: DictConfig) -> None:
     if lr is not None and (not isinstance(lr, int | float) or not lr > 0):
         raise InputError(f"model.optimizer.lr is {lr}: expected a positive number, such as 1e-3.")
     for name in ("data.root", "data.shards"):
-        if not isinstance(place := OmegaConf.select(cfg, name) or "", str):
+        if isinstance(place := OmegaConf.select(cfg, name), int | float | ListConfig):
             raise InputError(
                 f"{name} is {place}, which is no text: put a name such as 2024 or [a] in quotes, \"{name}='2024'\"."
             )

@@ -10,11 +10,13 @@ MASK = "***"
 
 STRONG = ("token", "secret", "password", "passwd", "passphrase", "credential", "credentials", "signature", "apikey")
 WEAK = ("key", "pwd", "sig", "auth", "accesskey")
+ALL = STRONG + WEAK
 """Words in the name of a secret. The weak ones are words of prose as well: not before a colon and a space."""
 
 _VALUE = re.compile(r""""[^"]*"|'[^']*'|[^\s"'&;,}\]]+""")
 _ASSIGNED = re.compile(r"""([\w.-]+)(?:["']?\s*(?:=|:(?=\S))\s*|["']\s*:\s*)""")
 _TOLD = re.compile(r"([\w.-]+):\s+")
+_HEADER = re.compile(r"(?i)\b(x-[\w-]+):\s*")
 _FLAG = re.compile(r"(?<![\w-])--?([\w-]+)\s+")
 _YAML_KEY = re.compile(r"(?m)^[ \t-]*([\w.-]+):[ \t]+(?!null$)")
 _YAML_VALUE = re.compile(r".+")
@@ -32,7 +34,7 @@ _PATTERNS = (
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
-def is_secret(name: str, words: tuple[str, ...] = STRONG + WEAK) -> bool:
+def is_secret(name: str, words: tuple[str, ...] = ALL) -> bool:
     """Whether a name, such as `AWS_SECRET_ACCESS_KEY` or `X-Amz-Signature`, says that its value is a secret."""
     parts = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
     return any(part in words for part in parts)
@@ -48,14 +50,14 @@ def mask(text: str) -> str:
             text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", MASK, text)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
-    for named, words in ((_ASSIGNED, STRONG + WEAK), (_FLAG, STRONG + WEAK), (_TOLD, STRONG)):
+    for named, words in ((_ASSIGNED, ALL), (_FLAG, ALL), (_HEADER, ALL), (_TOLD, STRONG)):
         text = _hide(text, named, words)
     return text
 
 
 def mask_yaml(text: str) -> str:
     """`mask` of a YAML file: also lines whose key says that the value is a secret."""
-    return mask(_hide(text, _YAML_KEY, STRONG + WEAK, _YAML_VALUE))
+    return mask(_hide(text, _YAML_KEY, ALL, _YAML_VALUE))
 
 
 def masked(value: Any) -> Any:
