@@ -3,7 +3,7 @@
 if __name__ == "__main__":  # ahead of imports that take seconds
     from dequant.errors import obey_signals
 
-    obey_signals()
+    obey_signals(importing=True)
 
 import json
 import logging

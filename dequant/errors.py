@@ -40,13 +40,22 @@ def one_sentence(explain: Callable[[BaseException], str | None] | None = None) -
         sys.exit(f"error: {escape(mask(sentences[0]))}")
 
 
-def obey_signals() -> None:
-    """From now on SIGTERM and Ctrl-C end the program with a message, as any other exit does."""
+def obey_signals(importing: bool = False) -> None:
+    """From now on SIGTERM and Ctrl-C end the program with a message, as any other exit does.
+
+    Args:
+        importing: there is nothing to clean up yet, and libraries that are being imported may catch the exit.
+    """
     process = os.getpid()
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        if os.getpid() == process:  # loading processes leave with their parent
-            sys.exit(f"stopped by {SIGNALS[signal.Signals(signum)]}")
+        message = f"stopped by {SIGNALS[signal.Signals(signum)]}"
+        if os.getpid() != process:  # loading processes leave with their parent
+            return
+        if importing:
+            os.write(2, f"{message}\n".encode())
+            os._exit(1)
+        sys.exit(message)
 
     for signum in SIGNALS:
         signal.signal(signum, stop)
