@@ -197,7 +197,7 @@ def outcome(folder: Path, trainer: L.Trainer) -> str:
     if "val/psnr" not in metrics:
         return f"no validation in {trainer.global_step} steps (trainer.val_check_interval is longer)"
     psnr, before, gain = (metrics[f"val/{key}"] for key in ("psnr", "psnr_input", "gain"))
-    return f"validation PSNR {psnr:.2f} dB, of the input {before:.2f} dB: {gain:+.2f} dB (step {metrics['step']})"
+    return f"step {metrics['step']}: validation PSNR {psnr:.2f} dB, of the input {before:.2f} dB: {gain:+.2f} dB"
 
 
 def how_to_resume(folder: Path) -> str:

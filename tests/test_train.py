@@ -143,7 +143,7 @@ def test_run_leaves_weights_pictures_and_metrics(tmp_path: Path) -> None:
     assert all(name.startswith("control.") for name in checkpoint["state_dict"])
 
     before = contents(tmp_path)
-    for options in (["variant=T"], ["variant=G", "base.unet.block_out_channels=[8,32]"], ["variant=G", "seed=abc"]):
+    for options in (["variant=T"], ["variant=G", "base.unet.block_out_channels=[8,32]"]):
         refused = train(tmp_path, "trainer.max_steps=9", *options, f"ckpt_path={run}/checkpoints/last.ckpt")
         assert refused.returncode != 0
         assert "Traceback" not in refused.stderr
@@ -171,7 +171,6 @@ def test_a_run_is_taken_up_where_it_was(tmp_path: Path) -> None:
     assert "other options than before: data.batch_size, " in done.stdout
     assert [path.name for path in (tmp_path / "ours-T").iterdir()] == [run.name]
     assert "weights in" in (run / "train.log").read_text()
-    assert max(map(len, done.stdout.splitlines()), default=0) > 80
     assert any("5/5" in line and len(line.rstrip()) <= 80 for line in done.stdout.splitlines())
 
 
