@@ -136,8 +136,8 @@ def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callb
     """Train from a checkpoint or from the start, and save the weights."""
     folder, data = Path(cfg.run_dir), instantiate(cfg.data.module)
     model = prepared(cfg)
-    side = cfg.data.window or cfg.data.size
-    if side % model.base.multiple:
+    side, multiple = cfg.data.window or cfg.data.size, model.base.downscale * model.base.patch_size
+    if side % multiple:
         raise InputError(
             f"Crops of {side} pixels do not suit the base: data.size is a multiple of {model.base.multiple}."
         )
@@ -160,6 +160,10 @@ def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callb
             trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
         except SIGTERMException as stop:
             sys.exit(f"stopped by {stop} at step {trainer.global_step}: {how_to_resume(folder)}")
+        except OSError as error:
+            if error.errno is not None and error.filename is None:  # such as a full disk
+                error.filename = cfg.run_dir
+            raise
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
