@@ -105,9 +105,11 @@ def take_up(folder: Path) -> None:
 def hide_secrets() -> None:
     """Mask secrets in what Hydra wrote of this job's configuration."""
     hydra = HydraConfig.get()
-    output, sweep = Path(hydra.runtime.output_dir), Path(hydra.sweep.dir)
+    output = Path(hydra.runtime.output_dir)
     written = [] if hydra.output_subdir is None else list((output / hydra.output_subdir).glob("*.yaml"))
-    for path in [*written, *([sweep / "multirun.yaml"] if hydra.mode == RunMode.MULTIRUN else [])]:
+    if hydra.mode == RunMode.MULTIRUN:
+        written.append(Path(hydra.sweep.dir) / "multirun.yaml")
+    for path in written:
         if path.is_file() and (shown := mask_yaml(text := path.read_text())) != text:
             with whole_file(path) as file:
                 file.write(shown)
