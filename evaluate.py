@@ -138,12 +138,13 @@ def evaluate(cfg: DictConfig) -> float | None:
         with whole_file(folder / "metrics.json") as file:
             json.dump(means, file, indent=1)
     if cfg.get("logger") is not None:
-        logger, shown = instantiate(cfg.logger), [str(name) for name in cfg if name != "model"]
+        loggers, shown = list(instantiate(cfg.logger).values()), [str(name) for name in cfg if name != "model"]
         logged = resolved(OmegaConf.masked_copy(cfg, shown)) | about
-        with ended([logger]):
+        with ended(loggers):
             x = cfg.eval.curves.data.x if cfg.eval.curves and cfg.eval.curves.data.x in LABELS else None
-            logger.log_metrics(means)
-            log_evaluation(logger, logged, cells, label, x, folder)
+            for logger in loggers:
+                logger.log_metrics(means)
+                log_evaluation(logger, logged, cells, label, x, folder)
     log.info("%s, %s: %d photos; tables, CSV and pictures in %s", cfg.eval.name, cfg.variant.label, len(photos), folder)
     return means.get(cfg.optimized_metric)
 

@@ -1,10 +1,19 @@
 """Errors of the user's making: one sentence each."""
 
+import errno
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral
+from types import FrameType
 from typing import Any
+
+from dequant.masking import escape, mask
+
+SIGNALS = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
+"""Signals that ask a program to stop, as messages name them."""
 
 
 class InputError(ValueError):
@@ -49,7 +58,28 @@ def one_sentence(explain: Callable[[BaseException], str | None] | None = None) -
         sentences += [sentence for one in chain if (sentence := (explain(one) if explain else None) or _os_error(one))]
         if not sentences:
             raise
-        sys.exit(f"error: {sentences[0]}")
+        sys.exit(f"error: {escape(mask(sentences[0]))}")
+
+
+def obey_signals(importing: bool = False) -> None:
+    """From now on SIGTERM and Ctrl-C end the program with a message, as any other exit does.
+
+    Args:
+        importing: there is nothing to clean up yet, and libraries that are being imported may catch the exit.
+    """
+    process = os.getpid()
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        message = f"stopped by {SIGNALS[signal.Signals(signum)]}"
+        if os.getpid() != process:  # loading processes leave with their parent
+            return
+        if importing:
+            os.write(2, f"{message}\n".encode())
+            os._exit(1)
+        sys.exit(message)
+
+    for signum in SIGNALS:
+        signal.signal(signum, stop)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -63,6 +93,8 @@ def _input_error(error: InputError) -> str:
 
 
 def _os_error(error: BaseException) -> str | None:
-    if isinstance(error, OSError):
-        return f"{error.strerror or error}: {error.filename}." if error.filename else f"{error}."
-    return None
+    if not isinstance(error, OSError):
+        return None
+    what = f"{error.strerror or error}: {error.filename}" if error.filename else f"{error}"
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"{what}: free some space there, or choose another folder." if full else f"{what}."

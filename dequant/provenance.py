@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from dequant.errors import InputError
+from dequant.masking import mask
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,13 +26,13 @@ PUBLISHED = ("results", "dequant")
 
 
 def provenance(device: torch.device) -> dict[str, str]:
-    """command, commit (empty outside a checkout), hardware, torch and date of this run.
+    """command (without secrets), commit (empty outside a checkout), hardware, torch and date of this run.
 
     Args:
         device: the one that computes.
     """
     return {
-        "command": shlex.join(["python", _script(), *sys.argv[1:]]),
+        "command": mask(shlex.join(["python", _script(), *sys.argv[1:]])),
         "commit": commit(),
         "hardware": hardware(device),
         "torch": torch.__version__,

@@ -23,6 +23,8 @@ from optuna.visualization.matplotlib import plot_optimization_history
 from dequant.cli.hydra import one_sentence, plain, run
 from dequant.errors import InputError
 from dequant.evaluation.methods import settings_hash
+from dequant.masking import masked
+from dequant.training.checkpoints import Diverged
 from sweeps import plots
 from sweeps.summary import summarize
 from train import train
@@ -140,10 +142,14 @@ def run_trial(study: optuna.Study, trial: Trial, given: Sequence[str], folder: P
     own = folder / str(trial.number)
     log.info("trial %d: %s", trial.number, " ".join(drawn))
     (own / ".hydra").mkdir(exist_ok=True)
-    OmegaConf.save(OmegaConf.create([*given, *drawn]), own / ".hydra" / "overrides.yaml")
+    OmegaConf.save(OmegaConf.create(masked([*given, *drawn])), own / ".hydra" / "overrides.yaml")
     try:
         cfg = hydra.compose("train", [*given, *drawn, f"run_dir={own}", "ckpt_path=here"])
         value = train(cfg, [Prune(trial, cfg.optimized_metric)])
+    except Diverged as error:
+        log.warning("trial %d: %s", trial.number, error)
+        study.tell(trial, state=TrialState.FAIL)
+        return
     except InputError:
         study.tell(trial, state=TrialState.FAIL)
         raise

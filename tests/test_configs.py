@@ -38,7 +38,7 @@ def test_train(option: str, tmp_path: Path) -> None:
     cfg = load("train", tmp_path, *([] if "prior" in option else TINY_BASE), option, *NEEDED.get(option, []))
     assert isinstance(instantiate(cfg.model), Dequantizer)
     instantiate(cfg.data.module)
-    logger, callbacks = instantiate(cfg.logger), list(instantiate(cfg.callbacks).values())
+    logger, callbacks = (list(instantiate(part).values()) for part in (cfg.logger, cfg.callbacks))
     if option == "trainer=gpu" and not torch.cuda.is_available():
         with pytest.raises(InstantiationException, match="No supported gpu backend"):
             instantiate(cfg.trainer)

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dequant.cli.runs import held
 from dequant.data.sources import Shards, bundled
 from dequant.training.checkpoints import newest_first
 from tests.support.paths import ROOT
@@ -107,8 +109,8 @@ def assert_same(a: object, b: object, where: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [1, 2])
-def test_sigterm_saves_and_says_how_to_go_on(tmp_path: Path, devices: int) -> None:
+@pytest.mark.parametrize(("devices", "signum"), [(1, signal.SIGTERM), (2, signal.SIGTERM), (1, signal.SIGINT)])
+def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, devices: int, signum: int) -> None:
     steps = ["trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}", "trainer.max_steps=100000"]
     process = subprocess.Popen(
         command(tmp_path, *steps, "callbacks.last.every_n_steps=100000"),
@@ -119,10 +121,10 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path: Path, devices: int) -> No
     while not list(tmp_path.glob("*/*/pictures/*.png")):
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signum)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert "resume with ckpt_path=last" in stderr
+    assert re.search(r"stopped by (SIGTERM|Ctrl-C) at step \d+: resume with ckpt_path=last", stderr)
     assert "Traceback" not in stderr
     assert last_checkpoint(tmp_path)["global_step"] >= 8
 
@@ -140,10 +142,36 @@ def test_run_leaves_weights_pictures_and_metrics(tmp_path: Path) -> None:
     assert checkpoint["identity"]["variant"] == "G"
     assert all(name.startswith("control.") for name in checkpoint["state_dict"])
 
-    refused = train(tmp_path, "trainer.max_steps=9", "variant=T", f"ckpt_path={run}/checkpoints/last.ckpt")
-    assert refused.returncode != 0
-    assert "variant 'G'" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    before = contents(tmp_path)
+    for options in (["variant=T"], ["variant=G", "base.unet.block_out_channels=[8,32]"]):
+        refused = train(tmp_path, "trainer.max_steps=9", *options, f"ckpt_path={run}/checkpoints/last.ckpt")
+        assert refused.returncode != 0
+        assert "Traceback" not in refused.stderr
+        assert {path: text for path, text in contents(tmp_path).items() if run in path.parents} == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """All files but locks and logs of refused runs."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+@pytest.mark.slow
+def test_a_run_is_taken_up_where_it_was(tmp_path: Path) -> None:
+    """No second folder is left, and what differs is said, unless another process holds the folder."""
+    done = train(tmp_path, "trainer.max_steps=3")
+    assert "no validation in 3 steps" in done.stdout
+    (run,) = (tmp_path / "ours-T").iterdir()
+    assert f"weights in {run / 'weights'}" in done.stdout
+    with held(run):
+        refused = train(tmp_path, "trainer.max_steps=5", "ckpt_path=last")
+        assert "in use by another training" in refused.stderr
+        assert refused.returncode != 0
+    done = train(tmp_path, "trainer.max_steps=5", "ckpt_path=last", "data.batch_size=3")
+    assert done.returncode == 0, done.stderr
+    assert "other options than before: data.batch_size, " in done.stdout
+    assert [path.name for path in (tmp_path / "ours-T").iterdir()] == [run.name]
+    assert "weights in" in (run / "train.log").read_text()
+    assert any("5/5" in line and len(line.rstrip()) <= 80 for line in done.stdout.splitlines())
 
 
 def losses(folder: Path) -> list[float]:
@@ -191,6 +219,17 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None
         (["data.size=4096"], "4096"),
         (["rebase=true"], "give init_weights as well"),
         (["seed=-1"], "seed is -1"),
+        (["data.size=7"], "a multiple of 2"),
+        (["model.optimizer.lr=abc"], "model.optimizer.lr is abc"),
+        (["model.optimizer.lr=-1"], "model.optimizer.lr is -1"),
+        (["data.batch_size=99999999999999999999"], "data.batch_size is 99999999999999999999"),
+        (["trainer.accumulate_grad_batches=0"], "trainer.accumulate_grad_batches is 0"),
+        (["model.lr_schedule.num_warmup_steps=abc"], "optimizer cannot be made"),
+        (["trainer.max_steps=-1", "trainer.max_epochs=1"], "trainer.max_steps is -1"),
+        (["variant=L_post"], "train variant=L, and evaluate it with variant=L_post"),
+        (["data=folder", "data.root=my photos (1)"], "write \"data.root='my photos (1)'\""),
+        (["data=folder", "data.root=2024"], "data.root is 2024"),
+        (["callbacks.ema.decay=2"], "decay of the average is 2"),
         (["sampler.num_inference_steps=0"], "at least 1 for num_inference_steps, got 0"),
         (["sampler=super27", "sampler.num_inference_steps=4"], "Steps are given twice"),
         (["hydra.run.dir=/dev/null/run"], "/dev/null"),

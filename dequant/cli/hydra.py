@@ -1,14 +1,19 @@
 """What the programs configured by Hydra share: their errors in one sentence, their configuration, their device."""
 
 import os
+import re
+import shlex
+import signal
+import sys
+import threading
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
@@ -16,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dequant import errors
 from dequant.errors import InputError
-from dequant.io.files import whole_file
+from dequant.masking import masked
 
 
 def one_sentence() -> AbstractContextManager[None]:
@@ -26,10 +31,28 @@ def one_sentence() -> AbstractContextManager[None]:
 
 def run(main: Callable[[], object]) -> None:
     """Run a Hydra main under `one_sentence`, its composition errors included."""
+    errors.obey_signals()
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    sys.argv[1:] = options(sys.argv[1:])
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
     with one_sentence():
         main()
+
+
+def _end_with(parent: int) -> None:
+    """End a further process of a run when the one that started it has ended, however it did."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def options(given: Sequence[str]) -> list[str]:
+    """Options in words that Hydra accepts: null for what is off by default or a list, + before what exists already."""
+    left = [option for option in given if option not in ("experiment=null", "hparams_search=null")]
+    left = ["logger=[]" if option == "logger=null" else option for option in left]
+    return [f"+{option}" if re.match(r"\+\w+(\.\w+)+=", option) else option for option in left]
 
 
 def plain(config: Any) -> Any:
@@ -38,30 +61,8 @@ def plain(config: Any) -> Any:
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """A whole configuration as dictionaries and lists, without interpolations."""
-    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-
-
-def keep_config(cfg: DictConfig, path: Path, same: bool) -> None:
-    """Write a resolved configuration, without its search, to a file.
-
-    Args:
-        cfg: the configuration.
-        path: of the file.
-        same: refuse to replace a file whose options differ in more than `ckpt_path`.
-
-    Raises:
-        InputError: `same`, and the options differ.
-    """
-    options = {name: value for name, value in resolved(cfg).items() if name not in ("search", "ckpt_path")}
-    text = OmegaConf.to_yaml(OmegaConf.create(options))
-    if same and path.is_file() and path.read_text() != text:
-        raise InputError(
-            f"'{path.parent}' holds a run with other options (see its {path.name}): give those, or another folder, "
-            "as search.name=NAME does for a search."
-        )
-    with whole_file(path) as file:
-        file.write(text)
+    """A whole configuration as dictionaries and lists, without interpolations and secrets."""
+    return masked(OmegaConf.to_container(cfg, resolve=True))
 
 
 OmegaConf.register_new_resolver("sampler_name", lambda sampler: instantiate(sampler).name, replace=True)
@@ -100,8 +101,23 @@ def _explain(error: BaseException) -> str | None:
                 cause = cause.__cause__
             return f"{option} cannot be imported ({cause}): check its _target_, and that its package is installed."
         return f"{option or what} cannot be set up ({cause}): see its options." if _is_of_value(cause) else None
+    if isinstance(error, OverrideParseException):
+        return _quoted(error.override)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return " ".join(str(error).split("Config search path")[0].split())
-    if isinstance(error, MisconfigurationException):  # Lightning's word for a device that is not there
-        return f"{error} Choose another trainer, such as trainer=default."
+    if isinstance(error, MisconfigurationException):  # Lightning's word for a device that is not there, and more
+        absent = re.search(r"accelerator|device|gpu", str(error), re.IGNORECASE)
+        return f"{error} Choose another trainer, such as trainer=default." if absent else str(error)
+    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
+        return "An option that chooses a file of conf/ cannot be null here: leave it out, or give a name."
     return None
+
+
+def _quoted(option: str) -> str:
+    """The sentence for an option that Hydra's grammar cannot read, with quotes that let it through."""
+    name, _, value = option.partition("=")
+    inner = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    ending = re.sub(r"(\\+)$", r"\1\1", inner)  # backslashes before a quote are escaped
+    whole = f"{name}='{ending}'"
+    shell = f'"{whole}"' if not re.search(r'[$`"!\\]', whole) else shlex.quote(whole)
+    return f"The value of {name} needs quotes, for the shell and for what reads it: write {shell}."

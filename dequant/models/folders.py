@@ -13,7 +13,8 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from torch import nn
 
 from dequant.errors import InputError, whole_number
-from dequant.models.state_dict import is_finite, some
+from dequant.models.finite import is_finite
+from dequant.models.state_dict import some
 
 Part = TypeVar("Part")
 
@@ -92,7 +93,7 @@ def check_loaded(model: Any, source: str) -> None:
     named = [*model.named_parameters(), *model.named_buffers()]
     if missing := [name for name, value in named if value.is_meta]:
         raise InputError(f"The weights of {source} lack {some(missing)}: copy or download the folder again.")
-    if wrong := [name for name, value in named if value.is_floating_point() and not is_finite(value)]:
+    if wrong := [name for name, value in named if not is_finite([value])]:
         raise InputError(
             f"Weights of {source} are not finite: {some(wrong)}; use those of an earlier checkpoint, or train again."
         )

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from dequant.errors import InputError
 from dequant.io.files import whole_path
+from dequant.models.finite import is_finite
 from dequant.models.hub import Source
-from dequant.models.state_dict import is_finite
 
 EMBEDDING = "text_embedding.safetensors"
 
@@ -119,7 +119,7 @@ def read_embedding(path: str | Path) -> Tensor:
         raise InputError(f"{path} cannot be read: give a .npz or .safetensors file with one array.") from error
     if len(arrays) != 1:
         raise InputError(f"{path} holds {len(arrays)} arrays: give a file with the one of the empty prompt.")
-    if not is_finite(arrays[0]):
+    if not is_finite(arrays[:1]):
         raise InputError(f"{path} holds numbers that are not finite: compute the embedding again.")
     return arrays[0].float()
 

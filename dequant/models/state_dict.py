@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dequant.errors import InputError
+from dequant.models.finite import is_finite
 
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 """Parts of names that DataParallel, torch.compile and FSDP put in, wherever they are."""
@@ -50,7 +51,7 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
     weights = {name: value for name, value in state.items() if isinstance(value, Tensor) and "." in str(name)}
     bare = _unwrapped(path, weights)
     for name, value in bare.items():
-        if value.is_meta or not value.is_floating_point() or not is_finite(value):
+        if value.is_meta or not value.is_floating_point() or not is_finite([value]):
             what = "not finite" if value.is_floating_point() and not value.is_meta else f"{value.dtype} without values"
             raise InputError(f"{path} cannot be used: its {name} is {what}.")
     beside = [str(name) for name in state if name not in weights]
@@ -65,11 +66,6 @@ def some(names: list[str]) -> str:
     """The first few names, and how many more there are."""
     more = len(names) - FEW
     return ", ".join(names[:FEW]) + (f" and {more} more" if more > 0 else "")
-
-
-def is_finite(value: Tensor) -> bool:
-    """Whether all numbers are, without a copy of them."""
-    return value.numel() == 0 or all(bool(bound.isfinite()) for bound in value.detach().aminmax())
 
 
 def _load(path: Path) -> Any:

@@ -21,8 +21,8 @@ from dequant.models.base import bundled as bundled_base
 from dequant.models.control import ControlEncoder
 from dequant.models.control import bundled as bundled_control
 from dequant.models.controlled import Controlled, align
+from dequant.models.finite import is_finite
 from dequant.models.prompt import TextEmbedding
-from dequant.models.state_dict import is_finite
 from dequant.pipelines import inputs
 from dequant.pipelines.arguments import MOST, StepEnd, check_seeds, counted, step_end
 from dequant.pipelines.components import check_kinds, check_pair
@@ -275,7 +275,7 @@ class DequantPipeline(SavedPipeline):
                 own = [generator[i] for i in places] if isinstance(generator, list) else generator
                 batch = torch.stack([conditions[i] for i in members]).to(self._execution_device)
                 drawn = sampler.draw(model, batch, own, num_images, on_step, lambda: self._interrupt, latent)
-                if not is_finite(drawn):
+                if not is_finite([drawn]):
                     raise InputError(
                         "The networks' pictures are not finite: run them in float32, or use other weights."
                     )

@@ -23,6 +23,7 @@ from dequant.metrics.texture import gradient_agreement
 from dequant.models.base import DiffusionBase, copy_for_release
 from dequant.models.control import ControlEncoder
 from dequant.models.controlled import Controlled
+from dequant.models.finite import check_finite
 from dequant.pipelines.dequant import DequantPipeline
 from dequant.training import fsdp
 from dequant.training.distillation import Distillation
@@ -140,11 +141,6 @@ class Dequantizer(L.LightningModule):
             value = value + self.texture_weight * edges
         return value
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the norm of the gradients, before they are clipped."""
-        gradients = [p.grad for p in self.trained.parameters() if p.grad is not None]
-        self.log("train/grad_norm", nn.utils.get_total_norm(gradients))
-
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Log what a batch of evaluation says, over all of it and for each number of colours; returns the output.
 
@@ -217,14 +213,12 @@ class Dequantizer(L.LightningModule):
             raise InputError("This model was made without an optimizer: it samples, but cannot be trained.")
         try:
             optimizer = self.optimizer([p for p in self.trained.parameters() if p.requires_grad])
+            schedule = self.lr_schedule(optimizer) if self.lr_schedule is not None else None
         except (TypeError, ValueError) as error:
             raise InputError(f"The optimizer cannot be made: {str(error).rstrip('.')}.") from error
-        if self.lr_schedule is None:
+        if schedule is None:
             return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.lr_schedule(optimizer), "interval": "step"},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the trained part and a distillation's target only, and say what it belongs to."""
@@ -236,8 +230,13 @@ class Dequantizer(L.LightningModule):
             checkpoint["optimizer_states"] = [fsdp.optimizer_state(self, optimizer) for optimizer in optimizers]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another variant or base."""
+        """Refuse a checkpoint of another variant, base or layout, or of weights that are not finite."""
         self._check(checkpoint.get("identity", {}), "the checkpoint")
+        average = checkpoint.get("ema")
+        if average is not None:
+            if _shapes(average) != _shapes(dict(self.trained.named_parameters())):
+                raise InputError("The checkpoint is of another layout: resume it with the options it was made with.")
+            check_finite(average.values(), "the checkpoint")
 
     def load_weights(self, path: str | Path, rebase: bool = False) -> None:
         """Load trained weights: a training checkpoint (its averaged weights) or a released folder.
@@ -269,12 +268,16 @@ class Dequantizer(L.LightningModule):
             _check_layout(weights, self.control, str(path))
             identity = {**identity, "base": self.base.fingerprint}
         self._check(identity, str(path))
+        check_finite(weights.values(), str(path))
         self.trained.load_state_dict(weights)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the trained part, float16: for `load_weights` (encoder) or `DiffusionBase.from_pretrained` (prior).
 
         The folder is replaced as a whole, or not at all.
+
+        Raises:
+            InputError: weights are not finite, or not in float16.
         """
         with whole_folder(Path(folder)) as partial:
             if self.control is None:
@@ -301,6 +304,10 @@ class Dequantizer(L.LightningModule):
                 )
 
 
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in weights.items()}
+
+
 def _check_layout(weights: Mapping[str, Tensor], control: ControlEncoder, name: str) -> None:
-    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in control.state_dict().items()}:
+    if _shapes(weights) != _shapes(control.state_dict()):
         raise InputError(f"The encoder at {name} was made for a base of another layout: start with a fresh one.")

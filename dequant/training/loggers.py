@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from dequant.io.files import whole_file
+from dequant.masking import masked
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ def wandb_logger(
     mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
     run_id = os.environ.get("WANDB_RUN_ID") or _stored_id(Path(id_file), uuid.uuid4().hex[:8])
     options: dict[str, Any] = {"entity": entity, "group": group, "job_type": job_type, "mode": mode}
+    if masked(sys.argv) != sys.argv:  # its metadata have the command, secrets included
+        options["settings"] = wandb.Settings(x_disable_meta=True)
     return WandbLogger(name=name, save_dir=save_dir, id=run_id, project=project, log_model=log_model, **options)
 
 

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import random
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,15 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dequant.training.checkpoints import LastCheckpoint, WholeCheckpoints, is_whole, newest_first, newest_whole
+from dequant.training.checkpoints import (
+    Diverged,
+    LastCheckpoint,
+    WholeCheckpoints,
+    fault,
+    newest_first,
+    newest_whole,
+)
+from tests.support.paths import CASES
 
 
 def save(path: Path, step: int) -> None:
@@ -73,11 +83,61 @@ def test_the_checkpoint_before_a_damaged_one_is_used(
     assert newest_whole(tmp_path / "nowhere") is None
 
 
+def test_any_flipped_bit_is_found(tmp_path: Path) -> None:
+    """Wherever it is, also where the ZIP's own checksums do not reach."""
+    path = tmp_path / "step_000001.ckpt"
+    save(path, 1)
+    data, rng = path.read_bytes(), random.Random(0)
+    assert fault(path) is None
+    for place in [*rng.sample(range(len(data)), 300), *range(len(data) - 100, len(data))]:
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1 << rng.randrange(8)]) + data[place + 1 :])
+        assert fault(path) == "is damaged or cut short", place
+
+
+def earlier(path: Path, content: object) -> Path:
+    """A checkpoint as versions without digests wrote it."""
+    torch.save(content, path)
+    return path
+
+
+def test_checkpoints_of_earlier_versions(tmp_path: Path) -> None:
+    sound = {"state_dict": {"weight": torch.ones(3)}}
+    assert fault(earlier(tmp_path / "sound.ckpt", sound)) is None
+    nan = {"state_dict": {}, "ema": {"weight": torch.tensor([1, torch.nan])}}
+    assert fault(earlier(tmp_path / "nan.ckpt", nan)) == "has weights that are not finite"
+    assert fault(earlier(tmp_path / "other.ckpt", [1, 2])) == "is not a checkpoint of train.py"
+    assert fault(CASES / "faults" / "flip_in_directory.ckpt") == "is damaged or cut short"
+
+
+def foreign_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("word/document.xml", "<text/>")
+
+
+def encrypted_name(path: Path) -> None:
+    path.write_bytes(b"PK\x03\x04" + bytes(range(256)) * 9)
+
+
+@pytest.mark.parametrize("write", [foreign_zip, encrypted_name])
+def test_a_file_of_another_kind_is_no_checkpoint(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    write(tmp_path / "step_000001.ckpt")
+    assert fault(tmp_path / "step_000001.ckpt") == "is damaged or cut short"
+
+
+def test_weights_that_are_not_finite_are_never_written(tmp_path: Path) -> None:
+    save(tmp_path / "step_000001.ckpt", 1)
+    for part in ("state_dict", "ema", "optimizer_states"):
+        with pytest.raises(Diverged, match="last sound checkpoint is .*step_000001.ckpt"):
+            broken = {part: {"weight": torch.tensor([0.0, torch.inf])}}
+            WholeCheckpoints().save_checkpoint(broken, tmp_path / "step_000002.ckpt")
+    assert [path.name for path in tmp_path.iterdir()] == ["step_000001.ckpt"]
+
+
 def test_folders_of_a_sharded_checkpoint_have_an_index(tmp_path: Path) -> None:
     (tmp_path / "step_000001.ckpt").mkdir()
-    assert not is_whole(tmp_path / "step_000001.ckpt")
+    assert fault(tmp_path / "step_000001.ckpt") == "is damaged or cut short"
     (tmp_path / "step_000001.ckpt" / ".metadata").write_bytes(b"")
-    assert is_whole(tmp_path / "step_000001.ckpt")
+    assert fault(tmp_path / "step_000001.ckpt") is None
 
 
 class Constant(L.LightningModule):

@@ -179,7 +179,8 @@ def test_every_run_ends_and_every_sample_counts_once(tmp_path: Path) -> None:
 FAILS = """
 import lightning as L, torch, warnings
 from torch.utils.data import DataLoader
-from dequant.training.checkpoints import LastCheckpoint, Preemption, WholeCheckpoints
+from dequant.training.checkpoints import LastCheckpoint, WholeCheckpoints
+from dequant.training.preemption import Preemption
 
 class Fails(L.LightningModule):
     def __init__(self):
