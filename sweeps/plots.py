@@ -40,8 +40,10 @@ def draw(runs: Sequence[tuple[Mapping[str, str], float]], metric: str, folder: P
     study = as_study(runs)
     if not study.trials or not study.trials[0].params:
         return []
-    drawn: dict[str, Callable[..., Any]] = {"parallel.png": visualization.plot_parallel_coordinate}
-    drawn["slices.png"] = visualization.plot_slice
+    drawn: dict[str, Callable[..., Any]] = {
+        "parallel.png": visualization.plot_parallel_coordinate,
+        "slices.png": visualization.plot_slice,
+    }
     if len(study.trials[0].params) > 1 and len({trial.value for trial in study.trials}) > 1:
         drawn["importances.png"] = visualization.plot_param_importances
     for name, plot in drawn.items():

@@ -18,6 +18,9 @@ from dequant.io import figures
 from dequant.io.files import whole_file
 from dequant.io.images import read_image, write_image
 
+ACROSS = 10
+"""More columns than these are continued below."""
+
 
 class Gallery:
     """Pictures in a folder with an index, so that a grid also shows those of earlier runs and of other variants.
@@ -101,7 +104,10 @@ class Gallery:
         for output in self._outputs(cases):
             columns[wording("variant", output)] = [self._picture(output, case) for case in cases]
         columns["truth"] = [case.target for case in cases]
-        return figures.ragged_grid(columns, [_label(case, LABELS) for case in cases])
+        present = [(label, column) for label, column in columns.items() if any(one is not None for one in column)]
+        across = -(-len(present) // -(-len(present) // ACROSS))
+        parts = [dict(present[start : start + across]) for start in range(0, len(present), across)]
+        return figures.stacked([figures.ragged_grid(part, [_label(case, LABELS) for case in cases]) for part in parts])
 
     def _index(self) -> str:
         """A page of all pictures: a section per photo, a row per case, a column per method."""
