@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from dequant.condition.channels import Condition, color_std
 from dequant.diffusion.schedule import Generator, cosine_alphas_cumprod, posterior, signal_and_noise
 from dequant.diffusion.solver import check_schedule
-from dequant.models.finite import check_finite
+from dequant.models.finite import copy_for_release
 from dequant.models.hub import Source, autoencoder, check_base
 from dequant.models.prompt import EMBEDDING, empty_prompt, write_embedding
 
@@ -310,13 +310,3 @@ def new_unet(
     nn.init.zeros_(unet.conv_out.weight)
     nn.init.zeros_(unet.conv_out.bias)
     return unet
-
-
-def copy_for_release(module: ModelMixin, dtype: torch.dtype | None = torch.float16) -> ModelMixin:
-    """A copy on the CPU in a precision, None for its own, without a note of where it lay; InputError if not finite."""
-    module = copy.deepcopy(module).cpu()
-    module.register_to_config(_name_or_path="")
-    for tensor in (*module.parameters(), *module.buffers()):
-        tensor.data = tensor.data.to(dtype or tensor.dtype)
-    check_finite(module.state_dict().values(), f"this {type(module).__name__} in {dtype or 'its precision'}")
-    return module

@@ -20,10 +20,10 @@ from dequant.io.files import whole_folder
 from dequant.metrics.image import psnr, psnr_and_ssim, ssim
 from dequant.metrics.palette import palette_error
 from dequant.metrics.texture import gradient_agreement
-from dequant.models.base import DiffusionBase, copy_for_release
+from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
 from dequant.models.controlled import Controlled
-from dequant.models.finite import check_finite
+from dequant.models.finite import check_finite, copy_for_release
 from dequant.pipelines.dequant import DequantPipeline
 from dequant.training import fsdp
 from dequant.training.distillation import Distillation

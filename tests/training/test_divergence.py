@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader
 import train
 from dequant.diffusion.sampler import Sampler
 from dequant.errors import InputError
-from dequant.models.base import DiffusionBase, copy_for_release
+from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
+from dequant.models.finite import copy_for_release
 from dequant.training.checkpoints import Diverged, LastCheckpoint, WholeCheckpoints, fault, newest_first
 from dequant.training.dequantizer import Dequantizer
 from dequant.training.divergence import Divergence
