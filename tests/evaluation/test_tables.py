@@ -143,7 +143,10 @@ def test_only_comparable_rows_share_a_table() -> None:
     assert reports.comparable(many, mine, SAME) == []
 
 
-def test_a_run_shows_earlier_variants_and_leaves_files(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_run_shows_earlier_variants_and_leaves_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     curves = {
         "data": {"x": "n_colors", "panel": ["metric"], "line": ["variant", "texture"], "metrics": ["palette_psnr"]},
         "look": {"x_label": "colours", "log": True},

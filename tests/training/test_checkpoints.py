@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from dequant.errors import InputError
 from dequant.training.checkpoints import (
     Diverged,
     LastCheckpoint,
@@ -47,7 +48,7 @@ def test_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(InputError, match="no space left for '.*last.ckpt'"):
         save(path, 2)
     assert torch.load(path, weights_only=True)["step"] == 1
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]

@@ -120,7 +120,7 @@ def test_weights_that_are_not_finite_are_neither_written_nor_loaded(tiny_base: D
     next(p for p in tiny_base.unet.parameters() if p.ndim == 1).data[0] = math.inf
     tiny_base.unet.save_pretrained(tmp_path / "base" / "unet")
     tiny_base.scheduler.save_pretrained(tmp_path / "base" / "scheduler")
-    with pytest.raises(InputError, match="base are not finite"):
+    with pytest.raises(InputError, match="base/unet are not finite"):
         DiffusionBase.from_pretrained(tmp_path / "base")
 
 
