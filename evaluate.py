@@ -1,16 +1,19 @@
 """Run protocols of the paper: `python evaluate.py eval=dequantization variant=T`, `python evaluate.py eval=all`."""
 
+if __name__ == "__main__":  # ahead of imports that take seconds
+    from dequant.errors import obey_signals
+
+    obey_signals(importing=True)
+
 import json
 import logging
-import signal
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from types import FrameType, NoneType
+from types import NoneType
 
 import hydra
 import torch
@@ -21,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from dequant.cli.hydra import one_sentence, plain, process, resolved, run
-from dequant.errors import InputError
+from dequant.errors import InputError, obey_signals
 from dequant.evaluation import methods, runner
 from dequant.evaluation import tables as reports
 from dequant.evaluation.cases import LABELS, Case
@@ -198,26 +201,11 @@ def claimed(cfgs: Sequence[DictConfig]) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C end the program with a message. All that has been measured is in files already."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        name = "SIGTERM" if signum == signal.SIGTERM else "Ctrl-C"
-        sys.exit(f"stopped by {name}: the measurements so far are kept, and the same command resumes")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 def main(cfg: DictConfig) -> float | None:
     """Hydra's entry."""
-    with one_sentence(), stoppable():
+    obey_signals("the measurements so far are kept, and the same command resumes")
+    with one_sentence():
         todo, start, result = jobs(cfg), time.monotonic(), None
         for job in todo:
             check(job)

@@ -61,16 +61,17 @@ def one_sentence(explain: Callable[[BaseException], str | None] | None = None) -
         sys.exit(f"error: {escape(mask(sentences[0]))}")
 
 
-def obey_signals(importing: bool = False) -> None:
+def obey_signals(advice: str = "", importing: bool = False) -> None:
     """From now on SIGTERM and Ctrl-C end the program with a message, as any other exit does.
 
     Args:
+        advice: what follows in the message.
         importing: there is nothing to clean up yet, and libraries that are being imported may catch the exit.
     """
     process = os.getpid()
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        message = f"stopped by {SIGNALS[signal.Signals(signum)]}"
+        message = f"stopped by {SIGNALS[signal.Signals(signum)]}{advice and f': {advice}'}"
         if os.getpid() != process:  # loading processes leave with their parent
             return
         if importing:

@@ -24,8 +24,8 @@ from dequant.data.examples import Sample, batch
 from dequant.data.remote_shards import SHARD_CLOSED, SHARD_CUT, UNREADABLE, RemoteShards
 from dequant.data.samples import Raw
 from dequant.errors import InputError
-from dequant.io.formats import DAMAGED, header
-from dequant.io.images import decode
+from dequant.io.formats import DAMAGED
+from dequant.io.images import decode, header
 
 log = logging.getLogger(__name__)
 
@@ -191,6 +191,8 @@ class ShardStream(IterableDataset[tuple[int, Cursor, Sample]]):
             return None
         if found.mode not in PLAIN_MODES:
             cursor.count(f"converted from {found.mode}")
+        if found.space:
+            cursor.count(f"converted from {shown(found.space)[1:-1]}")
         return self.draw(image, [partial(bytes, data) for data in raw.maps], rng)
 
 

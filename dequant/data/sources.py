@@ -17,8 +17,8 @@ from dequant.data.checks import given, shown
 from dequant.data.folders import files_below, unread
 from dequant.data.tars import index
 from dequant.errors import InputError
-from dequant.io.formats import DAMAGED, NOT_AN_IMAGE, SUFFIXES, TOO_LARGE, header
-from dequant.io.images import decode
+from dequant.io.formats import DAMAGED, NOT_AN_IMAGE, SUFFIXES, TOO_LARGE
+from dequant.io.images import decode, header
 
 log = logging.getLogger(__name__)
 
@@ -250,6 +250,10 @@ class Photos:
                 f"No photo of split '{split}' has both sides of at least {min_side} pixels: "
                 f"the largest usable size is {max(found.side for found in headers)}."
             )
+        spaces = Counter(found.space for found in headers if found.flaw is None and found.space)
+        if spaces:
+            names = ", ".join(f"{count} from {shown(space)[1:-1]}" for space, count in spaces.most_common())
+            log.info("Photos of split '%s' that are converted to sRGB on reading: %s.", split, names)
         self._damaged = torch.zeros(len(self.keys), dtype=torch.uint8).share_memory_()
         if self.skipped:
             causes = ", ".join(f"{count} {cause}" for cause, count in self.skipped.items())

@@ -6,7 +6,6 @@ import os
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -80,14 +79,6 @@ DNG_VERSION, PLANAR, ORIENTATION, PROFILE = 50706, 284, 274, 34675
 """Tags of TIFF."""
 
 
-class Header(NamedTuple):
-    """What the header of an image file says: smaller side in pixels, PIL's mode, and why it cannot serve, or None."""
-
-    side: int
-    mode: str
-    flaw: str | None
-
-
 def open_image(data: bytes, name: str) -> Image.Image:
     """The image in the bytes of a file, its pixels not yet decoded.
 
@@ -121,15 +112,6 @@ def check_pixels(size: tuple[int, int], name: str) -> None:
     """Raise `InputError` for an image of more than `MAX_PIXELS`."""
     if size[0] * size[1] > MAX_PIXELS:
         raise _too_large(name, f" ({size[0]} x {size[1]})")
-
-
-def header(data: bytes, min_side: int = 1) -> Header:
-    """Look at the bytes of an image file without decoding them; an image under `min_side` pixels is too small."""
-    try:
-        image = open_image(data, "")
-    except InputError as error:
-        return Header(0, "", TOO_LARGE if TOO_LARGE in str(error) else NOT_AN_IMAGE)
-    return Header(min(image.size), image.mode, TOO_SMALL if min(image.size) < min_side else None)
 
 
 def _too_large(name: str, size: str = "") -> InputError:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from dequant.errors import InputError
 from dequant.io.files import whole_path
-from dequant.io.formats import WRITTEN, check_pixels, open_image
-from dequant.io.metadata import Normalized, normalize, with_profile
+from dequant.io.formats import NOT_AN_IMAGE, TOO_LARGE, TOO_SMALL, WRITTEN, check_pixels, open_image
+from dequant.io.metadata import Normalized, color_space, normalize, with_profile
 
 TRANSPARENT = ("PNG", "WEBP", "TIFF", "AVIF")
 """Formats that are written with transparency."""
@@ -40,6 +40,32 @@ class Photograph(NamedTuple):
     def visible(self) -> Tensor | None:
         """(H, W) bool, or None where everything is."""
         return None if self.alpha is None else self.alpha > 0
+
+
+class Header(NamedTuple):
+    """What an image file says ahead of its pixels.
+
+    Attributes:
+        side: the smaller side in pixels.
+        mode: PIL's.
+        space: the name of the colour space that it will be converted from, empty for sRGB.
+        flaw: why it cannot serve, or None.
+    """
+
+    side: int
+    mode: str = ""
+    space: str = ""
+    flaw: str | None = None
+
+
+def header(data: bytes, min_side: int = 1) -> Header:
+    """Look at the bytes of an image file without decoding them; an image under `min_side` pixels is too small."""
+    try:
+        image = open_image(data, "")
+        space = color_space(image, data)
+    except InputError as error:
+        return Header(0, flaw=TOO_LARGE if TOO_LARGE in str(error) else NOT_AN_IMAGE)
+    return Header(min(image.size), image.mode, space, TOO_SMALL if min(image.size) < min_side else None)
 
 
 def read_photo(source: str | Path | bytes | Image.Image) -> Photograph:

@@ -8,7 +8,7 @@ the Adobe RGB of a camera's EXIF are followed. Where nothing is said, it is sRGB
 import io
 import struct
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,10 @@ from dequant.io.formats import ORIENTATION, levels
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 """The ICC profile that written images carry."""
+
+
+MODES = ("L", "CMYK", "LAB", "RGB")
+"""PIL's modes that profiles are of."""
 
 
 INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
@@ -44,6 +48,8 @@ class Colorimetry(NamedTuple):
     white: tuple[float, float] = D65
     gamma: float | None = None
 
+
+SRGB_SPACE = Colorimetry("", REC_709)
 
 ADOBE_RGB = Colorimetry("Adobe RGB", ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06)), gamma=563 / 256)
 
@@ -92,43 +98,49 @@ def normalize(image: Image.Image, data: bytes = b"") -> Normalized:
             with what the image is.
         OSError: its file is cut short.
     """
-    exif, notes = image.getexif(), []
-    is_adobe = INTEROPERABILITY in exif.get_ifd(EXIF) and exif.get_ifd(INTEROPERABILITY).get(1) == "R03"
-    info = image.info
-    if exif.get(ORIENTATION, 1) != 1:
-        image = ImageOps.exif_transpose(image)
+    notes, profile = [], None
+    if image.getexif().get(ORIENTATION, 1) != 1:
         notes.append("turned upright")
+    space = _space(image, data)
+    image = ImageOps.exif_transpose(image) if notes else image
     if image.mode.startswith(("I", "F")):
         kind = "a float image" if image.mode.startswith("F") else "an integer image"
         image = Image.fromarray(levels(np.asarray(image), kind))
         notes.append("scaled to 8 bits")
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-    base = image if image.mode in ("L", "CMYK", "LAB", "RGB") else image.convert("RGB")
-    if profile := info.get("icc_profile"):
-        converted = _transform(profile, base.mode)
-        if converted is None and base.mode == "L":
-            base = base.convert("RGB")
-            converted = _transform(profile, "RGB")
-        base, profile, note = _from_profile(base, profile, converted)
-    else:
-        colorimetry = _declared(info, data, is_adobe)
-        base, note = _from_primaries(base.convert("RGB"), colorimetry) if colorimetry else (base, "")
+    base = image if image.mode in MODES else image.convert("RGB")
+    if isinstance(space, _Transform) and space.to_srgb is not None:
+        profile = image.info["icc_profile"]
+        base = space.to_srgb.apply(base if base.mode == space.to_srgb.inputMode else base.convert("RGB"))
+    elif isinstance(space, Colorimetry):
+        base = _from_primaries(base.convert("RGB"), space)
+    if space.name:
+        notes.append(f"converted from {space.name} to sRGB")
+    elif image.info.get("icc_profile") and not isinstance(space, _Transform):
+        notes.append("its colour profile is damaged or of another kind of image, and was not used")
     if base.mode != "RGB" or alpha is not None:  # never the caller's own image
         base = base.convert("RGB")
     if alpha is not None:
         base.putalpha(alpha)
-    return Normalized(base, profile, (*notes, note) if note else tuple(notes))
+    return Normalized(base, profile, tuple(notes))
 
 
-def _from_profile(
-    base: Image.Image, profile: bytes, converted: _Transform | None
-) -> tuple[Image.Image, bytes | None, str]:
-    """An image in sRGB, its profile where it was another one, and a note."""
-    if converted is None:
-        return base, None, "its colour profile is damaged or of another kind of image, and was not used"
-    if converted.to_srgb is None:
-        return base, None, ""
-    return converted.to_srgb.apply(base), profile, f"converted from {converted.name} to sRGB"
+def color_space(image: Image.Image, data: bytes = b"") -> str:
+    """The name of the colour space that `normalize` converts an image from, empty for sRGB.
+
+    Raises:
+        InputError: it is an image of high dynamic range.
+    """
+    return _space(image, data).name
+
+
+def _space(image: Image.Image, data: bytes) -> "_Transform | Colorimetry":
+    """The colour space of an image; the name of sRGB is empty."""
+    mode = image.mode if image.mode in MODES else "L" if image.mode.startswith(("I", "F")) else "RGB"
+    if profile := image.info.get("icc_profile"):
+        found = _transform(profile, mode) or (_transform(profile, "RGB") if mode == "L" else None)
+        return found or SRGB_SPACE
+    return _declared(image, data) or SRGB_SPACE
 
 
 def with_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -170,12 +182,13 @@ def _transform(profile: bytes, mode: str) -> _Transform | None:
         probe = Image.fromarray(pixels) if mode == "RGB" else Image.fromarray(pixels[..., 0].copy())
         moved = np.asarray(made.apply(probe), int) - np.asarray(probe.convert("RGB"), int)
         if abs(moved).max() <= SAME:
-            return _Transform("sRGB", None)
+            return _Transform("", None)
     return _Transform(name or "its colour profile", made)
 
 
-def _declared(info: dict[str | tuple[int, int], Any], data: bytes, is_adobe: bool) -> Colorimetry | None:
+def _declared(image: Image.Image, data: bytes) -> Colorimetry | None:
     """The colour space that a file without a profile names, None for sRGB."""
+    info = image.info
     if (code := _cicp(data)) is not None:
         space, transfer = code
         if transfer in HDR:
@@ -191,6 +204,8 @@ def _declared(info: dict[str | tuple[int, int], Any], data: bytes, is_adobe: boo
         if min(xy[1::2]) > 0 and not (gamma is None and np.allclose(xy, usual, atol=2e-3)):
             points = [(xy[i], xy[i + 1]) for i in range(0, 8, 2)]
             return Colorimetry("the gamma and primaries of its file", tuple(points[1:]), points[0], gamma)
+    exif = image.getexif() if image.format in ("JPEG", "MPO", "TIFF") else Image.Exif()
+    is_adobe = INTEROPERABILITY in exif.get_ifd(EXIF) and exif.get_ifd(INTEROPERABILITY).get(1) == "R03"
     return ADOBE_RGB if is_adobe else None
 
 
@@ -203,15 +218,14 @@ def _cicp(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _from_primaries(image: Image.Image, space: Colorimetry) -> tuple[Image.Image, str]:
-    """An RGB image in sRGB, colours outside its gamut clipped, from another space of three primaries; and a note."""
+def _from_primaries(image: Image.Image, space: Colorimetry) -> Image.Image:
+    """An RGB image in sRGB, from another space of three primaries; colours outside the gamut are clipped."""
     steps = torch.linspace(0, 1, 256)
     curve = srgb_to_linear(steps) if space.gamma is None else steps**space.gamma
     linear = curve[torch.from_numpy(np.asarray(image).astype(np.int64))]
-    target = Colorimetry("sRGB", REC_709)
-    matrix = np.linalg.inv(_to_xyz(target)) @ _to_xyz(space)
+    matrix = np.linalg.inv(_to_xyz(SRGB_SPACE)) @ _to_xyz(space)
     rgb = linear_to_srgb((linear @ torch.from_numpy(matrix.T).float()).clamp(0, 1))
-    return Image.fromarray((rgb * 255).round().byte().numpy()), f"converted from {space.name} to sRGB"
+    return Image.fromarray((rgb * 255).round().byte().numpy())
 
 
 def _to_xyz(space: Colorimetry) -> np.ndarray:

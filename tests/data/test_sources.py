@@ -168,3 +168,11 @@ def test_a_shard_cut_short_keeps_its_whole_photos(tmp_path: Path, caplog: pytest
     (tmp_path / "train-000000.tar").write_bytes(data[:5000])
     whole = Shards(tmp_path).keys("all")
     assert 1 <= len(whole) < 4 and "1 cut short, or of a wrong size" in caplog.text and "is cut short" in caplog.text
+
+
+def test_conversions_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("p3_photo.jpg", "photo.png"):
+        (tmp_path / name).write_bytes((CASES / name).read_bytes())
+    with caplog.at_level("INFO"):
+        Photos(Folder(tmp_path), "all")
+    assert "Photos of split 'all' that are converted to sRGB on reading: 1 from Display P3 like." in caplog.text

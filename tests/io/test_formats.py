@@ -12,8 +12,8 @@ from PIL import Image
 
 from dequant.errors import InputError
 from dequant.io import formats
-from dequant.io.formats import NOT_AN_IMAGE, TOO_LARGE, header, open_image
-from dequant.io.images import decode, read_image
+from dequant.io.formats import NOT_AN_IMAGE, TOO_LARGE, open_image
+from dequant.io.images import decode, header, read_image
 from tests.support.data import jpeg, picture
 from tests.support.paths import CASES
 

@@ -11,7 +11,8 @@ import torch
 from PIL import Image, ImageCms
 
 from dequant.errors import InputError
-from dequant.io.images import decode, read_image, read_photo, write_image
+from dequant.io.formats import NOT_AN_IMAGE
+from dequant.io.images import decode, header, read_image, read_photo, write_image
 from dequant.io.metadata import SRGB, normalize
 from tests.support.paths import CASES
 
@@ -181,3 +182,10 @@ def test_the_given_image_stays_as_it_is() -> None:
     before = image.copy()
     assert normalize(image).image.size == (3, 4)
     assert image == before and image.mode == "RGB" and image.info["icc_profile"] == P3
+
+
+def test_headers_name_the_space_ahead_of_the_pixels() -> None:
+    assert header((CASES / "p3_photo.jpg").read_bytes()).space == "Display P3 like"
+    assert header(png((b"cICP", bytes((12, 13, 0, 1))))).space == "Display P3"
+    assert header((CASES / "photo.png").read_bytes()).space == ""
+    assert header(png((b"cICP", bytes((9, 16, 0, 1))))).flaw == NOT_AN_IMAGE
