@@ -1,9 +1,11 @@
 """Files on other machines, read so that no server can keep a run waiting."""
 
+import base64
 import io
 import queue
 import threading
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -124,7 +126,12 @@ def _fetch(url: str, timeout: float, arrived: "queue.Queue[bytes | BaseException
 
 def _open(url: str, timeout: float) -> IO[bytes]:
     if protocol_of(url) in WEB:  # fsspec would ask for the size first, and stop after five minutes
-        request = urllib.request.Request(url, headers={"User-Agent": "dequant"})
+        parts, headers = urllib.parse.urlsplit(url), {"User-Agent": "dequant"}
+        if parts.username is not None:
+            login = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+            headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+            url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        request = urllib.request.Request(url, headers=headers)
         return urllib.request.urlopen(request, timeout=2 * timeout)  # ends the thread when nobody waits any more
     return fsspec.open(url, "rb").open()
 

@@ -130,7 +130,7 @@ class Sampler:
         for name in ("num_inference_steps", "draws", "tile"):
             if (value := getattr(self, name)) is not None or name == "draws":
                 object.__setattr__(self, name, whole_number(name, value))
-        Orientation.first(self.orientations)
+        Orientation.first(whole_number("orientations", self.orientations))
         named(self.keep_palette, self.keep_texture)
 
     def check(self, scheduler: SchedulerMixin) -> None:

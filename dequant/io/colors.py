@@ -1,7 +1,8 @@
 """Colours as people write them: hexadecimal, CSS functions, names."""
 
+import colorsys
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from PIL import ImageColor
@@ -63,11 +64,18 @@ def parse_colors(colors: str | Iterable[str]) -> Tensor:
     Raises:
         InputError: there is no colour, or one cannot be read.
     """
-    names = ITEM.findall(colors) if isinstance(colors, str) else list(colors)
-    found = [parse_color(name) for name in names if name]
+    names = [name for name in (ITEM.findall(colors) if isinstance(colors, str) else colors) if name]
+    check_notation(names)
+    found = [parse_color(name) for name in names]
     if not found:
         raise InputError("The list of colours is empty: give at least one, such as #ff8000.")
     return torch.tensor(found)
+
+
+def check_notation(names: Sequence[str]) -> None:
+    """Raise `InputError` where names may be levels from 0 to 255 or hexadecimal digits, as in 255, 128, 100."""
+    if len(names) >= 3 and all(re.fullmatch(r"\d{1,3}", name.strip()) and int(name) <= 255 for name in names):
+        raise InputError(f"{', '.join(names[:3])} may be levels or hexadecimal digits: give rgb(...) or #...")
 
 
 def _of_function(name: str, arguments: str) -> Color:
@@ -82,10 +90,19 @@ def _of_function(name: str, arguments: str) -> Color:
     ):
         raise ValueError
     if name == "rgb":
+        if any("." in part and 0 < float(part) <= 1 for part in parts[:3] if not part.endswith(("%", "deg"))):
+            raise ValueError  # fractions of 1 are not CSS
         red, green, blue = (float(p[:-1]) / 100 if p.endswith("%") else float(p) / 255 for p in parts[:3])
         if not (min(red, green, blue) >= 0 and max(red, green, blue) <= 1):
             raise ValueError
         return red, green, blue
-    hue, *others = (part.removesuffix("%").removesuffix("deg") for part in parts[:3])
-    red, green, blue = ImageColor.getrgb(f"{name}({hue},{others[0]}%,{others[1]}%)")[:3]
-    return red / 255, green / 255, blue / 255
+    hue, (share, light) = float(parts[0].removesuffix("deg")) % 360 / 360, map(_share, parts[1:3])
+    return colorsys.hls_to_rgb(hue, light, share) if name == "hsl" else colorsys.hsv_to_rgb(hue, share, light)
+
+
+def _share(part: str) -> float:
+    """A percentage in [0, 1]; its sign may be left out, but not where it could be a fraction."""
+    share = float(part.removesuffix("%")) / 100
+    if not 0 <= share <= 1 or (0 < share <= 0.01 and not part.endswith("%")):
+        raise ValueError
+    return share

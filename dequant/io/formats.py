@@ -181,7 +181,7 @@ def levels(values: np.ndarray, kind: str) -> np.ndarray:
 
     Args:
         values: any shape. Floats lie in [0, 1], or are whole numbers up to 255 or 65535. Integers of 16 bits reach
-            65535; those of 32 bits too, or all of their range.
+            65535, and more than a sixteenth of it; those of 32 bits too, or all of their range.
         kind: what the image is, for the error.
 
     Raises:
@@ -193,6 +193,8 @@ def levels(values: np.ndarray, kind: str) -> np.ndarray:
     scales: tuple[float, ...] = (65535,)
     if values.dtype.kind == "f":
         scales = (1.0, 255.0, 65535.0) if np.array_equal(values, np.rint(values)) else (1.0,)
+    elif values.dtype.itemsize == 2:
+        scales = () if 0 < highest < 4096 else scales  # 12 bits, or 8, in the place of 16
     elif values.dtype.itemsize == 4:
         scales = (65535,) if 255 < highest <= 65535 else (2.0**32 - 1,) if highest > 2**24 else ()
     scale = next((scale for scale in scales if highest <= scale), None)

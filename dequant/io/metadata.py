@@ -55,9 +55,13 @@ ADOBE_RGB = Colorimetry("Adobe RGB", ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06)),
 
 PRIMARIES = {
     9: Colorimetry("Rec. 2020", ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046))),
+    11: Colorimetry("DCI-P3", ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)), (0.314, 0.351)),
     12: Colorimetry("Display P3", ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))),
 }
 """Of CICP's colour primaries, those beside Rec. 709's, which are sRGB's."""
+
+LIKE_SRGB = (1, 2, 5, 6, 7)
+"""Rec. 709, unspecified, and those of standard definition, which are shown like it."""
 
 TRANSFERS: dict[int, float] = {4: 2.2, 5: 2.8, 8: 1.0}
 """Exponents of CICP's transfer characteristics; those of video are shown like sRGB's."""
@@ -103,15 +107,19 @@ def normalize(image: Image.Image, data: bytes = b"") -> Normalized:
         notes.append("turned upright")
     space = _space(image, data)
     image = ImageOps.exif_transpose(image) if notes else image
+    alpha = None
     if image.mode.startswith(("I", "F")):
-        kind = "a float image" if image.mode.startswith("F") else "an integer image"
-        image = Image.fromarray(levels(np.asarray(image), kind))
+        kind, values = "a float image" if image.mode.startswith("F") else "an integer image", np.asarray(image)
+        if "transparency" in image.info:
+            alpha = Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8))
+        base = Image.fromarray(levels(values, kind))
         notes.append("scaled to 8 bits")
-    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-    base = image if image.mode in MODES else image.convert("RGB")
+    else:
+        alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+        base = image.convert(_mode(image))
     if isinstance(space, _Transform) and space.to_srgb is not None:
         profile = image.info["icc_profile"]
-        base = space.to_srgb.apply(base if base.mode == space.to_srgb.inputMode else base.convert("RGB"))
+        base = space.to_srgb.apply(base.convert(space.to_srgb.inputMode))
     elif isinstance(space, Colorimetry):
         base = _from_primaries(base.convert("RGB"), space)
     if space.name:
@@ -134,12 +142,19 @@ def color_space(image: Image.Image, data: bytes = b"") -> str:
     return _space(image, data).name
 
 
+def _mode(image: Image.Image) -> str:
+    """The mode out of `MODES` that an image is converted in."""
+    if image.mode in MODES:
+        return image.mode
+    return "L" if image.mode in ("1", "LA", "La") or image.mode.startswith(("I", "F")) else "RGB"
+
+
 def _space(image: Image.Image, data: bytes) -> "_Transform | Colorimetry":
     """The colour space of an image; the name of sRGB is empty."""
-    mode = image.mode if image.mode in MODES else "L" if image.mode.startswith(("I", "F")) else "RGB"
     if profile := image.info.get("icc_profile"):
-        found = _transform(profile, mode) or (_transform(profile, "RGB") if mode == "L" else None)
-        return found or SRGB_SPACE
+        mode = _mode(image)
+        other = {"L": "RGB"}.get(mode, "L" if image.mode == "P" else mode)  # greys may have a profile of colours
+        return _transform(profile, mode) or _transform(profile, other) or SRGB_SPACE
     return _declared(image, data) or SRGB_SPACE
 
 
@@ -191,6 +206,8 @@ def _declared(image: Image.Image, data: bytes) -> Colorimetry | None:
     info = image.info
     if (code := _cicp(data)) is not None:
         space, transfer = code
+        if space not in (*PRIMARIES, *LIKE_SRGB):
+            raise InputError(f"an image whose colour primaries (CICP {space}) are not read: export it in sRGB.")
         if transfer in HDR:
             raise InputError("an image of high dynamic range (PQ or HLG): export it in sRGB.")
         found = PRIMARIES.get(space)

@@ -13,9 +13,21 @@ import torch
 from PIL import ImageColor
 
 from dequant.color.spaces import lab_to_rgb
-from dequant.io.colors import FUNCTION, Color, parse_color
+from dequant.io.colors import FUNCTION, Color, check_notation, parse_color
 
-UNREAD = re.compile(r"(ok)?(lab|lch)\(|color\(|hwb\(", re.IGNORECASE)
+UNREAD = re.compile(r"\b(?:(?:ok)?(?:lab|lch)|color|color-mix|hwb)\([^)]*\)?", re.IGNORECASE)
+
+LEVELS = re.compile(r"\s*(\d{1,9})[ \t]+(\d{1,9})[ \t]+(\d{1,9})(?=\s|$)", re.ASCII)
+
+BARE_HSL = re.compile(r"[\d.]+(deg)?\s+[\d.]+%\s+[\d.]+%")
+"""A value of a CSS variable that is put into hsl() where it is used."""
+
+
+NEAR = 2 / 255
+"""How far rounding in another notation moves a colour."""
+
+
+OTHER_MODELS = {"hsl", "hsv", "hsb", "hwb", "lab", "lch", "oklab", "oklch", "xyz", "cmyk"}
 
 
 def _text(content: bytes) -> str:
@@ -32,9 +44,10 @@ def _text(content: bytes) -> str:
 
 def _levels(line: str) -> Color:
     """The three numbers from 0 to 255 at the start of a line."""
-    red, green, blue = (int(level) for level in line.split()[:3])
-    if not 0 <= min(red, green, blue) <= max(red, green, blue) <= 255:
-        raise ValueError("a number is not from 0 to 255")
+    found = LEVELS.match(line)
+    if found is None or max(map(int, found.groups())) > 255:
+        raise ValueError(f"expected three whole numbers from 0 to 255, got {line.strip()[:40]!r}")
+    red, green, blue = map(int, found.groups())
     return red / 255, green / 255, blue / 255
 
 
@@ -153,40 +166,58 @@ def _ase_color(model: bytes, content: bytes, position: int) -> Color:
 
 
 def _read_lines(content: bytes) -> Iterator[Color]:
-    """A colour per line, comments after ";" or "//"."""
-    for line in _text(content).splitlines():
-        text = re.split(r";|//", line)[0].strip()
-        if text:
-            yield parse_color(text)
+    """A colour per line, comments after ";", "//" or "# "."""
+    lines = [re.split(r";|//|#\s", line)[0].strip() for line in _text(content).splitlines()]
+    lines = [line for line in lines if line]
+    check_notation(lines)
+    for line in lines:
+        yield _levels(line) if LEVELS.fullmatch(line) else parse_color(line)
 
 
 def _read_txt(content: bytes) -> Iterator[Color]:
     """Likewise, where eight digits begin with alpha, as paint.net writes them."""
     text = _text(content)
     eights = re.findall(r"(?m)^\s*([0-9a-fA-F]{8})\b", text)
-    if "paint.net" not in text.lower() and not all(digits.lower().startswith("ff") for digits in eights):
+    starts, ends = ([digits.lower()[place] == "ff" for digits in eights] for place in (slice(2), slice(6, 8)))
+    if eights and "paint.net" not in text.lower() and (not all(starts) or all(ends)):
         raise ValueError("eight digits may be AARRGGBB or RRGGBBAA: write six, or # and eight")
     return _read_lines(re.sub(r"(?m)^(\s*)[0-9a-fA-F]{2}([0-9a-fA-F]{6})\b", r"\1\2", text).encode())
 
 
 def _read_css(content: bytes) -> Iterable[Color]:
     text = re.sub(r"/\*.*?\*/|(?m:^\s*//[^\n]*)", "", _text(content), flags=re.DOTALL)
-    found, variables = [], {}
+    text = re.sub(r""""[^"]*"|'[^']*'""", "", text)
+    found, variables = list[Color](), list[tuple[str, Color]]()
     for name, value in re.findall(r"([-$@\w]+)\s*:\s*([^;{}]+)", text):
-        colors = re.findall(r"#[0-9a-fA-F]{3,8}\b|[a-zA-Z]+\([^()]*\)|[a-zA-Z]+", value)
-        for color in colors:
-            _check_space(color)
-        of_value = [color for color in colors if color.startswith("#") or FUNCTION.fullmatch(color)]
-        of_value = of_value or [value.strip()] * (value.strip().lower() in ImageColor.colormap)
-        found += of_value
-        if name.startswith(("--", "$", "@")) and len(of_value) == 1:
-            variables[name] = of_value[0]
-    return [parse_color(color) for color in (variables.values() or found)]
+        _check_space(value)
+        colors = [parse_color(color) for color in _css_colors(name, value.replace("!important", "").strip())]
+        found += colors
+        if name.startswith(("--", "$", "@")) and len(colors) == 1:
+            variables.append((name.lstrip("-$@"), colors[0]))
+    kept = list[tuple[str, Color]]()
+    for name, color in variables:  # a file may say the same in hex, then rounded in HSL
+        same = (old for known, old in kept if known == name)
+        if not any(max(abs(a - b) for a, b in zip(color, old, strict=True)) < NEAR for old in same):
+            kept.append((name, color))
+    return [color for _, color in kept] or found
+
+
+def _css_colors(name: str, value: str) -> list[str]:
+    """The colours in the value of a property or a variable."""
+    if BARE_HSL.fullmatch(value):
+        return [f"hsl({value})"]
+    items = re.findall(r"#[0-9a-fA-F]{3,8}\b|[a-zA-Z-]+\([^()]*\)|[a-zA-Z-]+", value)
+    named = re.search(r"color|background|border|outline|fill|stroke|shadow|^(--|\$|@)", name) is not None
+    return [
+        item
+        for item in items
+        if item.startswith("#") or FUNCTION.fullmatch(item) or (named and item.lower() in ImageColor.colormap)
+    ]
 
 
 def _check_space(text: str) -> None:
-    if UNREAD.match(text):
-        raise ValueError(f"{text[:40]!r} is of a colour space that is not read: write it as hex")
+    if found := UNREAD.search(text):
+        raise ValueError(f"{found.group()[:40]!r} is of a colour space that is not read: write it as hex")
 
 
 def _read_json(content: bytes) -> Iterator[Color]:
@@ -195,6 +226,7 @@ def _read_json(content: bytes) -> Iterator[Color]:
     if not isinstance(root, list | dict):
         raise ValueError("it holds neither a list nor an object")
     found = list(_leaves(root))
+    check_notation([color for color in found if isinstance(color, str)])
     triples = [color for color in found if not isinstance(color, str)]
     numbers = [number for triple in triples for number in triple]
     if not all(0 <= number <= 255 for number in numbers):
@@ -234,10 +266,18 @@ def _of_object(node: dict[str, object]) -> Iterator[str | list[float]]:
     if all(_is_number(lower.get(channel)) for channel in "rgb"):
         yield [lower[channel] for channel in "rgb"]  # type: ignore[misc]
         return
-    direct = next((lower[key] for key in ("hex", "$value", "value", "rgb", "color") if key in lower), None)
-    if isinstance(direct, str | list | dict):
-        yield from _leaves(direct)
+    if "components" in lower:
+        if lower.get("colorspace", "srgb") != "srgb":
+            raise ValueError(f"a colour of the space {lower['colorspace']!r} is not read: write it as hex")
+        yield from _leaves(lower["components"])
         return
+    key = next((key for key in ("hex", "$value", "value", "rgb", "color") if key in lower), None)
+    others = [value for name, value in lower.items() if name != key and isinstance(value, str) and value[:1] == "#"]
+    if key is not None and isinstance(lower[key], str | list | dict) and not others:
+        yield from _leaves(lower[key])
+        return
+    if models := OTHER_MODELS & lower.keys():
+        raise ValueError(f"colours under {min(models)!r} are not read: add them as hex")
     listed = next((lower[key] for key in ("palette", "colors", "colours", "swatches") if key in lower), None)
     if isinstance(listed, list | dict):
         yield from _leaves(listed)

@@ -150,6 +150,9 @@ def patch_conditions(
     colors, found = one_each(fill, len(photos), "colours", numbers=1), []
     for i, (photo, patch, shade) in enumerate(zip(photos, masks(inside, len(photos)), colors, strict=True)):
         share, texture = mask(patch), texture_map(photo.rgb)
+        if share.shape != photo.rgb.shape[1:]:
+            (height, width), (h, w) = photo.rgb.shape[1:], share.shape
+            raise InputError(f"Expected a mask of {width} x {height} pixels, as the upright photo has, got {w} x {h}.")
         condition = for_patch(photo.rgb, share > 0, color(shade), texture, keep_inside=with_texture)
         found.append(Asked(_label(len(photos), i), condition, photo, share))
     return found

@@ -202,6 +202,8 @@ class DequantPipeline(SavedPipeline):
         """
         # 1. Inputs
         latent = check_output(output_type, profile, has_latents=self.vae is not None)
+        if not isinstance(texture, bool | None):
+            raise InputError(f"Expected True, False or None for texture, got {texture!r}.")
         k, num_images = whole_number("k", k, 1, MOST), whole_number("num_images", num_images, 1, MOST)
         seeds = None if seeds is None else check_seeds(seeds)
         on_step = step_end(self, callback_on_step_end, callback_on_step_end_tensor_inputs)

@@ -40,7 +40,12 @@ FAINT = 1 / 16
 """A mask closer than this to 0 or 1 is 0 or 1 there: JPEG leaves such traces."""
 
 
-FEW_LABELS = 16
+FEW_LABELS, FEW_COLORS = 16, 32
+"""Whole numbers below the first, or no more different ones than the second, may be labels of regions."""
+
+
+FULL = (255, 65535)
+"""White in masks of 8 and 16 bits."""
 
 
 TOLERANCE = 1e-3
@@ -268,14 +273,24 @@ def _mask_image(image: Image.Image) -> np.ndarray:
         image = image.convert("RGBA")
     if image.mode in ("1", "L") or image.mode.startswith(("I", "F")):
         return np.asarray(image)
-    return np.asarray(image.convert("RGB")).max(axis=2)
+    return _one_plane(torch.from_numpy(np.array(image.convert("RGB")))).numpy()
 
 
 def _one_plane(channels: Tensor) -> Tensor:
-    """A mask (H, W) of channels (H, W, C): the fourth where it varies, or else the brightest."""
+    """A mask (H, W) of channels (H, W, C): the fourth where it varies, or else the brightest.
+
+    Of a few colours that are not greys, the brighter of two is inside, and more are labels.
+    """
     if channels.shape[2] == 4 and channels[..., 3].amin() < channels[..., 3].amax():
         return channels[..., 3]
-    return channels[..., :3].amax(dim=2)
+    brightest = channels[..., :3].amax(dim=2)
+    if channels.shape[2] > 1 and not bool((brightest == channels[..., :3].amin(dim=2)).all()):
+        found = channels[..., :3].flatten(0, 1).unique(dim=0)
+        if 2 < len(found) <= FEW_COLORS:
+            raise InputError(f"The mask has {len(found)} colours, as for several regions: give one region in white.")
+        if len(found) == 2 and brightest.amin() < brightest.amax():
+            return brightest == brightest.amax()
+    return brightest
 
 
 def _share(values: Tensor) -> Tensor:
@@ -288,6 +303,9 @@ def _share(values: Tensor) -> Tensor:
         if not 0 <= lowest <= highest <= 1:
             raise InputError("A mask of floats has values outside [0, 1] or not finite: give 1 inside and 0 outside.")
         return values.float()
-    if lowest < 0 or (highest < FEW_LABELS and len(numbers.unique()) > 2):
-        raise InputError("The mask has the labels of several regions: give one region, as in mask == 3.")
+    found = numbers.unique()
+    small, near_white = found < FEW_LABELS, (found > highest - FEW_LABELS) & (found < highest)  # as JPEG leaves
+    labels = highest not in FULL or (bool(small.double().mean() > 0.5) and not near_white.any())
+    if lowest < 0 or 0 < lowest < highest < FEW_LABELS or (2 < len(found) <= FEW_COLORS and labels):
+        raise InputError("The mask seems to hold labels of several regions: give one region, as in mask == 3.")
     return (numbers / max(highest, 1)).float()

@@ -16,6 +16,8 @@ from dequant.io.files import whole_path
 from dequant.training import fsdp
 from dequant.training.checkpoints import Diverged, LastCheckpoint, last_sound
 
+ADVICE = "try a lower model.optimizer.lr or more model.lr_schedule.num_warmup_steps."
+
 
 class Divergence(Callback):
     """Stops training, in all processes, at the first loss or gradient that is not finite, before the optimizer uses it.
@@ -63,6 +65,14 @@ class Divergence(Callback):
         if trainer.strategy.reduce_boolean_decision(overflows or self._suspect is not None, all=False):
             self._stop(trainer, norm.item())
 
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop, ahead of the checkpoint of the best, if pictures of the validation are not finite."""
+        wrong = [name for name, value in trainer.callback_metrics.items() if name.startswith("val/") and value.isnan()]
+        if wrong and not trainer.sanity_checking:
+            raise Diverged(
+                f"Training diverged by step {trainer.global_step} ({wrong[0]} is nan): {self._sound(trainer)}; {ADVICE}"
+            )
+
     def _look(self) -> None:
         if self._suspect is None and not self._loss.isfinite():
             self._suspect = self._batch, self._loss.item()
@@ -71,12 +81,13 @@ class Divergence(Callback):
         batch, loss = self._suspect or (self._batch, self._loss.item())
         path = self.folder / f"diverged_step_{trainer.global_step:06d}_rank_{trainer.global_rank}.pt"
         _keep(batch, path)
-        folders = [one.folder for one in trainer.checkpoint_callbacks if isinstance(one, LastCheckpoint)]
         raise Diverged(
             f"Training diverged after step {trainer.global_step} (loss {loss:.3g}, norm of the gradients {norm:.3g}): "
-            f"{last_sound(folders)}, and the batch is kept in '{path}'; try a lower model.optimizer.lr or more "
-            "model.lr_schedule.num_warmup_steps."
+            f"{self._sound(trainer)}, and the batch is kept in '{path}'; {ADVICE}"
         )
+
+    def _sound(self, trainer: L.Trainer) -> str:
+        return last_sound([one.folder for one in trainer.checkpoint_callbacks if isinstance(one, LastCheckpoint)])
 
 
 def _keep(batch: Any, path: Path) -> None:

@@ -26,8 +26,8 @@ def test_hex(colors: str | list[str] | tuple[str, ...]) -> None:
         ("rgb(255 128 0 / 50%)", (255, 128, 0)),
         ("RGBA(255,128,0,.5)", (255, 128, 0)),
         ("rgb(100%, 50%, 0%)", (255, 127.5, 0)),
-        ("hsl(120, 100%, 25%)", (0, 128, 0)),
-        ("hsla(120deg 100% 25% / 1)", (0, 128, 0)),
+        ("hsl(120, 100%, 25%)", (0, 127.5, 0)),
+        ("hsla(480deg 100% 25% / 1)", (0, 127.5, 0)),
         ("orange", (255, 165, 0)),
         (" RebeccaPurple ", (102, 51, 153)),
     ],
@@ -44,7 +44,8 @@ def test_lists_keep_functions_whole() -> None:
 @pytest.mark.parametrize(
     "colors",
     ["", [], "#ff800", "#gggggg", ["#ff8000", "read"], "0xff8000", "rgb(256,0,0)", "rgb(1,2)", "rgb(a,b,c)",
-     "rgb(-1,0,0)", "oklch(70% 0.1 20)", "#", "transparent", "9" * 10**5],
+     "rgb(-1,0,0)", "oklch(70% 0.1 20)", "#", "hsl(0, 200%, 50%)", "hsl(30, 1, 0.5)", "rgb(0.5, 0.2, 0.1)",
+      "255,128,100",      "transparent", "9" * 10**5],
 )  # fmt: skip
 def test_others_are_refused(colors: str | list[str]) -> None:
     with pytest.raises(InputError, match="give") as error:

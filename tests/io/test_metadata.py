@@ -189,3 +189,48 @@ def test_headers_name_the_space_ahead_of_the_pixels() -> None:
     assert header(png((b"cICP", bytes((12, 13, 0, 1))))).space == "Display P3"
     assert header((CASES / "photo.png").read_bytes()).space == ""
     assert header(png((b"cICP", bytes((9, 16, 0, 1))))).flaw == NOT_AN_IMAGE
+
+
+def grey_profile(gamma: float) -> bytes:
+    """An ICC profile of greys, version 2: header, and tags of description, white and curve."""
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"Grey\0" + bytes(79)
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    tags, body = b"", b""
+    for name, data in ((b"desc", text), (b"wtpt", white), (b"kTRC", curve)):
+        tags += name + struct.pack(">II", 128 + 4 + 36 + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    size = 128 + 4 + len(tags) + len(body)
+    header = struct.pack(">I4sI4s4s4s", size, b"\0\0\0\0", 0x02100000, b"mntr", b"GRAY", b"XYZ ")
+    header += struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + struct.pack(">I", 3) + tags + body
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "I;16"])
+def test_profiles_of_greys(mode: str) -> None:
+    image = Image.new("L", (4, 4), 64)
+    if mode == "I;16":
+        image = Image.fromarray(np.full((4, 4), 64 * 257, np.uint16))
+    image = image if mode in ("L", "I;16") else image.convert(mode)
+    image.info["icc_profile"] = grey_profile(1.0)
+    found = normalize(image)
+    assert found.image.convert("RGB").getpixel((0, 0)) == pytest.approx((137,) * 3, abs=1)
+    assert found.notes[-1] == "converted from Grey to sRGB"
+
+
+def test_deep_greys_with_a_transparent_level(tmp_path: Path) -> None:
+    values = np.array([[9000, 20000], [65535, 9000]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=9000)
+    alpha = read_photo(tmp_path / "a.png").alpha
+    assert alpha is not None and alpha.tolist() == [[0, 1], [1, 0]]
+
+
+def test_unknown_primaries_are_refused() -> None:
+    with pytest.raises(InputError, match=r"'a.png' is an image whose colour primaries \(CICP 200\) are not read"):
+        decode(png((b"cICP", bytes((200, 13, 0, 1)))), "a.png")
+
+
+def test_12_bits_in_16_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 4000]], np.uint16)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="an integer image with values from 0 to 4000"):
+        read_image(tmp_path / "a.tif")

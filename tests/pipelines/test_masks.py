@@ -189,3 +189,35 @@ def test_palettes_by_name(pipe: DequantPipeline, photo: torch.Tensor, tmp_path: 
     names, seeds = [CASES / "lospec.hex", str(CASES / "photo.png")], [seeded(), seeded()]
     both = draw(pipe, [photo, photo], n_colors=3, palette=names, generator=seeds)
     torch.testing.assert_close(both, torch.cat((one, reference)), atol=1e-5, rtol=0)
+
+
+LABELS = np.random.default_rng(0).integers(0, 4, (8, 12))
+
+
+def voc(count: int) -> Image.Image:
+    """A map of labels in a palette of colours."""
+    image = Image.fromarray((LABELS % count).astype(np.uint8)).convert("P")
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0])
+    return image
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        voc(3),
+        voc(4).convert("RGB"),
+        np.array([0, 7, 23, 26])[LABELS].astype(np.uint8),
+        np.array([0, 1, 2, 255])[LABELS].astype(np.uint8),
+        np.array([1, 2, 1, 2])[LABELS],
+        np.array([0, 100, 200, 300])[LABELS],
+    ],
+    ids=["VOC", "painted", "Cityscapes", "void", "from one", "large"],
+)
+def test_labels_are_refused(value: Any) -> None:
+    with pytest.raises(InputError, match="regions"):
+        mask(value)
+
+
+def test_few_greys_are_soft() -> None:
+    found = mask(np.array([[0, 64, 128, 191, 255]], np.uint8))
+    assert found.tolist() == [pytest.approx([0, 64 / 255, 128 / 255, 191 / 255, 1])]
