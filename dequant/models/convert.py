@@ -102,6 +102,8 @@ def convert_file(path: Path, base: str, variant: str, text_embedding: str | None
     Raises:
         InputError: a file is not what it should be, they do not fit each other, or an encoder has no variant.
     """
+    if not path.is_file():
+        raise InputError(f"{path} cannot be opened: give the path of a checkpoint.")
     config = unet_config(base)
     embedding = None if text_embedding is None else read_embedding(text_embedding)
     if embedding is not None and embedding.shape[-1] != prompt_width(config):
