@@ -246,7 +246,7 @@ def bundled(variant: str, weights: str = "small") -> str:
     if variant not in list(TEXTURES) or not (folder / "config.json").is_file():
         raise InputError(
             f"No weights {weights!r} of variant {variant!r} are bundled: expected weights edit or small and variant "
-            f"L, G, T, or your own, as from train.py variant={variant}."
+            f"{', '.join(TEXTURES)}, or your own, as from train.py variant={variant}."
         )
     return str(folder)
 

@@ -132,7 +132,7 @@ def test_samples_that_cannot_serve_are_counted_by_cause(
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
-    deep = Image.fromarray(np.full((SIDE, SIDE), 300, dtype=np.uint16))
+    deep = Image.fromarray(np.full((SIDE, SIDE), 30000, dtype=np.uint16))
     files = {
         "sound.png": photo(1),
         "cmyk.jpg": encoded(Image.new("CMYK", (SIDE, SIDE)), "JPEG"),

@@ -142,8 +142,8 @@ def test_pixels_agree_with_the_header() -> None:
     assert decode((CASES / "faults" / "two_ihdr.png").read_bytes(), "a").size == (64, 64)
     data = bytearray(jpeg(1))
     at = data.index(b"\xff\xc0") + 5
-    data[at : at + 4] = struct.pack(">HH", 8000, 8000)
+    data[at : at + 4] = struct.pack(">HH", 800, 800)
     try:
-        assert decode(bytes(data), "a").size == (8000, 8000)
+        assert decode(bytes(data), "a").size == (800, 800)
     except InputError as error:
         assert "damaged" in str(error)
