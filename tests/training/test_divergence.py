@@ -136,3 +136,16 @@ def test_a_rate_that_is_too_high(tmp_path: Path, lr: str) -> None:
     assert batch.with_suffix(".png").is_file()
     assert not (tmp_path / "weights").exists()
     assert all(fault(path) is None for path in newest_first(tmp_path / "checkpoints"))
+
+
+def test_a_validation_without_a_number_stops(tmp_path: Path) -> None:
+    trainer = SimpleNamespace(
+        callback_metrics={"val/psnr": torch.tensor(math.nan), "train/loss": torch.tensor(1.0)},
+        sanity_checking=False,
+        global_step=2,
+        checkpoint_callbacks=[],
+    )
+    with pytest.raises(Diverged, match=r"diverged by step 2 \(val/psnr is nan\): there is no checkpoint yet"):
+        Divergence(str(tmp_path)).on_validation_end(trainer, None)
+    trainer.callback_metrics["val/psnr"] = torch.tensor(20.0)
+    Divergence(str(tmp_path)).on_validation_end(trainer, None)
