@@ -166,7 +166,9 @@ def _swatch(palette: "Tensor") -> "Tensor":
 
 
 def _hex(palette: "Tensor") -> list[str]:
-    return ["#{:02x}{:02x}{:02x}".format(*color) for color in (palette * 255).round().int().tolist()]
+    from dequant.io.colors import to_hex
+
+    return [to_hex(color) for color in palette]
 
 
 def _write_json(path: Path, content: dict[str, object]) -> None:
