@@ -15,6 +15,7 @@ from dequant.io.formats import NOT_AN_IMAGE
 from dequant.io.images import decode, header, read_image, read_photo, write_image
 from dequant.io.metadata import SRGB, normalize
 from tests.support.paths import CASES
+from tests.support.profiles import grey_profile
 
 P3 = Image.open(CASES / "p3_photo.png").info["icc_profile"]
 
@@ -189,21 +190,6 @@ def test_headers_name_the_space_ahead_of_the_pixels() -> None:
     assert header(png((b"cICP", bytes((12, 13, 0, 1))))).space == "Display P3"
     assert header((CASES / "photo.png").read_bytes()).space == ""
     assert header(png((b"cICP", bytes((9, 16, 0, 1))))).flaw == NOT_AN_IMAGE
-
-
-def grey_profile(gamma: float) -> bytes:
-    """An ICC profile of greys, version 2: header, and tags of description, white and curve."""
-    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
-    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"Grey\0" + bytes(79)
-    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
-    tags, body = b"", b""
-    for name, data in ((b"desc", text), (b"wtpt", white), (b"kTRC", curve)):
-        tags += name + struct.pack(">II", 128 + 4 + 36 + len(body), len(data))
-        body += data + bytes(-len(data) % 4)
-    size = 128 + 4 + len(tags) + len(body)
-    header = struct.pack(">I4sI4s4s4s", size, b"\0\0\0\0", 0x02100000, b"mntr", b"GRAY", b"XYZ ")
-    header += struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
-    return header.ljust(128, b"\0") + struct.pack(">I", 3) + tags + body
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "I;16"])
