@@ -7,8 +7,9 @@ EXIF and 16 bits are kept.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -22,12 +23,14 @@ from dequant.edit.painting import Settings, draw, lay, relit, small_copy
 from dequant.edit.pinning import Pins, pinned
 from dequant.edit.recipe import Recipe
 from dequant.edit.recoloring import patch, recolored
-from dequant.edit.regions import Region, share
+from dequant.edit.regions import Point, Region, share
 from dequant.edit.report import Report, Wanted
 from dequant.edit.sources import Source, matched, of_palette, painted, pipeline
 from dequant.errors import InputError
 from dequant.io.colors import to_hex
-from dequant.io.originals import Original, read_original, to_image, write_original
+from dequant.io.deep import to_8_bits
+from dequant.io.metadata import with_profile
+from dequant.io.originals import Original, read_original, write_original
 from dequant.io.palettes import COLORMAP
 from dequant.pipelines import inputs
 from dequant.pipelines.dequant import DequantPipeline
@@ -41,6 +44,13 @@ ALIKE, STILL = 0.8, 0.01
 
 
 USUAL = Settings()
+
+
+class Reference(NamedTuple):
+    """A palette (K, 3) in [0, 1] and the pixels (K,) of each colour, as a recipe has them."""
+
+    colors: Tensor
+    counts: Tensor
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,11 @@ class Edited:
     @property
     def image(self) -> Image.Image:
         """The picture in 8 bits, in sRGB, with the photo's transparency."""
-        return to_image(self.levels, self.original)
+        rgb = np.ascontiguousarray(to_8_bits(self.levels))
+        image = Image.fromarray(rgb)
+        if self.original.alpha is not None:
+            image.putalpha(Image.fromarray(to_8_bits(self.original.alpha)))
+        return with_profile(image, None)
 
     def save(self, path: str | Path, recipe: bool = True) -> list[str]:
         """Write the picture with the photo's profile, EXIF, transparency and depth; a PNG also holds the recipe.
@@ -118,7 +132,7 @@ def transfer(
     method: str | None = None,
     rank: int = 1,
     blend: float = 1.0,
-    pins: Sequence[tuple[tuple[float, float], Any]] = (),
+    pins: Sequence[tuple[Point, Any]] = (),
     swaps: Mapping[str, Any] | None = None,
     spread: float = 1.0,
     settings: Settings = USUAL,
@@ -149,12 +163,11 @@ def transfer(
     before, levels, target = source.quantized, source.original.levels, source.quantized.palette
     told: dict[str, Any] = {"n_colors": n_colors}
     if palette is not None:
-        colors, counts = inputs.palette(palette, len(before.palette) if n_colors is None else n_colors)
-        colors = (colors * 255).round() / 255
+        colors, counts = _reference(palette, len(before.palette) if n_colors is None else n_colors)
         method = method or ("rank" if inputs.is_colormap(palette) else "color")
         target = matched(before, colors, counts, method, rank, blend)
         told |= {"palette": [to_hex(one) for one in colors], "method": method, "rank": rank, "blend": blend}
-        told |= {"counts": counts.tolist()} if method == "frequency" else {}
+        told["counts"] = counts.tolist()
         for old, new in (swaps or {}).items():
             target[of_palette(before.palette, inputs.color(old)[:, None])] = inputs.color(new)
         pipe = pipe or pipeline(settings.weights)
@@ -227,6 +240,14 @@ def recolor(
     return Edited(levels, original, report, _recipe(original, ("recolor", told), settings, pipe, {}))
 
 
+def _reference(palette: Any, n_colors: int) -> Reference:
+    """The colours of a palette, and how many pixels each has."""
+    if isinstance(palette, Reference):
+        return palette
+    colors, counts = inputs.palette(palette, n_colors)
+    return Reference((colors * 255).round() / 255, counts)
+
+
 def _read(photo: Photo) -> Original:
     return photo if isinstance(photo, Original) else read_original(photo)
 
@@ -238,7 +259,7 @@ def _finished(
     moves: Pins,
     told: tuple[str, dict[str, Any]],
     settings: Settings,
-    pipe: DequantPipeline,
+    pipe: DequantPipeline | None,
 ) -> Edited:
     """A picture in another palette with its report and its recipe."""
     before = source.quantized.palette

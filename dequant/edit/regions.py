@@ -20,7 +20,7 @@ SCALE, SIGMA, LEAST = 250.0, 0.8, 64
 BORDER = 3, 1e-4
 """Of the guided filter that a segment's border is drawn with: radius and eps."""
 
-Point = tuple[float, float]
+Point = Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def share(region: Region, size: tuple[int, int], copy: Tensor) -> NDArray[np.flo
     Raises:
         InputError: the place does not fit the photo, or is empty.
     """
-    return (_share(region, size, copy) * 255).round() / 255
+    return ((_share(region, size, copy) * 255).round() / 255).astype(np.float32)
 
 
 def _share(region: Region, size: tuple[int, int], copy: Tensor) -> NDArray[np.float32]:

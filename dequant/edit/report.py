@@ -143,14 +143,15 @@ def measure(
     nearest = _nearest(rgb, torch.stack([one.asked for one in wanted])) if is_palette else None
     entries = [_entry(i, one, lab, rgb, number == i, nearest) for i, one in enumerate(wanted)]
     light = lab[0] - photo_lab[0]
-    figures = torch.tensor(edges).mean(0).tolist() if edges else [1.0, 0.0, 0.0]
+    kept, false, shading = torch.tensor(edges).mean(0).tolist() if edges else (1.0, 0.0, 0.0)
     outside = _drift(lab[:, number == -1], photo_lab[:, number == -1])
     cell = None
     if nearest is not None and (number >= 0).any():
         asked = torch.stack([one.asked for one in wanted])
         inside = number >= 0
         cell = (nearest[inside] == asked[number[inside]]).all(1).float().mean().item()
-    return Report(entries, light.mean().item(), light.abs().mean().item(), *figures, *outside, cell, len(number), notes)
+    change, size = light.mean().item(), light.abs().mean().item()
+    return Report(entries, change, size, kept, false, shading, *outside, cell, len(number), notes)
 
 
 def with_pins(report: Report, after: NDArray[Any], pins: Sequence[tuple[tuple[int, int], Tensor]]) -> Report:

@@ -42,7 +42,7 @@ class Source(NamedTuple):
         if n_colors is not None:
             whole_number("n_colors", n_colors, 1, 256)
         own = _indexed(original)
-        textured = own is None and settings.luminance != "free"
+        textured = own is None and settings.luminance != "free" and min(original.levels.shape[:2]) > 1
         copy = small_copy(original.levels, native=not textured)
         visible = None
         if original.alpha is not None:
