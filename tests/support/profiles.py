@@ -39,7 +39,9 @@ def ink_profile() -> bytes:
     a, b = -40 * corners[:, 0] + 70 * corners[:, 1], -40 * corners[:, 0] + 80 * corners[:, 2]
     lab = np.stack((light * 2.55, *(128 + one * (1 - corners[:, 3]) for one in (a, b))), axis=-1)
     ramp, one = bytes(range(256)), struct.pack(">9i", *(65536 * np.eye(3, dtype=int)).ravel())
-    table = b"mft1\0\0\0\0" + bytes((4, 3, 2, 0)) + one + ramp * 4 + lab.clip(0, 255).astype(np.uint8).tobytes() + ramp * 3
+    table = (
+        b"mft1\0\0\0\0" + bytes((4, 3, 2, 0)) + one + ramp * 4 + lab.clip(0, 255).astype(np.uint8).tobytes() + ramp * 3
+    )
     return _profile("prtr", "CMYK", "Lab ", "Ink", {"A2B0": table, "A2B1": table})
 
 
