@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
-from dequant.io.formats import ORIENTATION, check_size, full_scale
+from dequant.io.formats import BITS, ORIENTATION, check_size, full_scale
 from dequant.io.metadata import INTENT, SRGB, SRGB_SPACE, Colorimetry, Transform, by_bands, from_primaries
 
 PNG, TIFF = b"\x89PNG", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -20,7 +20,7 @@ PNG, TIFF = b"\x89PNG", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FLAGS = imagecodecs.CMS.FLAGS
 EXACT = FLAGS.BLACKPOINTCOMPENSATION | FLAGS.NOOPTIMIZE | FLAGS.NOCACHE
 
-BITS, PREMULTIPLIED = 258, 1
+PREMULTIPLIED = 1
 
 
 def deep_pixels(image: Image.Image, data: bytes) -> np.ndarray | None:

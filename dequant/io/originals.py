@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from dequant.errors import InputError
 from dequant.io.deep import convert, deep_pixels, to_8_bits, to_srgb
 from dequant.io.encoders import DEEP, LIMITS, PLAIN, encoded
 from dequant.io.files import whole_path
-from dequant.io.formats import ORIENTATION
+from dequant.io.formats import BITS, ORIENTATION
 from dequant.io.images import (
     Photograph,
     check_folder,
@@ -30,6 +31,7 @@ from dequant.io.images import (
     with_hidden,
 )
 from dequant.io.metadata import (
+    MODES,
     SRGB,
     Colorimetry,
     Transform,
@@ -52,8 +54,8 @@ class Original(NamedTuple):
     """A photo, and what files of its edits shall carry.
 
     Attributes:
-        levels: (H, W, 3) uint8, or uint16 of a photo of 16 bits: sRGB, upright. Hidden pixels have the colour of the
-            nearest visible one.
+        levels: (H, W, 3) uint8, or uint16 of a photo of 16 bits: sRGB, upright. Pixels that are hidden, within 8 bits,
+            have the colour of the nearest visible one.
         alpha: (H, W) of the same type, or None where everything is opaque.
         own: (H, W, 3) of the same type: the upright pixels of its file, in the space of `profile`, or in sRGB without
             one. None where they equal `levels`, or where no file can have them: those of CMYK, or of a colour space
@@ -109,7 +111,7 @@ def read_original(source: str | Path | bytes | Image.Image) -> Original:
     is_written = profile is not None and _is_written(profile)
     tags, lost = read_tags(image, pixels.levels.shape[1::-1], in_srgb=not is_written)
     alpha = None if pixels.alpha is None else checked_alpha(pixels.alpha)
-    levels = with_hidden(pixels.levels, alpha)
+    levels = with_hidden(pixels.levels, None if alpha is None else to_8_bits(alpha))
     own = pixels.own if is_written and pixels.own is not None else pixels.levels
     return Original(
         levels, alpha, None if own is levels else own, profile, tags.exif, tags.dpi, (*pixels.notes, *lost), tags.xmp
@@ -189,7 +191,9 @@ def _of_8_bits(image: Image.Image, data: bytes) -> _Pixels:
     found = normalize(image, data)
     alpha = np.array(found.image.getchannel("A")) if found.image.mode == "RGBA" else None
     levels = np.array(found.image if alpha is None else found.image.convert("RGB"))
-    return _Pixels(levels, None if found.own is None else np.array(found.own), alpha, found.notes)
+    bits = max(image.tag_v2.get(BITS, (8,))) if isinstance(image, TiffImageFile) and image.mode in MODES else 8
+    notes = (*found.notes, f"{bits} bits became 8") if bits > 8 else found.notes
+    return _Pixels(levels, None if found.own is None else np.array(found.own), alpha, notes)
 
 
 def _of_16_bits(image: Image.Image, pixels: np.ndarray, space: Transform | Colorimetry) -> _Pixels:

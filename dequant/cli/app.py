@@ -1,0 +1,51 @@
+"""The commands of `dequant`. Each imports what is heavy only when it runs."""
+
+from typing import Annotated
+
+import typer
+
+import dequant
+from dequant.cli import data, palette, weights
+from dequant.cli.options import examples
+
+app = typer.Typer(
+    help="Palettes of photographs, what a network sees of them, and where its weights and photos come from.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command(
+    epilog=examples(
+        "dequant inspect photo.jpg --out seen",
+        "dequant inspect photo.jpg --variant L -n 8 --quantizer kmeans --out seen",
+    )
+)(palette.inspect)
+app.command(
+    epilog=examples(
+        "dequant match photo.jpg other.jpg -n 8 --out matched",
+        "dequant match photo.jpg '#1b2a49, #e8c07d' -n 2 --pin 0=1 --out matched",
+        "dequant match photo.jpg colormap:viridis --blend 0.5 --k 3 --out matched",
+    )
+)(palette.match)
+app.add_typer(weights.app, name="convert")
+app.command(
+    epilog=examples(
+        "dequant shards photos shards --max-mb 100",
+        "dequant shards photos shards --groups nature,things --objects things --segment",
+    )
+)(data.shards)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"dequant {dequant.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the command itself; its help is the application's."""
