@@ -5,15 +5,41 @@ from typing import Annotated
 import typer
 
 import dequant
-from dequant.cli import data, palette, weights
+from dequant.cli import data, edits, palette, weights
 from dequant.cli.options import examples
 
 app = typer.Typer(
-    help="Palettes of photographs, what a network sees of them, and where its weights and photos come from.",
+    help="Edit the colours of photographs, look at their palettes, and prepare weights and photos.",
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.command(
+    epilog=examples(
+        "dequant dequantize dithered.gif",
+        "dequant dequantize photos/ -n 16 -o restored/",
+    )
+)(edits.dequantize)
+app.command(
+    epilog=examples(
+        "dequant transfer photo.jpg --palette reference.jpg",
+        "dequant transfer photos/ --palette viridis -n 16 -o viridis/ --resume",
+        "dequant transfer photo.jpg -p '#1b2a49, #e8c07d, #7d9a6b' -k 4 -o '{stem}.{op}.png'",
+        "dequant transfer photo.jpg --pin-color '#aa0000=#00aa88' --pin 120,80=navy",
+    )
+)(edits.transfer)
+app.command(
+    epilog=examples(
+        "dequant recolor photo.jpg --at 120,80 --color tomato",
+        "dequant recolor photo.jpg --region mask.png=#204080 --region 10,10,90,60=gold",
+    )
+)(edits.recolor)
+app.command(
+    epilog=examples(
+        "dequant replay photo.transfer.png other.jpg",
+        "dequant replay photo.transfer.yaml photos/ -o like_it/",
+    )
+)(edits.replay)
 app.command(
     epilog=examples(
         "dequant inspect photo.jpg --out seen",

@@ -211,6 +211,8 @@ def _tell(job: Job, outcome: Outcome, options: BatchOptions, progress: Progress)
         print(os.fsencode(_arrow(job, outcome)).decode(errors="backslashreplace"), flush=True)
     elif progress.total == 1 and outcome.status != "failed" and not job.stdout:
         progress.say(_arrow(job, outcome))
+        for line in str(outcome.details.get("table", "")).splitlines():
+            progress.say(line)
     progress.advance(outcome.status in ("written", "failed"))
 
 

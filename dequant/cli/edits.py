@@ -165,7 +165,11 @@ def transfer(
     if palette is None and not pins and not swaps:
         raise InputError("Nothing is asked for: give --palette, --pin or --pin-color.")
     _check_colors([color for _, color in pins] + [*swaps, *swaps.values()])
-    arguments = {"palette": None if palette is None else palette_name(palette), "n_colors": n_colors, "method": method}
+    arguments: dict[str, Any] = {
+        "palette": None if palette is None else palette_name(palette),
+        "n_colors": n_colors,
+        "method": method,
+    }
     arguments |= {"blend": blend, "pins": pins, "swaps": swaps, "spread": spread}
     return Edit("transfer", arguments, Painting(weights, luminance, keep_palette, steps), k)
 
@@ -198,12 +202,14 @@ def recolor(
 
 @on_files
 def replay(
-    recipe: Annotated[Path, typer.Argument(help="The .yaml of an edit, or a .png that holds it.")],
+    from_recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="The .yaml of an edit, or a .png that holds it.")
+    ],
 ) -> Operation:
     """Repeat an edit: on its own photo with the same bytes, or on others."""
     from dequant.edit.recipe import read_recipe
 
-    return Replay(str(recipe), str(read_recipe(recipe)))
+    return Replay(str(from_recipe), str(read_recipe(from_recipe)))
 
 
 def region(one: dict[str, Any]) -> "Region":

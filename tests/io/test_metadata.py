@@ -220,3 +220,7 @@ def test_12_bits_in_16_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 4000]], np.uint16)).save(tmp_path / "a.tif")
     with pytest.raises(InputError, match="an integer image with values from 0 to 4000"):
         read_image(tmp_path / "a.tif")
+
+
+def test_the_profile_of_srgb_does_not_depend_on_the_time() -> None:
+    assert SRGB[24:36] == bytes((7, 208, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0))
