@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import dequant
-from dequant.cli import data, edits, palette, weights
+from dequant.cli import data, edits, palette, tools, weights
 from dequant.cli.options import examples
 
 app = typer.Typer(
@@ -48,11 +48,13 @@ app.command(
 )(palette.inspect)
 app.command(
     epilog=examples(
-        "dequant match photo.jpg other.jpg -n 8 --out matched",
-        "dequant match photo.jpg '#1b2a49, #e8c07d' -n 2 --pin 0=1 --out matched",
-        "dequant match photo.jpg colormap:viridis --blend 0.5 --k 3 --out matched",
+        "dequant lock edited.png --source photo.jpg --mask mask.png",
+        "dequant lock edited/ --source photos/ -o locked/",
     )
-)(palette.match)
+)(tools.lock)
+app.command(epilog=examples("dequant lut photo.transfer.png --source photo.jpg -o look.cube"))(tools.lut)
+app.command(epilog=examples("dequant info --json"))(tools.info)
+app.add_typer(palette.app, name="palette")
 app.add_typer(weights.app, name="convert")
 app.command(
     epilog=examples(

@@ -10,7 +10,19 @@ from dequant.cli.palette import Variant
 from dequant.condition.texture import TEXTURES
 from tests.support.paths import ROOT
 
-COMMANDS = ["inspect", "match", "convert", "shards"]
+COMMANDS = [
+    "dequantize",
+    "transfer",
+    "recolor",
+    "lock",
+    "lut",
+    "replay",
+    "palette",
+    "inspect",
+    "info",
+    "convert",
+    "shards",
+]
 HEAVY = {"torch", "numpy", "PIL", "scipy", "diffusers", "transformers", "lightning", "hydra", "omegaconf", "rich"}
 
 
@@ -48,8 +60,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["paint"], "No such command 'paint'"),
         (["inspect", "photo.jpg"], "Missing option '--out'"),
         (["inspect", "photo.jpg", "--out", "out", "--variant", "Q"], "is not one of 'L', 'G', 'T'"),
-        (["match", "photo.jpg"], "Missing argument 'reference'"),
-        (["match", "photo.jpg", "other.jpg", "--out", "out", "--k", "few"], "valid integer"),
+        (["palette", "match", "photo.jpg"], "Missing argument 'reference'"),
+        (["palette", "match", "photo.jpg", "other.jpg", "--out", "out", "--k", "few"], "valid integer"),
         (["convert", "sideways", "T.pt"], "No such command 'sideways'"),
     ],
 )
