@@ -23,7 +23,9 @@ PROFILES = ("Adobe RGB", "Display P3", "ProPhoto")
 
 RNG = np.random.default_rng(0)
 PIXELS = {8: RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8), 16: RNG.integers(0, 65536, (6, 9, 3), dtype=np.uint16)}
-ALPHA = {depth: np.linspace(9, 2**depth - 1, 54).reshape(6, 9).astype(PIXELS[depth].dtype) for depth in PIXELS}
+ALPHA = {
+    depth: np.linspace(2**depth // 16, 2**depth - 1, 54).reshape(6, 9).astype(PIXELS[depth].dtype) for depth in PIXELS
+}
 
 
 def pixels_in(data: bytes) -> np.ndarray:
