@@ -42,6 +42,7 @@ class Painting:
     luminance: str = "texture"
     keep_palette: str = "off"
     num_inference_steps: int | None = None
+    spread: float = 1.0
 
     def settings(self, seed: int) -> "Settings":
         """For one photo."""
@@ -170,8 +171,8 @@ def transfer(
         "n_colors": n_colors,
         "method": method,
     }
-    arguments |= {"blend": blend, "pins": pins, "swaps": swaps, "spread": spread}
-    return Edit("transfer", arguments, Painting(weights, luminance, keep_palette, steps), k)
+    arguments |= {"blend": blend, "pins": pins, "swaps": swaps}
+    return Edit("transfer", arguments, Painting(weights, luminance, keep_palette, steps, spread), k)
 
 
 @on_files

@@ -20,10 +20,10 @@ from dequant.color.spaces import rgb_to_lab
 from dequant.edit import recipe as recipes
 from dequant.edit import report as reports
 from dequant.edit.painting import Settings, draw, lay, relit, small_copy
-from dequant.edit.pinning import Pins, pinned
+from dequant.edit.pinning import Pins, pinned, told_pins
 from dequant.edit.recipe import Recipe
 from dequant.edit.recoloring import patch, recolored
-from dequant.edit.regions import Point, Region, share
+from dequant.edit.regions import Point, Region, described, share
 from dequant.edit.report import Report, Wanted
 from dequant.edit.sources import Source, matched, of_palette, painted, pipeline
 from dequant.errors import InputError
@@ -134,7 +134,6 @@ def transfer(
     blend: float = 1.0,
     pins: Sequence[tuple[Point, Any]] = (),
     swaps: Mapping[str, Any] | None = None,
-    spread: float = 1.0,
     settings: Settings = USUAL,
     pipe: DequantPipeline | None = None,
 ) -> Edited:
@@ -150,7 +149,6 @@ def transfer(
         blend: 0 keeps the photo's colours, 1 takes those of the palette.
         pins: ((x, y), colour) pairs: this pixel shall have this colour.
         swaps: colours of the photo, and what they shall become.
-        spread: how far colours follow a pin or swap of a similar one; 0 moves no other.
         settings: how it is painted.
         pipe: in place of `dequant.load(settings.weights)`.
 
@@ -160,27 +158,22 @@ def transfer(
     if palette is None and not pins and not swaps:
         raise InputError("Nothing is asked for: give a palette, pins or colours to swap.")
     source = Source.of(_read(photo), n_colors, settings)
-    before, levels, target = source.quantized, source.original.levels, source.quantized.palette
-    told: dict[str, Any] = {"n_colors": n_colors}
-    if palette is not None:
-        colors, counts = _reference(palette, len(before.palette) if n_colors is None else n_colors)
-        method = method or ("rank" if inputs.is_colormap(palette) else "color")
-        target = matched(before, colors, counts, method, rank, blend)
-        told |= {"palette": [to_hex(one) for one in colors], "method": method, "rank": rank, "blend": blend}
-        told["counts"] = counts.tolist()
-        for old, new in (swaps or {}).items():
-            target[of_palette(before.palette, inputs.color(old)[:, None])] = inputs.color(new)
-        pipe = pipe or pipeline(settings.weights)
-        levels = painted(source, target, True, settings, pipe)
-    moves = pinned(levels, source.copy, pins, {} if palette is not None else swaps or {}, spread)
-    told |= {"pins": [{"at": list(at), "color": to_hex(color)} for at, color in moves.asked]} if pins else {}
-    if swaps:
-        told["swaps"] = [{"from": to_hex(inputs.color(a)), "to": to_hex(inputs.color(b))} for a, b in swaps.items()]
-    told |= {"spread": spread} if pins or swaps else {}
-    operation = ("transfer", told)
+    told = {"n_colors": n_colors} | told_pins(source.original.levels.shape[:2], pins, swaps or {})
     if palette is None:
-        return _moved(source, moves, swaps or {}, operation, settings)
-    return _finished(source, moves.apply(levels), target, moves, operation, settings, pipe)
+        moves = pinned(source.original.levels, source.copy, pins, swaps or {}, settings.spread)
+        return _moved(source, moves, swaps or {}, ("transfer", told), settings)
+    before = source.quantized
+    colors, counts = _reference(palette, len(before.palette) if n_colors is None else n_colors)
+    method = method or ("rank" if inputs.is_colormap(palette) else "color")
+    target = matched(before, colors, counts, method, rank, blend)
+    for old, new in (swaps or {}).items():
+        target[of_palette(before.palette, inputs.color(old)[:, None])] = inputs.color(new)
+    told |= {"palette": [to_hex(one) for one in colors], "counts": counts.tolist()}
+    told |= {"method": method, "rank": rank, "blend": blend}
+    pipe = pipe or pipeline(settings.weights)
+    levels = painted(source, target, True, settings, pipe)
+    moves = pinned(levels, source.copy, pins, {}, settings.spread)
+    return _finished(source, moves.apply(levels), target, moves, ("transfer", told), settings, pipe)
 
 
 def apply_colormap(photo: Photo, name: str, n_colors: int | None = None, **options: Any) -> Edited:
@@ -236,7 +229,7 @@ def recolor(
 
     wanted = [Wanted(f"region {number}", None, color) for number, color in enumerate(colors, start=1)]
     report = reports.measure(original.levels, levels, wanted, which, False, list(original.notes))
-    told = {"regions": [_described(*pair) for pair in zip(regions, masks, strict=True)]}
+    told = {"regions": [described(*pair) for pair in zip(regions, masks, strict=True)]}
     return Edited(levels, original, report, _recipe(original, ("recolor", told), settings, pipe, {}))
 
 
@@ -298,16 +291,6 @@ def _moved(
     report = reports.measure(photo, levels, wanted, which, False, [*source.original.notes, *moves.notes])
     report = reports.with_pins(report, levels, moves.asked)
     return Edited(levels, source.original, report, _recipe(source.original, told, settings, None, {}))
-
-
-def _described(region: Region, mask: NDArray[Any]) -> dict[str, Any]:
-    """A region as a recipe has it."""
-    found: dict[str, Any] = {"color": to_hex(inputs.color(region.color))}
-    if region.points is not None:
-        return found | {"points": [[int(x), int(y)] for x, y in region.points]}
-    if region.box is not None:
-        return found | {"box": [int(value) for value in region.box]}
-    return found | {"mask": recipes.mask_text(mask)}
 
 
 def _recipe(

@@ -7,7 +7,7 @@ of a photo, an indexed image or a picture whose luminance is free, is drawn at i
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import inf, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +51,7 @@ class Settings:
         keep_palette: as in `dequant.Sampler`: "exact" has every pixel nearest to the colour asked for.
         num_inference_steps: None for the pipeline's own.
         seed: of the noise.
+        spread: how far colours follow a similar one that is pinned or swapped; 0 moves no other.
 
     Raises:
         InputError: a setting does not exist.
@@ -61,6 +62,7 @@ class Settings:
     keep_palette: str = "off"
     num_inference_steps: int | None = None
     seed: int = 0
+    spread: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse what does not exist with an `InputError`."""
@@ -71,6 +73,8 @@ class Settings:
         if self.num_inference_steps is not None:
             whole_number("num_inference_steps", self.num_inference_steps)
         whole_number("seed", self.seed, 0, 2**63 - 1)
+        if isinstance(self.spread, bool) or not isinstance(self.spread, int | float) or not 0 <= self.spread < inf:
+            raise InputError(f"A spread of {self.spread!r} is not possible: give a number of at least 0.")
 
 
 class Layer(NamedTuple):

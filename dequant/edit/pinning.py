@@ -19,6 +19,7 @@ from dequant.color.spaces import ciede2000, rgb_to_lab
 from dequant.edit.painting import STRIPE, as_levels, as_rgb
 from dequant.edit.regions import Point, check_point, enlarged, in_copy, segments
 from dequant.errors import InputError
+from dequant.io.colors import to_hex
 from dequant.pipelines import inputs
 
 Asked = tuple[tuple[int, int], Tensor]
@@ -88,18 +89,9 @@ def pinned(
         spread: how far similar colours follow, 0 for none.
 
     Raises:
-        InputError: a point is not on the photo, a colour is none, the spread is negative, or two contradict each other
-            at one place.
+        InputError: a point is not on the photo, a colour is none, or two contradict each other at one place.
     """
-    if isinstance(spread, bool) or not isinstance(spread, int | float) or not 0 <= spread < float("inf"):
-        raise InputError(f"A spread of {spread!r} is not possible: give a number of at least 0.")
-    size = levels.shape[:2]
-    moves = [(inputs.color(before), inputs.color(after)) for before, after in swaps.items()]
-    for number, (before, after) in enumerate(moves):
-        if any(
-            contradicts(before, one) and not _agree(before, after, *pair) for pair in moves[:number] for one in pair[:1]
-        ):
-            raise InputError("Two colours to swap are too much alike to become different ones: swap one of them.")
+    size, moves = levels.shape[:2], _swapped(swaps)
     asked: list[Asked] = []
     rivals = []
     for pin in pins:
@@ -110,7 +102,7 @@ def pinned(
         asked.append((at, color))
         alike = [pair for pair in moves if contradicts(before, pair[0])]
         if alike and not all(_agree(before, color, *pair) for pair in alike):
-            rivals.append((len(asked) - 1, before, [pair for pair in moves if pair not in alike]))
+            rivals.append((len(asked) - 1, before, [pair for pair in moves if not contradicts(before, pair[0])]))
         else:
             moves.append((before, color))
     local = [
@@ -123,6 +115,33 @@ def pinned(
         for number, _, mask in local
     ]
     return Pins(Shifts.of(*_columns(moves), spread) if moves else None, local, asked, notes)
+
+
+def told_pins(size: tuple[int, ...], pins: Sequence[tuple[Point, Any]], swaps: Mapping[str, Any]) -> dict[str, Any]:
+    """Pins and swaps as a recipe has them, left out where there are none."""
+    found: dict[str, Any] = {}
+    if pins:
+        read = [_read(pin, (size[0], size[1])) for pin in pins]
+        found["pins"] = [{"at": list(at), "color": to_hex(color)} for at, color in read]
+    if swaps:
+        pairs = [(inputs.color(old), inputs.color(new)) for old, new in swaps.items()]
+        found["swaps"] = [{"from": to_hex(old), "to": to_hex(new)} for old, new in pairs]
+    return found
+
+
+def _swapped(swaps: Mapping[str, Any]) -> list[tuple[Tensor, Tensor]]:
+    """Colours and what they become.
+
+    Raises:
+        InputError: a colour is none, or two are alike and are to become different ones.
+    """
+    moves: list[tuple[Tensor, Tensor]] = []
+    for old, new in swaps.items():
+        before, after = inputs.color(old), inputs.color(new)
+        if not all(_agree(before, after, *pair) for pair in moves if contradicts(before, pair[0])):
+            raise InputError("Two colours to swap are too much alike to become different ones: swap one of them.")
+        moves.append((before, after))
+    return moves
 
 
 def _read(pin: tuple[Point, Any], size: tuple[int, int]) -> tuple[tuple[int, int], Tensor]:

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from dequant.color.guided import guided_filter
 from dequant.condition import segmentation
+from dequant.edit.recipe import mask_text
 from dequant.errors import InputError
+from dequant.io.colors import to_hex
 from dequant.pipelines import inputs
 
 SCALE, SIGMA, LEAST = 250.0, 0.8, 64
@@ -100,6 +102,16 @@ def check_point(point: Point, size: tuple[int, int]) -> tuple[int, int]:
 def segments(copy: Tensor) -> NDArray[np.int64]:
     """The things of a photo (3, h, w), as far as colours tell: equal numbers (h, w) inside of each."""
     return segmentation.felzenszwalb(copy.movedim(0, -1).numpy(), SCALE, SIGMA, LEAST)
+
+
+def described(region: Region, mask: NDArray[Any]) -> dict[str, Any]:
+    """A region as a recipe has it."""
+    found: dict[str, Any] = {"color": to_hex(inputs.color(region.color))}
+    if region.points is not None:
+        return found | {"points": [[int(x), int(y)] for x, y in region.points]}
+    if region.box is not None:
+        return found | {"box": [int(value) for value in region.box]}
+    return found | {"mask": mask_text(mask)}
 
 
 def _around(points: Sequence[tuple[int, int]], size: tuple[int, int], copy: Tensor) -> Tensor:

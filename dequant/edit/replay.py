@@ -91,7 +91,7 @@ def _repeated(
         return recolor(original, regions, settings=settings, pipe=pipe)
     pins = [(_scaled(one["at"], scale), one["color"]) for one in edit.get("pins", [])]
     swaps = {one["from"]: one["to"] for one in edit.get("swaps", [])}
-    names = {"method", "rank", "blend", "spread"} & edit.keys()
+    names = {"method", "rank", "blend"} & edit.keys()
     options = {name: edit[name] for name in names}
     palette = None
     if "palette" in edit:

@@ -162,7 +162,6 @@ def test_an_indexed_image_keeps_its_own_palette(photo: Image.Image, tmp_path: Pa
         ({"pins": [((1, 1), RED), ((1, 1), BLUE)]}, "share the pixel"),
         ({"pins": [(1, 1)]}, "not a pin|not a point"),
         ({"palette": [RED, BLUE], "n_colors": 2, "rank": 9}, "only 2 assignments"),
-        ({"swaps": {"#808080": RED}, "spread": -1}, "spread"),
     ],
 )
 def test_wrong_arguments_are_refused(photo: Image.Image, arguments: dict, sentence: str) -> None:
@@ -173,6 +172,8 @@ def test_wrong_arguments_are_refused(photo: Image.Image, arguments: dict, senten
 def test_wrong_settings_and_regions_are_refused(photo: Image.Image) -> None:
     with pytest.raises(InputError, match="luminance policy"):
         Settings(luminance="bright")
+    with pytest.raises(InputError, match="spread"):
+        Settings(spread=-1)
     with pytest.raises(InputError, match="one place"):
         Region(RED)
     with pytest.raises(InputError, match="box"):

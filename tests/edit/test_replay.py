@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dequant.edit.edits import Edited, dequantize, recolor, transfer
+from dequant.edit.painting import Settings
 from dequant.edit.recipe import Recipe, mask_of, mask_text, read_recipe
 from dequant.edit.regions import Region
 from dequant.edit.replay import replay
@@ -37,7 +38,7 @@ def test_a_replay_has_the_same_bytes(photo: Image.Image, kind: str, tmp_path: Pa
         "transfer": lambda: transfer(photo, [RED, BLUE, "#e0e0e0"], 3, pins=[((3, 3), "#40a040")], rank=2),
         "frequency": lambda: transfer(photo, photo.rotate(180), 3, method="frequency", blend=0.5),
         "recolor": lambda: recolor(photo, [Region(RED, mask=mask), Region(BLUE, points=[(50, 30)])]),
-        "moved": lambda: transfer(photo, swaps={"#b04030": BLUE}, spread=0.5),
+        "moved": lambda: transfer(photo, swaps={"#b04030": BLUE}, settings=Settings(spread=0.5)),
     }[kind]()
     made.save(tmp_path / "made.png")
     again = replay(photo, tmp_path / "made.png.yaml")
