@@ -45,18 +45,18 @@ THEME = ["#1b2a49", "#e8c07d", "#7d9a6b", "#c8553d", "#f4e9d8"]
 
 def jobs(photos: dict[str, Image.Image]) -> list[tuple[str, Image.Image, Callable[[], Image.Image]]]:
     """Name, photo and edit of each job, in the order of the page."""
-    caps, parrots, doors = photos["kodim03"], photos["kodim23"], photos["kodim02"]
+    caps, parrots, doors = photos["3"], photos["23"], photos["2"]
     small = dither(_rgb(parrots), quantize(_rgb(parrots), 32).palette).rgb
     mask = np.zeros((caps.height, caps.width), np.float32)
     mask[200:400, 60:300] = 1
     edited = recolor(caps.point(lambda level: min(255, round(level * 1.05) + 3)), [Region("#206030", mask=mask)])
     return [
-        ("palette", photos["kodim05"], lambda: transfer(photos["kodim05"], photos["kodim16"], 8).image),
-        ("theme", photos["kodim15"], lambda: transfer(photos["kodim15"], THEME).image),
-        ("viridis", photos["kodim19"], lambda: apply_colormap(photos["kodim19"], "viridis", 16).image),
+        ("palette", photos["5"], lambda: transfer(photos["5"], photos["23"], 8).image),
+        ("theme", photos["15"], lambda: transfer(photos["15"], THEME).image),
+        ("viridis", photos["19"], lambda: apply_colormap(photos["19"], "viridis", 16).image),
         ("swap", doors, lambda: transfer(doors, swaps={"#8a2a2a": "#00888a"}).image),
         ("pin", parrots, lambda: transfer(parrots, pins=[((560, 200), "#2060d0")]).image),
-        ("recolor", caps, lambda: recolor(caps, [Region("tomato", points=[(420, 300)])]).image),
+        ("recolor", caps, lambda: recolor(caps, [Region("royalblue", points=[(420, 300)])]).image),
         ("GIF", to_pil(small), lambda: dequantize(to_pil(small)).image),
         ("lock", edited.image, lambda: Image.fromarray(lock(edited.levels, np.asarray(caps), mask).levels)),
     ]
@@ -112,7 +112,7 @@ def main(
 ) -> None:
     """Draw the eight jobs, and print the seconds of each."""
     check_clean(csv, allow_dirty)
-    images = {path.stem: Image.open(path).convert("RGB") for path in sorted(photos.glob("kodim*.png"))}
+    images = {path.stem: Image.open(path).convert("RGB") for path in photos.glob("*.png")}
     page, seconds = sheet(images)
     folder.mkdir(parents=True, exist_ok=True)
     with whole_path(folder / "artists.jpg") as partial:
