@@ -18,7 +18,18 @@ from dequant.color.spaces import linear_to_srgb, srgb_to_linear
 from dequant.errors import InputError
 from dequant.io.formats import ORIENTATION, levels
 
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+_CREATED = slice(24, 36)
+"""The date of creation in the header of an ICC profile."""
+
+
+def _srgb() -> bytes:
+    """The profile of sRGB with a fixed date, so that equal pictures are equal files."""
+    made = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    made[_CREATED] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
+    return bytes(made)
+
+
+SRGB = _srgb()
 """The ICC profile that written images carry."""
 
 
