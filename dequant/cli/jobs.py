@@ -232,7 +232,9 @@ def _replaceable(job: Job, record: Record, overwrite: bool) -> frozenset[Path] |
         check_writable(path)
         own = digest is not None and any(one.sha256 == digest for one in earlier)
         if os.path.lexists(path) and not own and not overwrite:
-            raise InputError(f"'{path}' exists, and is not what this command makes: add --overwrite to replace it.")
+            raise InputError(
+                f"'{path}' exists, and is not known to be what this command makes: add --overwrite to replace it."
+            )
     return frozenset(path for path in job.outputs if os.path.lexists(path))
 
 

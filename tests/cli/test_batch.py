@@ -159,7 +159,9 @@ def test_nothing_is_overwritten_unless_asked(capsys: Say) -> None:
     assert go(out="out") == 2
     assert "'out/b.txt' exists: add --resume" in capsys.readouterr().err
     assert go(out="out", resume=True) == 1
-    assert "'out/b.txt' exists, and is not what this command makes: add --overwrite" in capsys.readouterr().err
+    assert (
+        "'out/b.txt' exists, and is not known to be what this command makes: add --overwrite" in capsys.readouterr().err
+    )
     assert mine.read_text() == "mine" and list(files()) == ["a.txt", "b.txt", "sub/c.txt"]
     assert go(out="out", overwrite=True) == 0
     assert mine.read_text() != "mine"
