@@ -154,11 +154,21 @@ def publish(outcome: Outcome, stdout: bool = False) -> None:
                 continue
             if os.path.lexists(place) and place not in outcome.replaces:
                 raise InputError(f"'{place}' has appeared in the meantime: add --overwrite to replace it.")
-            with whole_path(place) as partial:
-                shutil.move(made, partial)
+            _move(made, place)
     finally:
         for made, _ in outcome.staged[:1]:
             shutil.rmtree(made.parent, ignore_errors=True)
+
+
+def _move(made: Path, place: Path) -> None:
+    """In one step, so that there is never anything else to be left behind, and with the mode of what is replaced."""
+    if place.is_symlink():  # into another file system, perhaps
+        with whole_path(place) as partial:
+            shutil.move(made, partial)
+        return
+    if place.exists():
+        made.chmod(stat.S_IMODE(place.stat().st_mode))
+    os.replace(made, place)
 
 
 def failed(terms: Terms, job: Job, error: str) -> Outcome:
@@ -222,7 +232,9 @@ def _replaceable(job: Job, record: Record, overwrite: bool) -> frozenset[Path] |
         check_writable(path)
         own = digest is not None and any(one.sha256 == digest for one in earlier)
         if os.path.lexists(path) and not own and not overwrite:
-            raise InputError(f"'{path}' exists, and was not made by this command: add --overwrite to replace it.")
+            raise InputError(
+                f"'{path}' exists, and is not known to be what this command makes: add --overwrite to replace it."
+            )
     return frozenset(path for path in job.outputs if os.path.lexists(path))
 
 

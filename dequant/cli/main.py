@@ -24,5 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except typer.TyperException as error:
         print(f"error: {error.format_message().rstrip('.')}. Add --help to see what is expected.", file=sys.stderr)
         sys.exit(2)
+    except typer.Abort:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     if status:
         sys.exit(status)

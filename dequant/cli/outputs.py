@@ -103,13 +103,14 @@ def check_distinct(sources: Sequence[Source], outputs: Sequence[Sequence[Path]])
     made = dict[str, Source]()
     for source, paths in zip(sources, outputs, strict=True):
         for path in paths:
-            other = made.setdefault(os.path.abspath(path), source)
+            real = os.path.realpath(path)
+            other = made.setdefault(real, source)
             if other is not source:
                 raise InputError(
                     f"'{other.path}' and '{source.path}' would have the same result '{path}': give a template such as "
                     "-o 'results/{dir}/{name}.png', or the folder that holds both."
                 )
-            if (own := read.get(identity(path))) is not None:
+            if (own := read.get(identity(Path(real)))) is not None:
                 raise InputError(
                     f"The result of '{source.path}' would replace the source '{own.path}': choose another -o."
                 )
@@ -123,9 +124,9 @@ def check_new(outputs: Sequence[Sequence[Path]]) -> None:
     """
     existing = [path for paths in outputs for path in paths if os.path.lexists(path)]
     if existing:
-        more = f" (and {len(existing) - 1} more)" if existing[1:] else ""
+        more = f", and {len(existing) - 1} more results do" if existing[1:] else ""
         raise InputError(
-            f"'{existing[0]}'{more} exists: add --resume to complete an earlier run, or --overwrite to replace it."
+            f"'{existing[0]}' exists{more}: add --resume to complete an earlier run, or --overwrite to replace it."
         )
 
 

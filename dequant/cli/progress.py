@@ -24,7 +24,7 @@ class Progress:
 
     def __init__(self, total: int) -> None:
         self.total, self._done, self._worked = total, 0, 0
-        self._began = self._shown = time.monotonic()
+        self._shown = self._first = time.monotonic()
         self._bar = _bar(total) if total > 1 and sys.stderr.isatty() else None
 
     def __enter__(self) -> Self:
@@ -52,6 +52,8 @@ class Progress:
             worked: whether it took work; files that are skipped say nothing about the time that is left.
         """
         self._done, self._worked = self._done + 1, self._worked + worked
+        if worked and self._worked == 1:
+            self._first = time.monotonic()
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=self._done, pace=self._pace())
         elif time.monotonic() - self._shown >= EVERY:
@@ -59,11 +61,11 @@ class Progress:
             say(f"{self._done} of {self.total} files{self._pace()}")
 
     def _pace(self) -> str:
-        """As in ", 2.5 a second, 0:01:20 left"; empty where nothing is known."""
-        seconds = time.monotonic() - self._began
-        if not self._worked or not seconds:
+        """As in ", 2.5 a second, 0:01:20 left"; empty after a single file, which loaded what all need."""
+        seconds = time.monotonic() - self._first
+        if self._worked < 2 or not seconds:
             return ""
-        rate = self._worked / seconds
+        rate = (self._worked - 1) / seconds
         left = round((self.total - self._done) / rate)
         often = f"{rate:.1f} a second" if rate >= 1 else f"{1 / rate:.1f} seconds each"
         return f", {often}, {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
