@@ -22,6 +22,10 @@ HIDDEN = 1.6
 """CIEDE2000 of an offset that may fade slowly: it stays below the peak."""
 
 
+NEAR = 8
+"""Pixels around the mask where the size of the offset is taken."""
+
+
 LENGTHS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """In pixels, that are tried."""
 
@@ -32,12 +36,19 @@ class Fading(NamedTuple):
     Attributes:
         fast: pixels over which the first part fades out.
         slow: pixels over which the rest does.
-        rest: in [0, 1].
+        rest: in [0, 1], that of the offset which fades slowly.
+        size: CIEDE2000 of the offset at the mask, where it is known.
     """
 
     fast: float
     slow: float
     rest: float
+    size: float = 0.0
+
+    @property
+    def slope(self) -> float:
+        """CIEDE2000 per pixel that fade where the first part falls most."""
+        return (1 - self.rest) * self.size * np.pi / 2 / self.fast
 
     def offset(self, distance: Pixels) -> Pixels:
         """The weight of drift; 1 for the pixels next to the mask."""
@@ -84,22 +95,25 @@ def choose_fading(border: Border, outside: int, longest: float, spent: float = 0
     lengths = [float(one) for one in LENGTHS if one <= longest] or [1.0]
     if not len(border.distance):
         return Fading(1, 1, 1)
-    size = difference(np.clip(border.base + border.drift, 0, 1), border.base)
-    near = border.distance < 8
-    rest = min(1.0, HIDDEN / max(float(np.quantile(size[near], 0.95)) if near.any() else 0.0, 1e-6))
+    offset = difference(np.clip(border.base + border.drift, 0, 1), border.base)
+    near = border.distance < NEAR
+    size = float(np.quantile(offset[near], 0.95)) if near.any() else 0.0
+    rest = min(1.0, HIDDEN / max(size, HIDDEN))
+    share = border.weight / outside
 
-    def fits(fading: Fading, mean: float) -> bool:
-        cost = difference(faded(border, fading), border.base) * border.weight / outside
-        beyond = (difference(faded(border, fading), border.base) > PEAK).sum() * border.weight / outside
-        return bool(cost.sum() <= mean and beyond + spent <= PEAK_SHARE)
+    def cheap(length: float) -> bool:
+        return float((rest * offset * _fall(border.distance, length)).sum()) * share <= MEAN / 2
 
-    slow = _longest(
-        lengths,
-        lambda one: float((rest * size * _fall(border.distance, one)).sum()) * border.weight <= 0.5 * MEAN * outside,
-    )
+    slow = _longest(lengths, cheap)
     if rest == 1:
-        return Fading(slow, slow, 1)
-    return Fading(_longest(lengths, lambda one: one <= slow and fits(Fading(one, slow, rest), MEAN)), slow, rest)
+        return Fading(slow, slow, 1, size)
+
+    def fits(length: float) -> bool:
+        cost = difference(faded(border, Fading(length, slow, rest)), border.base)
+        beyond = float((cost > PEAK).sum()) * share + spent
+        return float(cost.sum()) * share <= MEAN and beyond <= PEAK_SHARE
+
+    return Fading(_longest([one for one in lengths if one <= slow], fits), slow, rest, size)
 
 
 def _longest(lengths: list[float], fits: Callable[[float], bool]) -> float:

@@ -35,6 +35,14 @@ EXACT = 32
 """Pixels around the mask where distances are exact."""
 
 
+UNSURE = 0.004
+"""Of the picture that may be taken for moved although it did not: it counts as off the photo's colours."""
+
+
+VISIBLE = 0.5
+"""CIEDE2000 per pixel: a steeper fading is mentioned."""
+
+
 FAR = 1e6
 """Pixels from a mask that has no inside."""
 
@@ -93,8 +101,8 @@ def lock(edited: Levels, source: Levels, mask: NDArray | None = None, *, feather
     the edited picture is taken along and fades out, so that there is no seam.
 
     Args:
-        edited: the result of any editor, (H, W, 3) uint8 or uint16. Of another size but the same aspect ratio, it is
-            resampled first.
+        edited: the result of any editor, (H, W, 3) uint8 or uint16. Of another size, but within 5 % of the same
+            aspect ratio, it is resampled first.
         source: the photo, likewise.
         mask: (H, W), what was to be edited: bool, or floats in [0, 1], which blend. None looks for it.
         feather: pixels over which the offset fades out, at least 1. None takes the slowest fading that keeps the
@@ -109,21 +117,31 @@ def lock(edited: Levels, source: Levels, mask: NDArray | None = None, *, feather
         raise InputError(f"Expected a feather of at least 1 pixel, got {feather!r}.")
     edited, notes = _fitted(edited, source)
     factor = max(1, ceil(sqrt(source.shape[0] * source.shape[1] / WORKING_PIXELS)))
-    small_source, small_edited = _reduced(source, factor), _reduced(edited, factor)
+    small = _reduced(source, factor), _reduced(edited, factor)
     if mask is None:
-        mask = enlarged(find_edited(small_source, small_edited).astype(np.float32), factor, source.shape) > 0.5
-    mask = _checked_mask(mask, source.shape[:2])
+        mask = enlarged(find_edited(*small).astype(np.float32), factor, source.shape) > 0.5
+        notes.append(f"found an edited area of {mask.mean():.1%} of the picture" if mask.any() else "found no edit")
+    scene = _observed(edited, source, _checked_mask(mask, source.shape[:2]), factor, small)
+    fading = _chosen(scene) if feather is None else Fading(feather, feather, 1.0)
+    if fading.slope > VISIBLE:
+        notes.append(
+            f"faded {fading.size:.1f} CIEDE2000 of drift at the mask over {fading.fast:g} pixels, which may show in "
+            "smooth areas: a larger feather hides it, and keeps the photo's colours less"
+        )
+    return _composed(scene, fading, tuple(notes))
+
+
+def _observed(edited: Levels, source: Levels, mask: NDArray, factor: int, small: tuple[Pixels, Pixels]) -> _Scene:
+    """Find drift and moved content at the reduced size."""
     outside = block_extremes(mask, factor, np.maximum) == 0
     if not outside.any():
         raise InputError("Everything is inside the mask: give one that leaves something to lock, white is inside.")
-    drift = fit_drift(small_source, small_edited, outside)
-    drifted = drift.apply(small_source, enlarged(drift.field, BLOCK, small_source.shape))
-    moved = find_moved(drifted, small_edited, outside)
+    drift = fit_drift(*small, outside)
+    drifted = drift.apply(small[0], enlarged(drift.field, BLOCK, small[0].shape))
+    moved = find_moved(drifted, small[1], outside)
     core = block_extremes(mask, factor, np.minimum) >= 1
-    far = distance_transform_edt(~core) * factor if core.any() else np.full(core.shape, FAR)
-    scene = _Scene(source, edited, mask, factor, drift, _softened(moved, outside), far.astype(np.float32))
-    fading = Fading(feather, feather, 1.0) if feather is not None else _chosen(scene)
-    return _composed(scene, fading, tuple(notes))
+    distance = distance_transform_edt(~core) * factor if core.any() else np.full(core.shape, FAR)
+    return _Scene(source, edited, mask, factor, drift, _softened(moved, outside), distance.astype(np.float32))
 
 
 def _fitted(edited: Levels, source: Levels) -> tuple[Levels, list[str]]:
@@ -136,8 +154,11 @@ def _fitted(edited: Levels, source: Levels) -> tuple[Levels, list[str]]:
                 f"The edited picture has {columns} x {rows} pixels and another aspect ratio than the source with "
                 f"{width} x {height}: give it uncropped."
             )
-        planes = [Image.fromarray(to_rgb(edited[..., c])).resize((width, height), Image.LANCZOS) for c in range(3)]
-        edited = np.stack([to_levels(np.asarray(plane), edited.dtype) for plane in planes], axis=-1)
+        resized: Levels = np.empty(source.shape, edited.dtype)
+        for channel in range(3):
+            plane = Image.fromarray(to_rgb(edited[..., channel])).resize((width, height), Image.Resampling.LANCZOS)
+            resized[..., channel] = to_levels(np.asarray(plane), edited.dtype)
+        edited = resized
         notes.append(f"resampled the edited picture from {columns} x {rows} to {width} x {height}")
     if edited.dtype != source.dtype:
         bits = 8 * source.dtype.itemsize
@@ -173,10 +194,11 @@ def _chosen(scene: _Scene) -> Fading:
     for rows in _stripes(scene.mask.shape):
         distance = _distances(scene, rows)
         taken = (distance > 0) & (distance <= longest) & (scene.mask[rows] == 0) & (rng.random(distance.shape) < keep)
-        found.append(_border(scene, rows, taken, distance))
-    joined = [np.concatenate(parts) for parts in zip(*[one[:4] for one in found], strict=True)]
+        found.append(tuple(_border(scene, rows, taken, distance)))
+    distances, base, drift, detail = (np.concatenate([one[part] for one in found]) for part in range(4))
     moved = float((scene.moved > 0).mean())
-    return choose_fading(Border(*joined, 1 / keep), outside, longest, min(moved, 0.004))
+    border = Border(distances, base, drift, detail, 1 / keep)
+    return choose_fading(border, outside, longest, min(moved, UNSURE))
 
 
 def _border(scene: _Scene, rows: slice, taken: NDArray[np.bool_], distance: Pixels) -> Border:

@@ -32,6 +32,9 @@ LEVELS = (2, 16)
 """Of a Hald image: its side is the cube of the level, and the table has the square of it along an axis."""
 
 
+_DOMAIN = {"DOMAIN_MIN": "000", "DOMAIN_MAX": "111", "LUT_3D_INPUT_RANGE": "01"}
+
+
 _WORDS = re.compile(r"TITLE|LUT_3D_SIZE|LUT_1D_SIZE|DOMAIN_MIN|DOMAIN_MAX|LUT_3D_INPUT_RANGE|LUT_1D_INPUT_RANGE")
 
 
@@ -40,7 +43,7 @@ class Lut(NamedTuple):
 
     Attributes:
         table: (n, n, n, 3) in [0, 1], axes blue, green, red: red runs fastest, as in a .cube file.
-        residual: mean CIEDE2000 between the edited picture and the source through the table.
+        residual: mean CIEDE2000 between the edited picture and the source through the table, in levels.
         edit: mean CIEDE2000 between the edited picture and the source.
     """
 
@@ -82,7 +85,8 @@ def fit_lut(source: Levels, edited: Levels, size: int = 33, smoothness: float = 
         return Lut(identity_table(size), 0.0, 0.0)
     table = fit_table(before, after, size, smoothness)
     carried = look_up(torch.from_numpy(before), torch.from_numpy(table)).numpy()
-    return Lut(table, float(difference(carried, after).mean()), edit)
+    rounded = to_rgb(to_levels(carried, source.dtype))
+    return Lut(table, float(difference(rounded, after).mean()), edit)
 
 
 def apply_lut(levels: Levels, table: Table) -> Levels:
@@ -128,13 +132,12 @@ def read_cube(path: str | Path) -> NDArray[np.float64]:
     words = {line.split()[0]: line.split()[1:] for line in lines if _WORDS.match(line)}
     try:
         size = whole_number("LUT_3D_SIZE", int(words["LUT_3D_SIZE"][0]), *SIZES)
-        bounds = [
-            float(one) for key in ("DOMAIN_MIN", "DOMAIN_MAX", "LUT_3D_INPUT_RANGE") for one in words.get(key, [])
-        ]
+        domain = [float(one) for key in ("DOMAIN_MIN", "DOMAIN_MAX") for one in words.get(key, _DOMAIN[key])]
+        domain += [float(one) for one in words.get("LUT_3D_INPUT_RANGE", _DOMAIN["LUT_3D_INPUT_RANGE"])]
         table = np.array([line.split() for line in lines if not _WORDS.match(line)], float).reshape(size, size, size, 3)
     except (LookupError, ValueError) as error:
         raise InputError(f"'{path}' is no 3D LUT with LUT_3D_SIZE and as many rows as it says ({error}).") from None
-    if set(bounds) - {0.0, 1.0} or not np.isfinite(table).all():
+    if domain != [0, 0, 0, 1, 1, 1, 0, 1] or not np.isfinite(table).all():
         raise InputError(f"'{path}' has a domain other than 0 to 1, or values that are not finite.")
     return table
 
@@ -150,10 +153,9 @@ def write_hald(table: Table, path: str | Path, level: int = 8) -> None:
     level = whole_number("the level of a Hald image", level, *LEVELS)
     grid = torch.from_numpy(identity_table(level**2).reshape(-1, 3))
     colors = look_up(grid, torch.from_numpy(_checked(table)).double()).numpy()
+    pixels = np.ascontiguousarray(to_levels(colors, np.dtype(np.uint16)).reshape(level**3, level**3, 3))
     with whole_path(Path(path)) as partial:
-        partial.write_bytes(
-            imagecodecs.png_encode(to_levels(colors, np.dtype(np.uint16)).reshape(level**3, level**3, 3))
-        )
+        partial.write_bytes(imagecodecs.png_encode(pixels))
 
 
 def _sampled(shape: tuple[int, ...]) -> slice | NDArray[np.int64]:

@@ -72,7 +72,7 @@ def find_moved(drifted: Pixels, edited: Pixels, outside: Region) -> Region:
     if not far.any():
         return np.zeros_like(outside)
     gap, usual = _gap(drifted, edited, outside, far)
-    found = _regions(gap / np.maximum(usual, LEAST) * far)
+    found = _regions(far * (gap / np.maximum(usual, LEAST)))
     near = outside & ~far & (gap > LOW * np.maximum(usual, LEAST))
     found |= near & binary_dilation(found, iterations=BLEED + 2)
     return binary_dilation(found, iterations=MARGIN) & outside
@@ -100,7 +100,7 @@ def find_edited(source: Pixels, edited: Pixels) -> Region:
     return binary_dilation(_sharpened(found, gap)) if found.any() else found
 
 
-def _regions(relative: Pixels) -> Region:
+def _regions(relative: NDArray[np.floating]) -> Region:
     return remove_small_objects(apply_hysteresis_threshold(relative, LOW, HIGH), max_size=SMALLEST)
 
 
