@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from dequant.edit.lock import lock
 from PIL import Image
 from rich.progress import track
 from torch import Tensor
@@ -24,6 +23,7 @@ from dequant.condition.examples import random_mask
 from dequant.data.crops import center_crop
 from dequant.data.sources import Folder, Photos
 from dequant.edit.edits import apply_colormap, dequantize, recolor, transfer
+from dequant.edit.lock import lock
 from dequant.edit.regions import Region
 from dequant.errors import one_sentence
 from dequant.io.files import whole_path, write_csv
