@@ -10,7 +10,7 @@ from dequant.cli.palette import Variant
 from dequant.condition.texture import TEXTURES
 from tests.support.paths import ROOT
 
-COMMANDS = ["inspect", "match", "convert", "shards"]
+COMMANDS = ["inspect", "match", "convert", "shards", "serve"]
 HEAVY = {"torch", "numpy", "PIL", "scipy", "diffusers", "transformers", "lightning", "hydra", "omegaconf", "rich"}
 
 
