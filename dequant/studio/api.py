@@ -23,9 +23,6 @@ from dequant.studio.session import PNG, Limits, Session, Store
 COOKIE, HEADER = "dequant_session", "X-Session"
 """Either holds the token of a session; the header takes precedence."""
 
-NO_IMAGES = ("multipart/", "application/json", "application/x-www-form-urlencoded")
-"""Content types of bodies that are no bytes of an image."""
-
 Result = TypeVar("Result")
 
 
@@ -80,7 +77,7 @@ class Api:
 
     async def upload(self, request: Request) -> Response:
         """Take a photo; the first one begins a session."""
-        if request.headers.get("content-type", "").lower().startswith(NO_IMAGES):
+        if request.headers.get("content-type", "").lower().startswith("multipart/"):
             raise HTTPException(415, f"Send the bytes of the image themselves as the body: {READ}.")
         n_colors = _n_colors(request)
         with self.store.partial() as path:

@@ -154,20 +154,25 @@ def _recipe(text: str, original: Original) -> Recipe:
     _check_yaml(text)
     recipe = Recipe.parse(text)
     edit = dict(recipe.edit)
+    counts = edit.pop("counts", None)
     try:
         bodies.SIZE.validate_python(dict(recipe.source))
-        if "palette" in edit and len(bodies.COUNTS.validate_python(edit.pop("counts", None))) != len(edit["palette"]):
-            raise InputError("The recipe is damaged (counts): use the file as the edit wrote it.")
         bodies.BODIES[recipe.operation].validate_python({**edit, "settings": dict(recipe.settings)})
+        if "palette" in edit and len(bodies.COUNTS.validate_python(counts)) != len(_colors(edit["palette"])):
+            raise InputError("The recipe is damaged (counts): use the file as the edit wrote it.")
     except ValidationError as error:
         raise InputError(f"The recipe cannot be used here. {bodies.explained(error)}") from None
-    if isinstance(edit.get("palette"), str):
-        raise InputError("The recipe is damaged (palette): use the file as the edit wrote it.")
     for region in edit.get("regions", []):
         if "mask" in region:
             _opened(region["mask"])
     _check_placed(edit, original)
     return recipe
+
+
+def _colors(palette: Any) -> list[str]:
+    if not isinstance(palette, list):
+        raise InputError("The recipe is damaged (palette): use the file as the edit wrote it.")
+    return palette
 
 
 def _check_yaml(text: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -263,6 +264,11 @@ BODIES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4) | st.fixed_
         "swaps": st.lists(st.fixed_dictionaries({"from": COLOR, "to": COLOR}), max_size=2),
         "regions": st.lists(PLACES, max_size=2),
         "spread": st.floats(0, 3),
+        "palette": st.sampled_from(["gray", "navy", [RED], [RED, "#ffffff", "navy"]]),
+        "n_colors": st.integers(1, 5),
+        "method": st.sampled_from(["color", "negative_color", "frequency", "intensity", "rank"]),
+        "rank": st.integers(1, 3),
+        "blend": st.floats(0, 1),
     },
 )
 
@@ -274,8 +280,45 @@ BODIES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4) | st.fixed_
 )
 @given(operation=st.sampled_from(["dequantize", "transfer", "recolor", "replay"]), body=VALUES | BODIES)
 def test_random_bodies_never_break_it(client: TestClient, photo: str, operation: str, body: object) -> None:
+    send(client, f"/v1/photos/{photo}/{operation}", body)
+
+
+RECIPE_KEYS = [
+    *[("edit", name) for name in ("palette", "counts", "method", "rank", "blend", "pins", "swaps", "spread", "x")],
+    *[("settings", name) for name in ("weights", "luminance", "seed", "num_inference_steps")],
+    *[("source", name) for name in ("width", "height", "sha256")],
+    *[(name,) for name in ("edit", "settings", "source", "weights", "versions", "result", "operation", "x")],
+]
+
+
+@pytest.fixture
+def recipe(client: TestClient, photo: str) -> dict:
+    body = {"palette": [RED, "navy"], "n_colors": 2, "pins": [{"at": [3, 3], "color": "gold"}]}
+    return yaml.safe_load(client.post(f"/v1/photos/{photo}/transfer", json=body).json()["recipe"])
+
+
+@settings(
+    max_examples=int(os.environ.get("FUZZ", 25)),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(key=st.sampled_from(RECIPE_KEYS), value=VALUES, text=st.text(max_size=5), place=st.integers(0, 1500))
+def test_random_recipes_never_break_it(
+    client: TestClient, photo: str, recipe: dict, key: tuple[str, ...], value: object, text: str, place: int
+) -> None:
+    changed = json.loads(json.dumps(recipe))
+    inner = changed
+    for one in key[:-1]:
+        inner = inner[one]
+    inner[key[-1]] = value
+    send(client, f"/v1/photos/{photo}/replay", {"recipe": json.dumps(changed)})
+    whole = yaml.safe_dump(recipe)
+    send(client, f"/v1/photos/{photo}/replay", {"recipe": whole[:place] + text + whole[place + len(text) :]})
+
+
+def send(client: TestClient, url: str, body: object) -> None:
     text = json.dumps(body)
-    answer = client.post(f"/v1/photos/{photo}/{operation}", content=text, headers={"Content-Type": "application/json"})
+    answer = client.post(url, content=text, headers={"Content-Type": "application/json"})
     if answer.status_code != 201:
         refused(answer, 413, 422)
     else:
