@@ -10,7 +10,7 @@ from dequant.errors import InputError, one_sentence
 
 LOOPBACK = ("127.0.0.1", "::1")
 EVERYWHERE = ("0.0.0.0", "::")
-CONNECTIONS = 64
+CONNECTIONS = 32
 """At the same time."""
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from dequant.cli.main import main
@@ -30,7 +30,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen]]:
 def test_a_server_takes_photos_and_leaves_nothing(server: tuple[str, subprocess.Popen], tmp_path: Path) -> None:
     url, process = server
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
-    with httpx.Client(base_url=url, trust_env=False) as client:
+    with httpx2.Client(base_url=url, trust_env=False) as client:
         told = client.post("/v1/photos", content=(GOLDEN / "caps.png").read_bytes())
         assert told.status_code == 201
         assert client.get(f"/v1/photos/{told.json()['id']}").json() == told.json()

@@ -298,7 +298,7 @@ def recipe(client: TestClient, photo: str) -> dict:
 
 
 @settings(
-    max_examples=int(os.environ.get("FUZZ", 25)),
+    max_examples=int(os.environ.get("FUZZ", 10)),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
