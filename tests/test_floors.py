@@ -16,6 +16,8 @@ HOMES = {
     "omegaconf": {"cli"},
     "typer": {"cli"},
     "starlette": {"studio"},
+    "pydantic": {"studio"},
+    "uvicorn": {"cli"},
     "wandb": {"training", "evaluation"},
     "lightning": {"training", "data", "colorization", "evaluation", "cli"},
 }

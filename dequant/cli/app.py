@@ -7,6 +7,7 @@ import typer
 import dequant
 from dequant.cli import data, edits, palette, tools, weights
 from dequant.cli.options import examples
+from dequant.cli.serve import serve
 
 app = typer.Typer(
     help="Edit the colours of photographs, look at their palettes, and prepare weights and photos.",
@@ -62,6 +63,7 @@ app.command(
         "dequant shards photos shards --groups nature,things --objects things --segment",
     )
 )(data.shards)
+app.command(epilog=examples("dequant serve", "dequant serve --port 8080 --max-mb 200"))(serve)
 
 
 def _show_version(asked: bool) -> None:
