@@ -54,13 +54,12 @@ def test_exit_status_is_that_of_the_run(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().err.splitlines()[-1] == "error: Expected a text that is possible."
 
 
-def test_interrupt_ahead_of_the_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_interrupt_ahead_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("dequant.cli.batch.run", interrupted)
     assert status("copy", "a.jpg") == 130
-    assert capsys.readouterr().err.split() == ["interrupted"]
 
 
 @pytest.mark.parametrize(

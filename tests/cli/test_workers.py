@@ -55,6 +55,10 @@ def results(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
 
 
+def size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
 def wait_for(pattern: str, folder: Path) -> None:
     """Until there is such a file."""
     until = time.monotonic() + 60
@@ -65,6 +69,7 @@ def wait_for(pattern: str, folder: Path) -> None:
 
 def test_processes_make_the_same_as_one(folder: Path) -> None:
     (folder / "in" / "x.jpg").write_text("bad")
+    (folder / "in" / "0" / "ä 0.jpg").write_text("print")
     made = dict[str, dict[str, str]]()
     for jobs in ("0", "1", "2"):
         status, out, err = go(folder, "copy", "in", "-o", f"out{jobs}", "--jobs", jobs, "--json")
@@ -107,22 +112,25 @@ def test_signals_leave_what_is_complete(signum: int, status: int, word: str, job
 def test_killed_ten_times_and_resumed(jobs: str, folder: Path) -> None:
     """SIGKILL at random moments; in the end everything is as in one go."""
     rng = random.Random(f"killed {jobs}")
+    for i in range(12, 24):
+        (folder / "in" / f"{i}.jpg").write_text(f"{i}")
     arguments = ("copy", "in", "-k", "2", "--delay", "0.03", "--jobs", jobs)
     assert go(folder, *arguments, "-o", "whole")[0] == 0
-    counts = list[int]()
+    manifest, counts = folder / "out" / "dequant.jsonl", [0]
     for i in range(10):
+        before = size(manifest)
         process = start(folder, *arguments, "-o", "out", "--resume")
-        if i % 3:
-            wait_for("out/**/.dequant-*", folder)
-        time.sleep(rng.uniform(0, 0.3))
+        while i % 3 and size(manifest) == before and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.2))
         (os.killpg if i % 2 else os.kill)(process.pid, signal.SIGKILL)
         process.communicate()
         counts.append(len(results(folder / "out")))
-    assert counts[-1] > 0
+    assert len(set(counts)) > 4
     status, _, err = go(folder, *arguments, "-o", "out", "--resume")
     assert status == 0 and "skipped" in err
     assert results(folder / "out") == results(folder / "whole")
-    assert go(folder, *arguments, "-o", "out", "--resume")[2].splitlines()[-1] == "12 files: 12 skipped."
+    assert go(folder, *arguments, "-o", "out", "--resume")[2].splitlines()[-1] == "24 files: 24 skipped."
 
 
 @pytest.mark.slow

@@ -71,7 +71,8 @@ class Copy:
             os.kill(os.getpid(), signal.SIGKILL)
         if content == b"nothing":
             return Report()
-        print("this must not reach standard output")
+        if content == b"print":
+            print("this must not reach standard output")
         for i, path in enumerate(outputs[: 1 if content == b"one" else None]):
             path.write_bytes(content + f" {seed} {self.text} {i}".encode())
             time.sleep(self.delay)
@@ -79,7 +80,7 @@ class Copy:
         return Report(warnings, {"bytes": len(content)}, [f"seed: {seed}"] * len(outputs))
 
 
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command()
