@@ -63,7 +63,7 @@ app.command(
         "dequant shards photos shards --groups nature,things --objects things --segment",
     )
 )(data.shards)
-app.command(epilog=examples("dequant serve", "dequant serve --port 8080 --max-mb 200"))(serve)
+app.command(epilog=examples("dequant serve --max-mb 200", "dequant serve --port 8080 --max-mb 200"))(serve)
 
 
 def _show_version(asked: bool) -> None:

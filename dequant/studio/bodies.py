@@ -38,6 +38,7 @@ class Settings(TypedDict, total=False):
     keep_palette: Literal["off", "soft", "exact", "strict"]
     num_inference_steps: Annotated[int | None, Field(ge=1, le=50)]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
+    spread: Annotated[float, Field(ge=0, le=100)]
 
 
 @with_config(CHECKED)
@@ -76,7 +77,6 @@ class Transfer(TypedDict, total=False):
     blend: Annotated[float, Field(ge=0, le=1)]
     pins: Annotated[list[Pin], Field(max_length=64)]
     swaps: Annotated[list[Swap], Field(max_length=64)]
-    spread: Annotated[float, Field(ge=0, le=100)]
     settings: Settings
 
 

@@ -239,7 +239,6 @@ NAMES = [
     "blend",
     "pins",
     "swaps",
-    "spread",
     "settings",
     "regions",
     "recipe",
@@ -263,7 +262,7 @@ BODIES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4) | st.fixed_
         "pins": st.lists(st.fixed_dictionaries({"at": POINT, "color": COLOR}), max_size=3),
         "swaps": st.lists(st.fixed_dictionaries({"from": COLOR, "to": COLOR}), max_size=2),
         "regions": st.lists(PLACES, max_size=2),
-        "spread": st.floats(0, 3),
+        "settings": st.fixed_dictionaries({}, optional={"spread": st.floats(0, 3)}),
         "palette": st.sampled_from(["gray", "navy", [RED], [RED, "#ffffff", "navy"]]),
         "n_colors": st.integers(1, 5),
         "method": st.sampled_from(["color", "negative_color", "frequency", "intensity", "rank"]),
@@ -284,7 +283,7 @@ def test_random_bodies_never_break_it(client: TestClient, photo: str, operation:
 
 
 RECIPE_KEYS = [
-    *[("edit", name) for name in ("palette", "counts", "method", "rank", "blend", "pins", "swaps", "spread", "x")],
+    *[("edit", name) for name in ("palette", "counts", "method", "rank", "blend", "pins", "swaps", "x")],
     *[("settings", name) for name in ("weights", "luminance", "seed", "num_inference_steps")],
     *[("source", name) for name in ("width", "height", "sha256")],
     *[(name,) for name in ("edit", "settings", "source", "weights", "versions", "result", "operation", "x")],
