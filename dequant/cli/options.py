@@ -41,7 +41,9 @@ ManifestPath = Annotated[
     typer.Option(metavar="FILE", help="Where it is noted what was done. Default: dequant.jsonl, with the results."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be written.")]
-Jobs = Annotated[int, typer.Option(min=0, help="Processes that work at the same time; 0 starts none.")]
+Jobs = Annotated[
+    int, typer.Option(min=0, help="Processes that work at the same time and share the cores; 0 starts none.")
+]
 MaxFailures = Annotated[int | None, typer.Option(min=1, help="Stop after so many files that failed.")]
 Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Do the I-th of N parts of the files, from 1/N to N/N.")]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON object for each file on stdout.")]

@@ -94,8 +94,7 @@ class _Worker:
     def __init__(self, terms: Terms, processes: int) -> None:
         context = get_context("spawn")
         self.connection, other = context.Pipe()
-        threads = None if processes == 1 else max(1, _threads() // processes)
-        self.process = context.Process(target=_serve, args=(other, threads), daemon=True)
+        self.process = context.Process(target=_serve, args=(other, _share(processes)), daemon=True)
         self.process.start()
         other.close()
         self._send(pickle.dumps(terms))
@@ -158,9 +157,12 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def _threads() -> int:
-    """How many this process may use."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    if given.isdigit() and int(given):
-        return int(given)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _share(processes: int) -> int | None:
+    """How many threads each of several processes has; None where it has all, or the environment says how many.
+
+    A network's sums depend on that number in their last bit, and so does, rarely, a level of a pixel.
+    """
+    if processes == 1 or os.environ.get("OMP_NUM_THREADS"):
+        return None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // processes)

@@ -164,10 +164,11 @@ def test_reader_that_leaves_is_no_traceback(folder: Path) -> None:
     assert err.splitlines()[-1] == "Nobody reads standard output any more."
 
 
-def test_workers_share_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dequant.cli.workers import _threads
+def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dequant.cli.workers import _share
 
-    monkeypatch.setenv("OMP_NUM_THREADS", "6")
-    assert _threads() == 6
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    assert _threads() >= 1
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    assert [_share(processes) for processes in (1, 2, 4, 9)] == [None, 3, 1, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert _share(2) is None
