@@ -53,12 +53,23 @@ def one_sentence(explain: Callable[[BaseException], str | None] | None = None) -
     except KeyboardInterrupt:
         sys.exit("interrupted")
     except Exception as error:
-        chain = list(_causes(error))
-        sentences = [_input_error(one) for one in chain if isinstance(one, InputError)]
-        sentences += [sentence for one in chain if (sentence := (explain(one) if explain else None) or _os_error(one))]
-        if not sentences:
+        said = sentence(error, explain)
+        if said is None:
             raise
-        sys.exit(f"error: {escape(mask(sentences[0]))}")
+        sys.exit(f"error: {said}")
+
+
+def sentence(error: BaseException, explain: Callable[[BaseException], str | None] | None = None) -> str | None:
+    """What bad input or an error of the file system is, on one line and without secrets; None for a defect.
+
+    Args:
+        error: what was raised. Its causes count, too, and before them all an `InputError`.
+        explain: as in `one_sentence`.
+    """
+    chain = list(_causes(error))
+    sentences = [_input_error(one) for one in chain if isinstance(one, InputError)]
+    sentences += [said for one in chain if (said := (explain(one) if explain else None) or _os_error(one))]
+    return escape(mask(sentences[0])) if sentences else None
 
 
 def obey_signals(advice: str = "", importing: bool = False) -> None:

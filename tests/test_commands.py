@@ -5,9 +5,11 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from dequant.data.sources import Shards, bundled
 from tests.support.paths import ROOT
@@ -23,9 +25,9 @@ LESS = {
 LESS["sweeps.study"] += LESS["train.py"]
 
 
-def commands(start: str) -> list[str]:
-    """Those of all documents that begin like this, each once, in the order in which they are read."""
-    texts = [(ROOT / name).read_text() for name in DOCUMENTS if (ROOT / name).is_file()]
+def commands(start: str, documents: Sequence[str] = DOCUMENTS) -> list[str]:
+    """Those of some documents that begin like this, each once, in the order in which they are read."""
+    texts = [(ROOT / name).read_text() for name in documents if (ROOT / name).is_file()]
     blocks = re.findall(r"```bash\n(.*?)```", "".join(texts), re.DOTALL)
     lines = [re.sub(r"\s+#.*", "", line).strip() for block in blocks for line in block.splitlines()]
     return list(dict.fromkeys(line for line in lines if line.startswith(start)))
@@ -48,13 +50,19 @@ def run(line: str, folder: Path) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with `photos/`, `photo.jpg` and `other.jpg`."""
+    """A folder with `photos/`, `photo.jpg`, `other.jpg`, `edited.png`, `mask.png` and `dithered.gif`."""
     (tmp_path / "photos" / "below").mkdir(parents=True)
     shards = Shards(bundled())
     for key in shards.keys("val"):
         (tmp_path / "photos" / "below" / f"{Path(key).name}.jpg").write_bytes(shards.read(key))
     for name, key in zip(("photo.jpg", "other.jpg"), shards.keys("test"), strict=False):
         (tmp_path / name).write_bytes(shards.read(key))
+    photo = Image.open(tmp_path / "photo.jpg")
+    photo.point(lambda level: min(255, level + 6)).save(tmp_path / "edited.png")
+    mask = Image.new("L", photo.size)
+    mask.paste(255, (8, 8, photo.width // 3, photo.height // 3))
+    mask.save(tmp_path / "mask.png")
+    photo.resize((96, 64)).quantize(16, dither=Image.Dither.FLOYDSTEINBERG).save(tmp_path / "dithered.gif")
     return tmp_path
 
 
@@ -81,8 +89,19 @@ def test_evaluate_commands(line: str, folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("line", commands("dequant ") + commands("python -m dequant.cli "))
 def test_command_line(line: str, folder: Path) -> None:
+    before = set(folder.rglob("*"))
     run(line, folder)
-    assert list(folder.rglob("quantized.png"))
+    assert set(folder.rglob("*")) > before
+
+
+@pytest.mark.slow
+def test_commands_for_artists(folder: Path) -> None:
+    """In the order of the page, since some need the results of others."""
+    lines = commands("dequant ", ["docs/artists.md"])
+    assert len(lines) >= 12
+    for line in lines:
+        run(line, folder)
+    assert (folder / "look.cube").is_file() and list(folder.glob("alike/**/*.png.yaml"))
 
 
 @pytest.mark.slow

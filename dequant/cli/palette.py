@@ -1,4 +1,4 @@
-"""`dequant inspect` and `dequant match`."""
+"""`dequant inspect` and `dequant palette`."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from dequant.cli.options import examples
 from dequant.errors import InputError, one_sentence
 from dequant.io.files import whole_file, whole_path
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dequant.io.images import Photograph
+
+app = typer.Typer(help="Take palettes from photos, look at them, convert their files, and match them.")
 
 Variant = Literal["L", "G", "T"]
 
@@ -62,6 +65,82 @@ def inspect(
     print(f"{_about(image, photo)}, {len(quantized.palette)} colours; wrote {folder}")
 
 
+NAME = "A photo, a palette file, colormap:NAME, or colours such as '#ff8000,navy'."
+Palette = Annotated[str, typer.Argument(help=NAME)]
+
+
+@app.command(epilog=examples("dequant palette extract photo.jpg -n 8 --out photo.gpl"))
+@one_sentence()
+def extract(
+    image: Annotated[Path, typer.Argument(help="A photo.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A palette file; otherwise it is printed.")] = None,
+    n_colors: Colors = None,
+    quantizer: Annotated[str, typer.Option(help="median_cut (the paper's), kmeans or octree.")] = "median_cut",
+) -> None:
+    """Take the palette of a photo, the most frequent colour first."""
+    from dequant.color.palette import quantize
+    from dequant.io.images import read_photo
+    from dequant.io.palette_writers import save_palette
+    from dequant.io.palettes import count_colors
+
+    photo = read_photo(image)
+    quantized = quantize(photo.rgb, count_colors(photo, n_colors), quantizer, visible=photo.visible)
+    order = quantized.counts.argsort(descending=True)
+    colors, shares = quantized.palette[order], quantized.counts[order] / quantized.counts.sum()
+    if out is not None:
+        save_palette(colors, out)
+        print(f"{image}: {len(colors)} colours; wrote {out}")
+        return
+    for name, share in zip(_hex(colors), shares.tolist(), strict=True):
+        print(f"{name} {share:6.1%}")
+
+
+@app.command(epilog=examples("dequant palette show colours.ase", "dequant palette show '#1b2a49, navy' --json"))
+@one_sentence()
+def show(
+    palette: Palette,
+    n_colors: Annotated[int, typer.Option("--n-colors", "-n", min=1, max=256, help="Of a photo or a colour map.")] = 16,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list in JSON.")] = False,
+) -> None:
+    """Print the colours of a palette: hexadecimal, red, green and blue, lightness, chroma and hue of Oklch."""
+    from math import atan2, degrees, hypot
+
+    from dequant.color.spaces import rgb_to_oklab
+    from dequant.io.palettes import palette_name, read_palette
+
+    colors = read_palette(palette_name(palette), n_colors)[0]
+    if as_json:
+        print(json.dumps(_hex(colors)))
+        return
+    oklab = rgb_to_oklab(colors.T[:, None])[:, 0].T.tolist()
+    for name, rgb, (light, a, b) in zip(_hex(colors), (colors * 255).round().int().tolist(), oklab, strict=True):
+        values = " ".join(f"{level:>3}" for level in rgb)
+        print(f"{name}  {values}  oklch({light:.0%} {hypot(a, b):.3f} {degrees(atan2(b, a)) % 360:.0f})")
+
+
+@app.command(epilog=examples("dequant palette convert swatches.ase swatches.gpl"))
+@one_sentence()
+def convert(
+    palette: Palette,
+    out: Annotated[Path, typer.Argument(help="A .gpl, .pal, .hex, .txt, .css, .json, .act, .aco or .ase file.")],
+    n_colors: Annotated[int, typer.Option("--n-colors", "-n", min=1, max=256, help="Of a photo or a colour map.")] = 16,
+) -> None:
+    """Write a palette as a file of another kind."""
+    from dequant.io.palette_writers import save_palette
+    from dequant.io.palettes import palette_name, read_palette
+
+    colors = read_palette(palette_name(palette), n_colors)[0]
+    save_palette(colors, out)
+    print(f"{len(colors)} colours; wrote {out}")
+
+
+@app.command(
+    epilog=examples(
+        "dequant palette match photo.jpg other.jpg -n 8 --out matched",
+        "dequant palette match photo.jpg '#1b2a49, #e8c07d' -n 2 --pin 0=1 --out matched",
+        "dequant palette match photo.jpg colormap:viridis --blend 0.5 --k 3 --out matched",
+    )
+)
 @one_sentence()
 def match(
     source: Annotated[Path, typer.Argument(help="A photo.")],
@@ -80,7 +159,7 @@ def match(
     blend: Annotated[float, typer.Option(min=0, max=1, help="0: the photo's colours; 1: the reference's.")] = 1.0,
     n_colors: Colors = None,
 ) -> None:
-    """Give a photo the palette of another one.
+    """Match the palettes of a photo and of another one, without a network.
 
     The results are quantized.png, match.json with both palettes and the assignment, and quantized_2.png and so on for
     further assignments.
@@ -166,7 +245,9 @@ def _swatch(palette: "Tensor") -> "Tensor":
 
 
 def _hex(palette: "Tensor") -> list[str]:
-    return ["#{:02x}{:02x}{:02x}".format(*color) for color in (palette * 255).round().int().tolist()]
+    from dequant.io.colors import to_hex
+
+    return [to_hex(color) for color in palette]
 
 
 def _write_json(path: Path, content: dict[str, object]) -> None:

@@ -5,13 +5,14 @@ from typing import Annotated, get_args
 
 import typer
 
+from dequant.cli.options import examples
 from dequant.cli.palette import Variant, result_folder
 from dequant.errors import one_sentence
 
 app = typer.Typer(help="Convert weights of the code released with the paper to this package's layout, and back.")
 
 
-@app.command()
+@app.command(epilog=examples("dequant convert authors T.pt --base if_ii_m --out converted"))
 @one_sentence()
 def authors(
     weights: Annotated[
@@ -39,7 +40,7 @@ def authors(
     print(f"{weights}: wrote {out}")
 
 
-@app.command()
+@app.command(epilog=examples("dequant convert to-authors converted --out T.pt"))
 @one_sentence()
 def to_authors(
     folder: Annotated[Path, typer.Argument(help="Folder that `dequant convert authors` wrote.")],

@@ -58,12 +58,21 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     Raises:
         InputError: `lab` is not a floating-point image.
     """
+    return linear_to_srgb(lab_to_linear(lab)).clamp(0, 1)
+
+
+def lab_to_linear(lab: Tensor) -> Tensor:
+    """Linear RGB of CIE Lab, (..., 3, H, W); colours outside the sRGB gamut lie outside [0, 1].
+
+    Raises:
+        InputError: `lab` is not a floating-point image.
+    """
     check_rgb(lab)
     light, a, b = lab.unbind(-3)
     y = (light + 16) / 116
     f = torch.stack((y + a / 500, y, y - b / 200), dim=-3)
     xyz = torch.where(f > 6 / 29, f**3, (f - 4 / 29) * (3 * (6 / 29) ** 2)) * lab.new_tensor(WHITE)[:, None, None]
-    return linear_to_srgb(_mix(np.linalg.inv(RGB_TO_XYZ).tolist(), xyz)).clamp(0, 1)
+    return _mix(np.linalg.inv(RGB_TO_XYZ).tolist(), xyz)
 
 
 def rgb_to_oklab(rgb: Tensor) -> Tensor:

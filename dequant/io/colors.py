@@ -106,3 +106,8 @@ def _share(part: str) -> float:
     if not 0 <= share <= 1 or (0 < share <= 0.01 and not part.endswith("%")):
         raise ValueError
     return share
+
+
+def to_hex(color: Tensor) -> str:
+    """A colour (3,) in [0, 1] as "#rrggbb"."""
+    return "#{:02x}{:02x}{:02x}".format(*(color * 255).round().int().tolist())

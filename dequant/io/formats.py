@@ -75,8 +75,11 @@ KINDS: tuple[tuple[int, bytes, str], ...] = (
 )
 
 
-DNG_VERSION, PLANAR, ORIENTATION, PROFILE = 50706, 284, 274, 34675
+DNG_VERSION, BITS, PHOTOMETRIC, PLANAR, ORIENTATION, PROFILE = 50706, 258, 262, 284, 274, 34675
 """Tags of TIFF."""
+
+
+WHITE_IS_ZERO = 0
 
 
 def open_image(data: bytes, name: str) -> Image.Image:
@@ -105,7 +108,8 @@ def open_image(data: bytes, name: str) -> Image.Image:
     check_pixels(image.size, name)
     if DNG_VERSION in tags:
         raise InputError(f"'{name}' is a camera's raw file (DNG): develop it first, and {READ}.")
-    return _tiff(data, name) if tags.get(PLANAR) == 2 else image  # Pillow mixes up deep planes
+    negative = image.mode.startswith("I;16") and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    return _tiff(data, name) if negative or tags.get(PLANAR) == 2 else image  # Pillow mixes up deep planes
 
 
 def check_pixels(size: tuple[int, int], name: str) -> None:
@@ -119,6 +123,12 @@ def _too_large(name: str, size: str = "") -> InputError:
         f"'{name}' has {TOO_LARGE}{size}: at most {MAX_PIXELS} are accepted, or as many as DEQUANT_MAX_PIXELS in the "
         "environment says."
     )
+
+
+def check_size(header: tuple[int, int], pixels: tuple[int, int]) -> None:
+    """Raise `OSError` where the pixels of an image are not as many as its header says."""
+    if header != pixels:
+        raise OSError(f"its header says {header[0]} x {header[1]}, its pixels {pixels[0]} x {pixels[1]}")
 
 
 def _is_heif(data: bytes) -> bool:
@@ -180,6 +190,21 @@ def levels(values: np.ndarray, kind: str) -> np.ndarray:
     """8-bit levels of the numbers of an image whose range has to be found: one scale for the whole image.
 
     Args:
+        values: as in `full_scale`, or levels already.
+        kind: what the image is, for the error.
+
+    Raises:
+        InputError: as in `full_scale`.
+    """
+    if values.dtype == np.uint8:
+        return values
+    return np.rint(values * (255 / full_scale(values, kind))).astype(np.uint8)
+
+
+def full_scale(values: np.ndarray, kind: str) -> float:
+    """The number that stands for white in an image whose range has to be found.
+
+    Args:
         values: any shape. Floats lie in [0, 1], or are whole numbers up to 255 or 65535. Integers of 16 bits reach
             65535, and more than a sixteenth of it; those of 32 bits too, or all of their range.
         kind: what the image is, for the error.
@@ -187,8 +212,6 @@ def levels(values: np.ndarray, kind: str) -> np.ndarray:
     Raises:
         InputError: the range cannot be told, or a number is not finite.
     """
-    if values.dtype == np.uint8:
-        return values
     highest, lowest = values.max(), values.min()
     scales: tuple[float, ...] = (65535,)
     if values.dtype.kind == "f":
@@ -200,7 +223,7 @@ def levels(values: np.ndarray, kind: str) -> np.ndarray:
     scale = next((scale for scale in scales if highest <= scale), None)
     if scale is None or not (np.isfinite(highest) and lowest >= 0):
         raise InputError(f"{kind} with values from {lowest:g} to {highest:g}: scale it to 8 bits.")
-    return np.rint(values * (255 / scale)).astype(np.uint8)
+    return scale
 
 
 def _short(error: Exception) -> str:

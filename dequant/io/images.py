@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dequant.errors import InputError
 from dequant.io.files import whole_path
-from dequant.io.formats import NOT_AN_IMAGE, TOO_LARGE, TOO_SMALL, WRITTEN, check_pixels, open_image
+from dequant.io.formats import NOT_AN_IMAGE, TOO_LARGE, TOO_SMALL, WRITTEN, check_pixels, check_size, open_image
 from dequant.io.metadata import Normalized, color_space, normalize, with_profile
 
 TRANSPARENT = ("PNG", "WEBP", "TIFF", "AVIF")
@@ -62,7 +62,7 @@ def header(data: bytes, min_side: int = 1) -> Header:
     """Look at the bytes of an image file without decoding them; an image under `min_side` pixels is too small."""
     try:
         image = open_image(data, "")
-        space = color_space(image, data)
+        space = color_space(image, data).name
     except InputError as error:
         return Header(0, flaw=TOO_LARGE if TOO_LARGE in str(error) else NOT_AN_IMAGE)
     return Header(min(image.size), image.mode, space, TOO_SMALL if min(image.size) < min_side else None)
@@ -74,18 +74,33 @@ def read_photo(source: str | Path | bytes | Image.Image) -> Photograph:
     Raises:
         InputError: the file is missing, not an image that is read, damaged, has too many pixels, or shows nothing.
     """
-    image, profile, notes = _normalized(source)
-    alpha = None
-    if image.mode == "RGBA":
-        alpha = torch.from_numpy(np.array(image.getchannel("A"))).float() / 255
-        if not alpha.any():
-            raise InputError("The photo has no visible pixel: its transparency hides everything.")
-        alpha = None if bool((alpha == 1).all()) else alpha
-    rgb = to_tensor(image.convert("RGB"))
-    if alpha is not None and not alpha.all():
-        rows, columns = distance_transform_edt((alpha == 0).numpy(), return_distances=False, return_indices=True)
-        rgb = rgb[:, torch.from_numpy(rows).long(), torch.from_numpy(columns).long()]
-    return Photograph(rgb, alpha, profile, notes)
+    image, profile, notes = _normalized(source)[:3]
+    alpha = checked_alpha(np.array(image.getchannel("A"))) if image.mode == "RGBA" else None
+    rgb = to_tensor(with_hidden(np.array(image.convert("RGB")), alpha))
+    return Photograph(rgb, None if alpha is None else torch.from_numpy(alpha).float() / 255, profile, notes)
+
+
+def checked_alpha(alpha: np.ndarray) -> np.ndarray | None:
+    """The transparency of a photo (H, W), 8 or 16 bits; None where all of it is opaque.
+
+    Raises:
+        InputError: it hides everything, within 8 bits.
+    """
+    top = np.iinfo(alpha.dtype).max
+    if round(int(alpha.max()) / top * 255) == 0:
+        raise InputError("The photo has no visible pixel: its transparency hides everything.")
+    return None if alpha.min() == top else alpha
+
+
+def with_hidden(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """Pixels (H, W, 3), those that are hidden in the colour of the nearest visible one."""
+    if alpha is None or alpha.all():
+        return pixels
+    hidden = alpha == 0
+    rows, columns = distance_transform_edt(hidden, return_distances=False, return_indices=True)
+    filled = pixels.copy()
+    filled[hidden] = pixels[rows[hidden], columns[hidden]]
+    return filled
 
 
 def read_image(source: str | Path | bytes | Image.Image) -> Tensor:
@@ -102,7 +117,9 @@ def read_image(source: str | Path | bytes | Image.Image) -> Tensor:
 
 def decode(data: bytes, name: str) -> Image.Image:
     """Upright, opaque 8-bit sRGB image from the bytes of a file, which errors call `name`."""
-    return _opaque(_decoded(data, name)[0])
+    image = open_image(data, name)
+    _load(image, name)
+    return _opaque(_normalize(image, data, name)[0])
 
 
 def open_pil(source: str | Path | bytes | Image.Image) -> Image.Image:
@@ -111,15 +128,19 @@ def open_pil(source: str | Path | bytes | Image.Image) -> Image.Image:
     Raises:
         InputError: as in `read_image`.
     """
+    return open_source(source)[0]
+
+
+def open_source(source: str | Path | bytes | Image.Image) -> tuple[Image.Image, bytes, str]:
+    """`open_pil`, with the bytes of the file (none of a PIL image), and what errors call it."""
     if isinstance(source, Image.Image):
-        image, name = source, "the given image"
+        image, data, name = source, b"", "the given image"
         check_pixels(image.size, name)
     else:
         data, name = _bytes(source)
         image = open_image(data, name)
-    with _damage(name):
-        image.load()
-    return image
+    _load(image, name)
+    return image, data, name
 
 
 def write_image(rgb: Tensor, path: str | Path, alpha: Tensor | None = None, profile: bytes | None = None) -> None:
@@ -141,20 +162,35 @@ def write_image(rgb: Tensor, path: str | Path, alpha: Tensor | None = None, prof
         raise InputError(f"An image to write has shape (3, H, W), but this one has {tuple(rgb.shape)}.")
     if not rgb.isfinite().all():
         raise InputError(f"The image for '{path}' has values that are not finite: they must lie in [0, 1].")
-    if path.suffix.lower() not in WRITTEN:
-        raise InputError(f"'{path}' has no known image suffix: use one of {', '.join(sorted(WRITTEN))}.")
-    if not path.parent.is_dir():
-        raise InputError(f"The folder '{path.parent}' does not exist: create it before writing images.")
-    kind = Image.registered_extensions()[path.suffix.lower()]
-    if alpha is not None and kind not in TRANSPARENT:
-        raise InputError(f"'{path}' cannot keep the photo's transparency: use a name that ends in .png or .webp.")
+    kind = format_of(path, alpha is not None)
+    check_folder(path)
     image = with_profile(to_pil(rgb, alpha), profile)
     options: dict[str, Any] = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
     with whole_path(path) as partial:
         image.save(partial, format=kind, icc_profile=image.info["icc_profile"], **options)
 
 
-def to_tensor(image: Image.Image) -> Tensor:
+def format_of(path: Path, transparent: bool) -> str:
+    """Pillow's name of the format that the suffix of a path stands for.
+
+    Raises:
+        InputError: the suffix is unknown, or its format cannot keep the transparency that there is.
+    """
+    if path.suffix.lower() not in WRITTEN:
+        raise InputError(f"'{path}' has no known image suffix: use one of {', '.join(sorted(WRITTEN))}.")
+    kind = Image.registered_extensions()[path.suffix.lower()]
+    if transparent and kind not in TRANSPARENT:
+        raise InputError(f"'{path}' cannot keep the photo's transparency: use a name that ends in .png or .webp.")
+    return kind
+
+
+def check_folder(path: Path) -> None:
+    """Raise `InputError` for a path in a folder that does not exist."""
+    if not path.parent.is_dir():
+        raise InputError(f"The folder '{path.parent}' does not exist: create it before writing images.")
+
+
+def to_tensor(image: Image.Image | np.ndarray) -> Tensor:
     """Rgb (3, H, W) float32 in [0, 1] of an 8-bit RGB image."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div_(255)
 
@@ -167,21 +203,20 @@ def to_pil(rgb: Tensor, alpha: Tensor | None = None) -> Image.Image:
 
 
 def _normalized(source: str | Path | bytes | Image.Image) -> Normalized:
-    if not isinstance(source, Image.Image):
-        return _decoded(*_bytes(source))
-    image = open_pil(source)
-    with _damage("the given image"):
-        return normalize(image)
+    return _normalize(*open_source(source))
 
 
-def _decoded(data: bytes, name: str) -> Normalized:
-    image = open_image(data, name)
-    size = image.size
-    with _damage(name):
-        image.load()
-        if image.size != size:
-            raise OSError(f"its header says {size[0]} x {size[1]}, its pixels {image.size[0]} x {image.size[1]}")
+def _normalize(image: Image.Image, data: bytes, name: str) -> Normalized:
+    with damage(name):
         return normalize(image, data)
+
+
+def _load(image: Image.Image, name: str) -> None:
+    """Decode an image, and hold it to its header."""
+    size = image.size
+    with damage(name):
+        image.load()
+        check_size(size, image.size)
 
 
 def _bytes(source: str | Path | bytes) -> tuple[bytes, str]:
@@ -198,7 +233,7 @@ def _bytes(source: str | Path | bytes) -> tuple[bytes, str]:
 
 
 @contextmanager
-def _damage(name: str) -> Iterator[None]:
+def damage(name: str) -> Iterator[None]:
     """Name an image whose pixels cannot be decoded."""
     try:
         yield

@@ -7,6 +7,8 @@ the Adobe RGB of a camera's EXIF are followed. Where nothing is said, it is sRGB
 
 import io
 import struct
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,7 +20,18 @@ from dequant.color.spaces import linear_to_srgb, srgb_to_linear
 from dequant.errors import InputError
 from dequant.io.formats import ORIENTATION, levels
 
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+_CREATED = slice(24, 36)
+"""The date of creation in the header of an ICC profile."""
+
+
+def _srgb() -> bytes:
+    """The profile of sRGB with a fixed date, so that equal pictures are equal files."""
+    made = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    made[_CREATED] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
+    return bytes(made)
+
+
+SRGB = _srgb()
 """The ICC profile that written images carry."""
 
 
@@ -68,6 +81,9 @@ TRANSFERS: dict[int, float] = {4: 2.2, 5: 2.8, 8: 1.0}
 
 HDR = (16, 18)
 
+BAND, THREADS = 2**18, 4
+"""Pixels that are converted at a time, and at once: whole pictures of floats would fill the memory."""
+
 
 class Normalized(NamedTuple):
     """An image in the form that everything here works on.
@@ -76,14 +92,16 @@ class Normalized(NamedTuple):
         image: upright 8-bit sRGB, RGB or, where it has transparency, RGBA.
         profile: the ICC profile that it was converted from, or None.
         notes: what was done to it, such as "converted from Display P3 to sRGB".
+        own: what was converted, upright RGB in the space of the profile; None where nothing was, or it was not RGB.
     """
 
     image: Image.Image
     profile: bytes | None
     notes: tuple[str, ...]
+    own: Image.Image | None = None
 
 
-class _Transform(NamedTuple):
+class Transform(NamedTuple):
     """From a profile to sRGB; None where it is that of sRGB."""
 
     name: str
@@ -102,10 +120,10 @@ def normalize(image: Image.Image, data: bytes = b"") -> Normalized:
             with what the image is.
         OSError: its file is cut short.
     """
-    notes, profile = [], None
+    notes, profile, own = [], None, None
     if image.getexif().get(ORIENTATION, 1) != 1:
         notes.append("turned upright")
-    space = _space(image, data)
+    space = color_space(image, data)
     image = ImageOps.exif_transpose(image) if notes else image
     alpha = None
     if image.mode.startswith(("I", "F")):
@@ -117,29 +135,28 @@ def normalize(image: Image.Image, data: bytes = b"") -> Normalized:
     else:
         alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
         base = image.convert(_mode(image))
-    if isinstance(space, _Transform) and space.to_srgb is not None:
-        profile = image.info["icc_profile"]
-        base = space.to_srgb.apply(base.convert(space.to_srgb.inputMode))
-    elif isinstance(space, Colorimetry):
-        base = _from_primaries(base.convert("RGB"), space)
-    if space.name:
-        notes.append(f"converted from {space.name} to sRGB")
-    elif image.info.get("icc_profile") and not isinstance(space, _Transform):
-        notes.append("its colour profile is damaged or of another kind of image, and was not used")
+    if isinstance(space, Transform) and space.to_srgb is not None:
+        profile, mode = image.info["icc_profile"], space.to_srgb.inputMode
+        base = base if base.mode == mode else base.convert(mode)
+        own = base if mode == "RGB" else None
+        base = space.to_srgb.apply(base)
+    elif isinstance(space, Colorimetry) and space != SRGB_SPACE:
+        base = Image.fromarray(from_primaries(np.asarray(base.convert("RGB")), space))
+    notes += color_notes(image, space)
     if base.mode != "RGB" or alpha is not None:  # never the caller's own image
         base = base.convert("RGB")
     if alpha is not None:
         base.putalpha(alpha)
-    return Normalized(base, profile, tuple(notes))
+    return Normalized(base, profile, tuple(notes), own)
 
 
-def color_space(image: Image.Image, data: bytes = b"") -> str:
-    """The name of the colour space that `normalize` converts an image from, empty for sRGB.
-
-    Raises:
-        InputError: it is an image of high dynamic range.
-    """
-    return _space(image, data).name
+def color_notes(image: Image.Image, space: "Transform | Colorimetry") -> list[str]:
+    """What a conversion from the colour space of an image is called."""
+    if space.name:
+        return [f"converted from {space.name} to sRGB"]
+    if image.info.get("icc_profile") and not isinstance(space, Transform):
+        return ["its colour profile is damaged or of another kind of image, and was not used"]
+    return []
 
 
 def _mode(image: Image.Image) -> str:
@@ -149,8 +166,12 @@ def _mode(image: Image.Image) -> str:
     return "L" if image.mode in ("1", "LA", "La") or image.mode.startswith(("I", "F")) else "RGB"
 
 
-def _space(image: Image.Image, data: bytes) -> "_Transform | Colorimetry":
-    """The colour space of an image; the name of sRGB is empty."""
+def color_space(image: Image.Image, data: bytes = b"") -> "Transform | Colorimetry":
+    """The colour space that `normalize` converts an image from; the name of sRGB is empty.
+
+    Raises:
+        InputError: it is an image of high dynamic range.
+    """
     if profile := image.info.get("icc_profile"):
         mode = _mode(image)
         other = {"L": "RGB"}.get(mode, "L" if image.mode == "P" else mode)  # greys may have a profile of colours
@@ -165,11 +186,9 @@ def with_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
         InputError: the profile is not of RGB.
     """
     if profile is not None:
-        alpha, flags = image.getchannel("A") if image.mode == "RGBA" else None, ImageCms.Flags.BLACKPOINTCOMPENSATION
-        try:
-            made = ImageCms.buildTransform(_read(SRGB), _read(profile), "RGB", "RGB", INTENT, flags)
-        except ImageCms.PyCMSError:
-            raise InputError("The photo's colour profile is not one of RGB: write the picture in sRGB.") from None
+        alpha, made = image.getchannel("A") if image.mode == "RGBA" else None, from_srgb(profile)
+        if made is None:
+            raise InputError("The photo's colour profile is not one of RGB: write the picture in sRGB.")
         image = made.apply(image.convert("RGB"))
         if alpha is not None:
             image.putalpha(alpha)
@@ -177,12 +196,28 @@ def with_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image
 
 
+@lru_cache(16)
+def from_srgb(profile: bytes) -> ImageCms.ImageCmsTransform | None:
+    """The conversion of RGB pixels to a profile, None where it is not of RGB or only ever read."""
+    try:
+        flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
+        return ImageCms.buildTransform(_read(SRGB), _read(profile), "RGB", "RGB", INTENT, flags)
+    except (ImageCms.PyCMSError, OSError):
+        return None
+
+
+def is_srgb(profile: bytes) -> bool:
+    """Whether a profile is that of sRGB, within `SAME`."""
+    found = _transform(profile, "RGB")
+    return found is not None and found.to_srgb is None
+
+
 def _read(profile: bytes) -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(io.BytesIO(profile))
 
 
 @lru_cache(16)
-def _transform(profile: bytes, mode: str) -> _Transform | None:
+def _transform(profile: bytes, mode: str) -> Transform | None:
     """The conversion of pixels of one mode, or None where the profile does not serve them."""
     flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
     try:
@@ -197,8 +232,8 @@ def _transform(profile: bytes, mode: str) -> _Transform | None:
         probe = Image.fromarray(pixels) if mode == "RGB" else Image.fromarray(pixels[..., 0].copy())
         moved = np.asarray(made.apply(probe), int) - np.asarray(probe.convert("RGB"), int)
         if abs(moved).max() <= SAME:
-            return _Transform("", None)
-    return _Transform(name or "its colour profile", made)
+            return Transform("", None)
+    return Transform(name or "its colour profile", made)
 
 
 def _declared(image: Image.Image, data: bytes) -> Colorimetry | None:
@@ -235,14 +270,26 @@ def _cicp(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _from_primaries(image: Image.Image, space: Colorimetry) -> Image.Image:
-    """An RGB image in sRGB, from another space of three primaries; colours outside the gamut are clipped."""
-    steps = torch.linspace(0, 1, 256)
+def from_primaries(pixels: np.ndarray, space: Colorimetry) -> np.ndarray:
+    """Pixels (H, W, 3) of 8 or 16 bits in sRGB, from another space of three primaries; the gamut clips them."""
+    top = np.iinfo(pixels.dtype).max
+    steps = torch.linspace(0, 1, top + 1)
     curve = srgb_to_linear(steps) if space.gamma is None else steps**space.gamma
-    linear = curve[torch.from_numpy(np.asarray(image).astype(np.int64))]
-    matrix = np.linalg.inv(_to_xyz(SRGB_SPACE)) @ _to_xyz(space)
-    rgb = linear_to_srgb((linear @ torch.from_numpy(matrix.T).float()).clamp(0, 1))
-    return Image.fromarray((rgb * 255).round().byte().numpy())
+    matrix = torch.from_numpy((np.linalg.inv(_to_xyz(SRGB_SPACE)) @ _to_xyz(space)).T).float()
+
+    def convert(band: np.ndarray) -> np.ndarray:
+        linear = curve[torch.from_numpy(band.astype(np.int64))]
+        return (linear_to_srgb((linear @ matrix).clamp(0, 1)) * top).round().numpy().astype(pixels.dtype)
+
+    return by_bands(convert, pixels)
+
+
+def by_bands(function: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> np.ndarray:
+    """A function of (N, C) pixels, of all those in (H, W, C), a few of them at a time."""
+    flat = pixels.reshape(-1, pixels.shape[-1])
+    with ThreadPoolExecutor(THREADS) as pool:
+        parts = list(pool.map(function, (flat[start : start + BAND] for start in range(0, len(flat), BAND))))
+    return np.concatenate(parts).reshape(*pixels.shape[:-1], -1)
 
 
 def _to_xyz(space: Colorimetry) -> np.ndarray:

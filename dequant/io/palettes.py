@@ -52,6 +52,21 @@ def read_palette(source: str | Path, n_colors: int) -> tuple[Tensor, Tensor]:
     return photo_palette(read_photo(source), n_colors)
 
 
+def palette_name(text: str) -> str:
+    """A palette as it is typed, as `read_palette` takes it: a bare name of a colour map, such as viridis, is one.
+
+    Raises:
+        InputError: it is nothing that can be a palette.
+    """
+    import matplotlib  # here because it is slow
+
+    if text in matplotlib.colormaps and not is_file_name(text):
+        return COLORMAP + text
+    if not text.startswith(COLORMAP) and not Path(text).is_file():
+        read_palette(text, 1)
+    return text
+
+
 def is_file_name(text: str) -> bool:
     """Whether a text is the path of a file: one that exists, or whose suffix is that of an image or a palette."""
     if Path(text).suffix.lower() in (*READERS, *IMAGES, ".gif"):

@@ -24,7 +24,7 @@ def palette_of(out: Path, *arguments: str) -> list[str]:
 
 def target_of(out: Path, reference: str, *more: str) -> list[str]:
     """The palette that `dequant match` reads."""
-    main(["match", PHOTO, reference, "--out", str(out), *more])
+    main(["palette", "match", PHOTO, reference, "--out", str(out), *more])
     return json.loads((out / "match.json").read_text())["target_palette"]
 
 
@@ -96,10 +96,10 @@ def test_hidden_pixels_are_no_colors_and_stay_hidden(tmp_path: Path) -> None:
     ("arguments", "sentence"),
     [
         (["inspect", str(CASES / "faults" / "lie_13000.jpg")], "too many pixels"),
-        (["match", PHOTO, str(CASES / "faults" / "overflow.gpl")], "overflow.gpl"),
-        (["match", PHOTO, str(CASES / "faults" / "deep.json")], "deep.json"),
-        (["match", PHOTO, str(CASES / "pass" / "aseprite.ase")], "aseprite.ase"),
-        (["match", PHOTO, "nowhere.gpl"], "nowhere.gpl"),
+        (["palette", "match", PHOTO, str(CASES / "faults" / "overflow.gpl")], "overflow.gpl"),
+        (["palette", "match", PHOTO, str(CASES / "faults" / "deep.json")], "deep.json"),
+        (["palette", "match", PHOTO, str(CASES / "pass" / "aseprite.ase")], "aseprite.ase"),
+        (["palette", "match", PHOTO, "nowhere.gpl"], "nowhere.gpl"),
         (["inspect", str(CASES / "lospec.hex")], "is not an image"),
     ],
 )

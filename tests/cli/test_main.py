@@ -1,16 +1,32 @@
+import os
 import subprocess
 import sys
-from typing import get_args
+from collections.abc import Iterator
+from typing import Any, get_args
 
 import pytest
+import typer.main
 
 import dequant
+from dequant.cli.app import app
 from dequant.cli.main import main
 from dequant.cli.palette import Variant
 from dequant.condition.texture import TEXTURES
 from tests.support.paths import ROOT
 
-COMMANDS = ["inspect", "match", "convert", "shards"]
+COMMANDS = [
+    "dequantize",
+    "transfer",
+    "recolor",
+    "lock",
+    "lut",
+    "replay",
+    "palette",
+    "inspect",
+    "info",
+    "convert",
+    "shards",
+]
 HEAVY = {"torch", "numpy", "PIL", "scipy", "diffusers", "transformers", "lightning", "hydra", "omegaconf", "rich"}
 
 
@@ -41,6 +57,38 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"dequant {dequant.__version__}\n"
 
 
+def test_version_needs_no_other_command() -> None:
+    code = "import sys; from dequant.cli.main import main; main(['--version']); sys.exit('typer' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def leaves(command: Any, name: str = "dequant") -> Iterator[tuple[str, Any]]:
+    """The commands below one, by their whole names."""
+    if not getattr(command, "commands", None):
+        yield name, command
+    for word, inner in getattr(command, "commands", {}).items():
+        yield from leaves(inner, f"{name} {word}")
+
+
+def test_every_command_has_examples() -> None:
+    commands = dict(leaves(typer.main.get_command(app)))
+    assert len(commands) >= 5
+    for name, command in commands.items():
+        first, _, *lines = str(command.epilog).split("\n")
+        assert first == "\b" and lines and all(line.startswith(f"  {name} ") for line in lines), name
+
+
+@pytest.mark.parametrize(
+    ("words", "found"), [("dequant ins", {"inspect"}), ("dequant convert ", {"authors", "to-authors"})]
+)
+def test_completion(words: str, found: set[str]) -> None:
+    count = words.count(" ")
+    environment = {"_DEQUANT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(count)}
+    command = [sys.executable, "-m", "dequant.cli"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | environment)
+    assert set(done.stdout.split()) == found
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -48,8 +96,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["paint"], "No such command 'paint'"),
         (["inspect", "photo.jpg"], "Missing option '--out'"),
         (["inspect", "photo.jpg", "--out", "out", "--variant", "Q"], "is not one of 'L', 'G', 'T'"),
-        (["match", "photo.jpg"], "Missing argument 'reference'"),
-        (["match", "photo.jpg", "other.jpg", "--out", "out", "--k", "few"], "valid integer"),
+        (["palette", "match", "photo.jpg"], "Missing argument 'reference'"),
+        (["palette", "match", "photo.jpg", "other.jpg", "--out", "out", "--k", "few"], "valid integer"),
         (["convert", "sideways", "T.pt"], "No such command 'sideways'"),
     ],
 )

@@ -28,7 +28,7 @@ def test_inspect_writes_the_reference_condition(case: str, tmp_path: Path) -> No
 
 
 def test_match_paints_what_it_says(tmp_path: Path) -> None:
-    main(["match", str(CAPS), str(PLANE), "-n", "8", "--k", "3", "--pin", "0=7", "--out", str(tmp_path)])
+    main(["palette", "match", str(CAPS), str(PLANE), "-n", "8", "--k", "3", "--pin", "0=7", "--out", str(tmp_path)])
     found = json.loads((tmp_path / "match.json").read_text())
     assert sorted(found["assignment"]) == list(range(8))
     assert found["assignment"][0] == 7
@@ -41,7 +41,7 @@ def test_match_paints_what_it_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reference", ["#ff0000,#00ff00", "colormap:viridis"])
 def test_match_takes_named_palettes(reference: str, tmp_path: Path) -> None:
-    main(["match", str(CAPS), reference, "-n", "4", "--method", "frequency", "--out", str(tmp_path)])
+    main(["palette", "match", str(CAPS), reference, "-n", "4", "--method", "frequency", "--out", str(tmp_path)])
     assert json.loads((tmp_path / "match.json").read_text())["method"] == "frequency"
 
 
@@ -52,12 +52,12 @@ def test_match_takes_named_palettes(reference: str, tmp_path: Path) -> None:
         (["inspect", str(CAPS), "-n", "0", "--out", "OUT"], "0"),
         (["inspect", str(CAPS), "--quantizer", "magic", "--out", "OUT"], "magic"),
         (["inspect", str(CAPS), "--out", str(PLANE)], "folder"),
-        (["match", str(CAPS), "#12", "--out", "OUT"], "#12"),
-        (["match", str(CAPS), "colormap:nope", "--out", "OUT"], "nope"),
-        (["match", str(CAPS), str(PLANE), "--method", "magic", "--out", "OUT"], "magic"),
-        (["match", str(CAPS), str(PLANE), "--pin", "99=0", "--out", "OUT"], "99"),
-        (["match", str(CAPS), str(PLANE), "--pin", "0=3", "--pin", "0=4", "--out", "OUT"], "pinned twice"),
-        (["match", str(CAPS), str(PLANE), "--pin", "1-0", "--out", "OUT"], "got '1-0'"),
+        (["palette", "match", str(CAPS), "#12", "--out", "OUT"], "#12"),
+        (["palette", "match", str(CAPS), "colormap:nope", "--out", "OUT"], "nope"),
+        (["palette", "match", str(CAPS), str(PLANE), "--method", "magic", "--out", "OUT"], "magic"),
+        (["palette", "match", str(CAPS), str(PLANE), "--pin", "99=0", "--out", "OUT"], "99"),
+        (["palette", "match", str(CAPS), str(PLANE), "--pin", "0=3", "--pin", "0=4", "--out", "OUT"], "pinned twice"),
+        (["palette", "match", str(CAPS), str(PLANE), "--pin", "1-0", "--out", "OUT"], "got '1-0'"),
     ],
 )
 def test_bad_input_is_one_sentence(arguments: list[str], sentence: str, tmp_path: Path) -> None:
@@ -76,6 +76,6 @@ def test_odd_photo(tmp_path: Path) -> None:
 
 def test_a_refused_blend_leaves_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["match", str(CAPS), str(PLANE), "--blend", "2", "--out", str(tmp_path / "out")])
+        main(["palette", "match", str(CAPS), str(PLANE), "--blend", "2", "--out", str(tmp_path / "out")])
     assert "less than or equal to 1. Add --help" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -15,6 +15,7 @@ from dequant.io.formats import NOT_AN_IMAGE
 from dequant.io.images import decode, header, read_image, read_photo, write_image
 from dequant.io.metadata import SRGB, normalize
 from tests.support.paths import CASES
+from tests.support.profiles import grey_profile
 
 P3 = Image.open(CASES / "p3_photo.png").info["icc_profile"]
 
@@ -191,21 +192,6 @@ def test_headers_name_the_space_ahead_of_the_pixels() -> None:
     assert header(png((b"cICP", bytes((9, 16, 0, 1))))).flaw == NOT_AN_IMAGE
 
 
-def grey_profile(gamma: float) -> bytes:
-    """An ICC profile of greys, version 2: header, and tags of description, white and curve."""
-    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
-    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"Grey\0" + bytes(79)
-    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
-    tags, body = b"", b""
-    for name, data in ((b"desc", text), (b"wtpt", white), (b"kTRC", curve)):
-        tags += name + struct.pack(">II", 128 + 4 + 36 + len(body), len(data))
-        body += data + bytes(-len(data) % 4)
-    size = 128 + 4 + len(tags) + len(body)
-    header = struct.pack(">I4sI4s4s4s", size, b"\0\0\0\0", 0x02100000, b"mntr", b"GRAY", b"XYZ ")
-    header += struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
-    return header.ljust(128, b"\0") + struct.pack(">I", 3) + tags + body
-
-
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "I;16"])
 def test_profiles_of_greys(mode: str) -> None:
     image = Image.new("L", (4, 4), 64)
@@ -234,3 +220,7 @@ def test_12_bits_in_16_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 4000]], np.uint16)).save(tmp_path / "a.tif")
     with pytest.raises(InputError, match="an integer image with values from 0 to 4000"):
         read_image(tmp_path / "a.tif")
+
+
+def test_the_profile_of_srgb_does_not_depend_on_the_time() -> None:
+    assert SRGB[24:36] == bytes((7, 208, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0))

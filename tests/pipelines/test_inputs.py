@@ -115,7 +115,7 @@ def test_transfer_is_that_of_the_command_line(
     write_image(reference, tmp_path / "reference.png")
     for method in ("color", "frequency"):
         out = ["--out", str(tmp_path / method), "--method", method, "-n", "6"]
-        main(["match", str(tmp_path / "photo.png"), str(tmp_path / "reference.png"), *out])
+        main(["palette", "match", str(tmp_path / "photo.png"), str(tmp_path / "reference.png"), *out])
         (given,) = conditions(pipe, monkeypatch, photo, n_colors=6, palette=reference, method=method)
         torch.testing.assert_close(given[:3], read_image(tmp_path / method / "quantized.png"), atol=1e-6, rtol=0)
 

@@ -1,0 +1,308 @@
+"""What an artist does: dequantize, give another palette, apply a colour map, recolour regions.
+
+Each function takes a photo and says what it shall become; nothing happens that was not asked for. Alpha, ICC profile,
+EXIF and 16 bits are kept.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from dequant.color.shifts import Shifts
+from dequant.color.spaces import rgb_to_lab
+from dequant.edit import recipe as recipes
+from dequant.edit import report as reports
+from dequant.edit.painting import Settings, draw, lay, relit, small_copy
+from dequant.edit.pinning import Pins, pinned, told_pins
+from dequant.edit.recipe import Recipe
+from dequant.edit.recoloring import patch, recolored
+from dequant.edit.regions import Point, Region, described, share
+from dequant.edit.report import Report, Wanted
+from dequant.edit.sources import Source, matched, of_palette, painted, pipeline
+from dequant.errors import InputError
+from dequant.io.colors import to_hex
+from dequant.io.deep import to_8_bits
+from dequant.io.metadata import with_profile
+from dequant.io.originals import Original, read_original, write_original
+from dequant.io.palettes import COLORMAP
+from dequant.pipelines import inputs
+from dequant.pipelines.dequant import DequantPipeline
+
+Photo = str | Path | bytes | Image.Image | Original
+"""A path, the bytes of a file, a PIL image, or what `read_original` made of one."""
+
+
+ALIKE, STILL = 0.8, 0.01
+"""Weight from which a pixel counts as one of a colour to swap, and below which nothing was asked of it."""
+
+
+USUAL = Settings()
+
+
+class Reference(NamedTuple):
+    """A palette (K, 3) in [0, 1] and the pixels (K,) of each colour, as a recipe has them."""
+
+    colors: Tensor
+    counts: Tensor
+
+
+@dataclass(frozen=True)
+class Edited:
+    """An edited photo.
+
+    Attributes:
+        levels: (H, W, 3), of 8 bits or, for a photo of 16 bits, of 16: sRGB.
+        original: the photo, and what it carries.
+        report: what was asked, and what was delivered.
+        recipe: what repeats it.
+    """
+
+    levels: NDArray[Any]
+    original: Original
+    report: Report
+    recipe: Recipe
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture in 8 bits, in sRGB, with the photo's transparency."""
+        rgb = np.ascontiguousarray(to_8_bits(self.levels))
+        image = Image.fromarray(rgb)
+        if self.original.alpha is not None:
+            image.putalpha(Image.fromarray(to_8_bits(self.original.alpha)))
+        return with_profile(image, None)
+
+    def save(self, path: str | Path, recipe: bool = True) -> list[str]:
+        """Write the picture with the photo's profile, EXIF, transparency and depth; a PNG also holds the recipe.
+
+        Args:
+            path: of the file; the suffix chooses the format.
+            recipe: also write it beside the picture, as `NAME.yaml`.
+
+        Returns:
+            What the format could not keep.
+
+        Raises:
+            InputError: the picture cannot be written there.
+        """
+        path = Path(path)
+        notes = write_original(self.levels, self.original, path, {recipes.KEY: str(self.recipe)})
+        if recipe:
+            recipes.write(self.recipe, path.with_name(path.name + ".yaml"))
+        return list(notes)
+
+
+def dequantize(
+    photo: Photo,
+    n_colors: int | None = None,
+    *,
+    settings: Settings = USUAL,
+    pipe: DequantPipeline | None = None,
+) -> Edited:
+    """Reduce a photo to a palette and restore it, or restore a GIF or an indexed PNG from its own palette.
+
+    Args:
+        photo: the photo.
+        n_colors: 1 to 256; None takes all colours of an indexed image, and 16 of a photo.
+        settings: how it is painted.
+        pipe: in place of `dequant.load(settings.weights)`.
+
+    Raises:
+        InputError: the photo or an argument is wrong.
+    """
+    source = Source.of(_read(photo), n_colors, settings)
+    pipe = pipe or pipeline(settings.weights)
+    levels = painted(source, source.quantized.palette, False, settings, pipe)
+    return _finished(
+        source, levels, source.quantized.palette, Pins(None), ("dequantize", {"n_colors": n_colors}), settings, pipe
+    )
+
+
+def transfer(
+    photo: Photo,
+    palette: Any = None,
+    n_colors: int | None = None,
+    *,
+    method: str | None = None,
+    rank: int = 1,
+    blend: float = 1.0,
+    pins: Sequence[tuple[Point, Any]] = (),
+    swaps: Mapping[str, Any] | None = None,
+    settings: Settings = USUAL,
+    pipe: DequantPipeline | None = None,
+) -> Edited:
+    """Give a photo another palette, or change colours of its own.
+
+    Args:
+        photo: the photo.
+        palette: as the pipeline takes it: colours, a photo, a palette file, "colormap:viridis". None keeps the photo's
+            own: then only what pins and swaps change is done to it, and everything else stays.
+        n_colors: of the photo's palette, 1 to 256; None for 16, or those of an indexed image.
+        method: as in `matching.match`; None for rank with a colour map, and color otherwise.
+        rank: 1 for the best assignment, 2 for the second best, and so on.
+        blend: 0 keeps the photo's colours, 1 takes those of the palette.
+        pins: ((x, y), colour) pairs: this pixel shall have this colour.
+        swaps: colours of the photo, and what they shall become.
+        settings: how it is painted.
+        pipe: in place of `dequant.load(settings.weights)`.
+
+    Raises:
+        InputError: an argument is wrong, or nothing is asked for.
+    """
+    if palette is None and not pins and not swaps:
+        raise InputError("Nothing is asked for: give a palette, pins or colours to swap.")
+    source = Source.of(_read(photo), n_colors, settings)
+    told = {"n_colors": n_colors} | told_pins(source.original.levels.shape[:2], pins, swaps or {})
+    if palette is None:
+        moves = pinned(source.original.levels, source.copy, pins, swaps or {}, settings.spread)
+        return _moved(source, moves, swaps or {}, ("transfer", told), settings)
+    before = source.quantized
+    colors, counts = _reference(palette, len(before.palette) if n_colors is None else n_colors)
+    method = method or ("rank" if inputs.is_colormap(palette) else "color")
+    target = matched(before, colors, counts, method, rank, blend)
+    for old, new in (swaps or {}).items():
+        target[of_palette(before.palette, inputs.color(old)[:, None])] = inputs.color(new)
+    told |= {"palette": [to_hex(one) for one in colors], "counts": counts.tolist()}
+    told |= {"method": method, "rank": rank, "blend": blend}
+    pipe = pipe or pipeline(settings.weights)
+    levels = painted(source, target, True, settings, pipe)
+    moves = pinned(levels, source.copy, pins, {}, settings.spread)
+    return _finished(source, moves.apply(levels), target, moves, ("transfer", told), settings, pipe)
+
+
+def apply_colormap(photo: Photo, name: str, n_colors: int | None = None, **options: Any) -> Edited:
+    """Give a photo the colours of a matplotlib colour map, dark ones for dark ones.
+
+    Args:
+        photo: the photo.
+        name: such as "viridis".
+        n_colors: as in `transfer`.
+        **options: the other arguments of `transfer`.
+
+    Raises:
+        InputError: as `transfer`.
+    """
+    return transfer(photo, COLORMAP + name, n_colors, **options)
+
+
+def recolor(
+    photo: Photo, regions: Sequence[Region], *, settings: Settings = USUAL, pipe: DequantPipeline | None = None
+) -> Edited:
+    """Give regions of a photo other colours; all other pixels stay as they are, to the bit.
+
+    Args:
+        photo: the photo.
+        regions: what shall have which colour; a later one lies on top.
+        settings: how it is painted.
+        pipe: in place of `dequant.load(settings.weights)`.
+
+    Raises:
+        InputError: an argument is wrong.
+    """
+    if not regions:
+        raise InputError("There is no region: give one at least.")
+    original = _read(photo)
+    copy, size = small_copy(original.levels), original.levels.shape[:2]
+    masks = [share(region, size, copy) for region in regions]
+    colors = [inputs.color(region.color) for region in regions]
+    if settings.luminance == "free":
+        pipe = pipe or pipeline(settings.weights)
+        layers = [patch(copy, mask, color) for mask, color in zip(masks, colors, strict=True)]
+        levels = lay(original.levels, layers, draw(copy, layers, settings, pipe), settings)
+    else:
+        pipe, levels = None, recolored(original.levels, masks, colors)
+        levels = relit(levels, original.levels) if settings.luminance == "keep" else levels
+
+    def which(rgb: Tensor, rows: slice, columns: slice) -> Tensor:
+        found = torch.full(rgb.shape[1:], -1)
+        for number, mask in enumerate(masks):
+            part = torch.from_numpy(mask[rows, columns])
+            found[part > 0] = -2  # a soft border is neither inside nor outside
+            found[part > 0.99] = number
+        return found
+
+    wanted = [Wanted(f"region {number}", None, color) for number, color in enumerate(colors, start=1)]
+    report = reports.measure(original.levels, levels, wanted, which, False, list(original.notes))
+    told = {"regions": [described(*pair) for pair in zip(regions, masks, strict=True)]}
+    return Edited(levels, original, report, _recipe(original, ("recolor", told), settings, pipe, {}))
+
+
+def _reference(palette: Any, n_colors: int) -> Reference:
+    """The colours of a palette, and how many pixels each has."""
+    if isinstance(palette, Reference):
+        return palette
+    colors, counts = inputs.palette(palette, n_colors)
+    return Reference((colors * 255).round() / 255, counts)
+
+
+def _read(photo: Photo) -> Original:
+    return photo if isinstance(photo, Original) else read_original(photo)
+
+
+def _finished(
+    source: Source,
+    levels: NDArray[Any],
+    target: Tensor,
+    moves: Pins,
+    told: tuple[str, dict[str, Any]],
+    settings: Settings,
+    pipe: DequantPipeline | None,
+) -> Edited:
+    """A picture in another palette with its report and its recipe."""
+    before = source.quantized.palette
+    pairs = list(zip(before, target, strict=True))
+    wanted = [Wanted(f"colour {i}", old, new) for i, (old, new) in enumerate(pairs, start=1)]
+
+    def which(rgb: Tensor, rows: slice, columns: slice) -> Tensor:
+        return of_palette(before, rgb.flatten(1)).view(rgb.shape[1:])
+
+    notes = [*source.original.notes, *moves.notes]
+    report = reports.measure(source.original.levels, levels, wanted, which, True, notes)
+    mapping = [{"from": to_hex(old), "to": to_hex(new)} for old, new in pairs]
+    recipe = _recipe(source.original, told, settings, pipe, {"mapping": mapping})
+    return Edited(levels, source.original, reports.with_pins(report, levels, moves.asked), recipe)
+
+
+def _moved(
+    source: Source, moves: Pins, swaps: Mapping[str, Any], told: tuple[str, dict[str, Any]], settings: Settings
+) -> Edited:
+    """A photo some of whose colours have moved; no network has a part in it."""
+    photo = source.original.levels
+    levels = moves.apply(photo)
+    if settings.luminance == "keep":
+        levels = relit(levels, photo)
+    pairs = [(inputs.color(old), inputs.color(new)) for old, new in swaps.items()]
+    wanted = [Wanted(f"swap {i}", *pair) for i, pair in enumerate(pairs, start=1)]
+    models = Shifts.of(torch.stack([a for a, _ in pairs]), torch.stack([b for _, b in pairs])) if pairs else None
+
+    def which(rgb: Tensor, rows: slice, columns: slice) -> Tensor:
+        found = torch.where(moves.weight(rgb, rows, columns) < STILL, -1, -2)
+        if models is not None:
+            near, number = models.weights(rgb_to_lab(rgb).flatten(1)).max(0)
+            found = torch.where((near > ALIKE).view(found.shape), number.view(found.shape), found)
+        return found
+
+    report = reports.measure(photo, levels, wanted, which, False, [*source.original.notes, *moves.notes])
+    report = reports.with_pins(report, levels, moves.asked)
+    return Edited(levels, source.original, report, _recipe(source.original, told, settings, None, {}))
+
+
+def _recipe(
+    original: Original,
+    told: tuple[str, dict[str, Any]],
+    settings: Settings,
+    pipe: DequantPipeline | None,
+    result: dict[str, Any],
+) -> Recipe:
+    (height, width), digest = original.levels.shape[:2], recipes.digest(original.levels, original.alpha)
+    weights = {}
+    if pipe is not None:
+        weights = {"name": recipes.weights_name(settings.weights), "sha256": recipes.weights_digest(pipe)}
+    source = {"sha256": digest, "width": width, "height": height}
+    return Recipe(told[0], told[1], asdict(settings), source, weights, recipes.versions(), result)

@@ -1,0 +1,117 @@
+"""An edit repeated from its recipe: on its own photo with the same bytes, or on another one."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dequant.edit import recipe as recipes
+from dequant.edit.edits import Edited, Photo, Reference, dequantize, recolor, transfer
+from dequant.edit.painting import Settings
+from dequant.edit.recipe import Recipe, read_recipe
+from dequant.edit.regions import Region
+from dequant.errors import InputError
+from dequant.io.colors import parse_colors
+from dequant.io.originals import Original, read_original
+from dequant.pipelines.dequant import DequantPipeline
+
+
+def replay(photo: Photo, recipe: Recipe | str | Path, pipe: DequantPipeline | None = None) -> Edited:
+    """Repeat an edit.
+
+    On the photo of the recipe, with the same weights and versions on the same machine, the picture has the same bytes.
+    On another photo, palettes are matched anew; points, boxes and masks move in proportion to its size, where its sides
+    have the same ratio, and otherwise are refused. The report's notes say what differs.
+
+    Args:
+        photo: the same or another one.
+        recipe: of the edit, or the path of its .yaml or of a PNG that holds it.
+        pipe: in place of the weights that the recipe names.
+
+    Raises:
+        InputError: the recipe is damaged, its weights are missing, or it cannot carry over.
+    """
+    found = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
+    original = photo if isinstance(photo, Original) else read_original(photo)
+    settings = _settings(found)
+    try:
+        notes, scale = _differences(found, original)
+        edited = _repeated(found, original, scale, settings, pipe)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError("The recipe is damaged: use the file as the edit wrote it.") from None
+    if edited.recipe.weights != found.weights:
+        notes.append("other weights than the recipe's: the picture differs from its")
+    changed = [name for name, one in edited.recipe.versions.items() if found.versions.get(name, one) != one]
+    if changed:
+        notes.append(f"other versions than the recipe's of {', '.join(changed)}: bytes may differ")
+    report = replace(edited.report, notes=[*edited.report.notes, *notes])
+    return replace(edited, report=report)
+
+
+def _settings(recipe: Recipe) -> Settings:
+    known = {one.name for one in fields(Settings)}
+    if set(recipe.settings) != known:
+        odd = sorted(set(recipe.settings) ^ known)
+        raise InputError(f"The recipe's settings are damaged ({odd[0]}): use the file as the edit wrote it.")
+    return Settings(**recipe.settings)
+
+
+def _differences(recipe: Recipe, original: Original) -> tuple[list[str], float]:
+    """What differs from the recipe's photo, for people, and how much larger this one is."""
+    height, width = original.levels.shape[:2]
+    if recipe.source["sha256"] == recipes.digest(original.levels, original.alpha):
+        return [], 1.0
+    scale = width / recipe.source["width"]
+    notes = ["another photo than the recipe's"]
+    placed = "regions" in recipe.edit or "pins" in recipe.edit
+    if placed and abs(height - scale * recipe.source["height"]) > max(1.0, 0.01 * height):
+        raise InputError(
+            f"The recipe's places are of a photo of {recipe.source['width']} x {recipe.source['height']} pixels, and "
+            f"do not carry over to {width} x {height}: use a photo with sides in the same ratio."
+        )
+    if recipe.edit.get("palette"):
+        notes.append("its palette was matched anew")
+    if placed:
+        notes.append("places were taken at the same share of its sides")
+    return notes, scale
+
+
+def _repeated(
+    recipe: Recipe, original: Original, scale: float, settings: Settings, pipe: DequantPipeline | None
+) -> Edited:
+    edit: dict[str, Any] = dict(recipe.edit)
+    if recipe.operation == "dequantize":
+        return dequantize(original, edit["n_colors"], settings=settings, pipe=pipe)
+    if recipe.operation == "recolor":
+        regions = [_region(one, original, scale) for one in edit["regions"]]
+        return recolor(original, regions, settings=settings, pipe=pipe)
+    pins = [(_scaled(one["at"], scale), one["color"]) for one in edit.get("pins", [])]
+    swaps = {one["from"]: one["to"] for one in edit.get("swaps", [])}
+    names = {"method", "rank", "blend"} & edit.keys()
+    options = {name: edit[name] for name in names}
+    palette = None
+    if "palette" in edit:
+        palette = Reference(parse_colors(edit["palette"]), torch.tensor(edit["counts"]))
+    return transfer(
+        original, palette, edit["n_colors"], pins=pins, swaps=swaps, settings=settings, pipe=pipe, **options
+    )
+
+
+def _region(one: dict[str, Any], original: Original, scale: float) -> Region:
+    color = one["color"]
+    if "points" in one:
+        return Region(color, points=[_scaled(point, scale) for point in one["points"]])
+    if "box" in one:
+        return Region(color, box=_scaled(one["box"], scale))
+    height, width = original.levels.shape[:2]
+    mask = recipes.mask_of(one["mask"])
+    mask = mask if mask.size == (width, height) else mask.resize((width, height))
+    return Region(color, mask=np.asarray(mask, np.float32) / 255)
+
+
+def _scaled(numbers: list[float], scale: float) -> tuple[float, ...]:
+    return tuple(number * scale for number in numbers)

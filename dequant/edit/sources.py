@@ -1,0 +1,96 @@
+"""A photo that is edited: its copy, the palette of it, and its picture in another palette."""
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dequant.color.matching import match_k_best
+from dequant.color.palette import Quantized, quantize
+from dequant.color.palette import transfer as exchange
+from dequant.edit.painting import Layer, Settings, as_rgb, draw, lay, small_copy
+from dequant.errors import InputError, whole_number
+from dequant.io.images import Photograph
+from dequant.io.originals import Original
+from dequant.io.palettes import N_COLORS, indexed_colors
+from dequant.pipelines.dequant import DequantPipeline
+from dequant.pipelines.loading import load
+
+
+@lru_cache(2)
+def pipeline(weights: str) -> DequantPipeline:
+    """`dequant.load`, once for each of the last two weights."""
+    pipe = load(weights)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+class Source(NamedTuple):
+    """A photo, its copy, the palette of the copy, and whether its texture is known."""
+
+    original: Original
+    copy: Tensor
+    quantized: Quantized
+    textured: bool
+
+    @classmethod
+    def of(cls, original: Original, n_colors: int | None, settings: Settings) -> "Source":
+        """Make the copy, and its palette of `n_colors` colours, or of all that an indexed image has."""
+        if n_colors is not None:
+            whole_number("n_colors", n_colors, 1, 256)
+        own = _indexed(original)
+        textured = own is None and settings.luminance != "free" and min(original.levels.shape[:2]) > 1
+        copy = small_copy(original.levels, native=not textured)
+        visible = None
+        if original.alpha is not None:
+            shown = torch.from_numpy((original.alpha > 0).astype(np.float32))[None, None]
+            visible = torch.nn.functional.interpolate(shown, copy.shape[1:], mode="nearest-exact")[0, 0] > 0
+            visible = visible if visible.any() else None
+        return cls(original, copy, quantize(copy, n_colors or own or N_COLORS, visible=visible), textured)
+
+
+def _indexed(original: Original) -> int | None:
+    """How many colours an indexed image has, None for a photo."""
+    levels = original.levels
+    if (
+        levels.dtype != np.uint8
+        or len(np.unique(levels.reshape(-1, 3)[:: max(1, levels.size // 100_000)], axis=0)) > 256
+    ):
+        return None
+    return indexed_colors(Photograph(as_rgb(levels), None if original.alpha is None else as_alpha(original.alpha)))
+
+
+def as_alpha(alpha: NDArray[Any]) -> Tensor:
+    """Transparency (H, W) of 8 or 16 bits in [0, 1]."""
+    return torch.from_numpy(alpha.astype(np.float32) / np.iinfo(alpha.dtype).max)
+
+
+def matched(before: Quantized, colors: Tensor, counts: Tensor, method: str, rank: int, blend: float) -> Tensor:
+    """What each colour of a photo becomes, (K, 3)."""
+    rank = whole_number("rank", rank)
+    found = match_k_best(before.palette, colors, rank, method, source_counts=before.counts, target_counts=counts)
+    if len(found) < rank:
+        raise InputError(f"There are only {len(found)} assignments: ask for a rank of at most that.")
+    return exchange(before, colors, found[rank - 1], blend).palette
+
+
+def painted(
+    source: Source, target: Tensor, is_recolored: bool, settings: Settings, pipe: DequantPipeline
+) -> NDArray[Any]:
+    """The photo in another palette, (H, W, 3)."""
+    before = source.quantized
+
+    def asked(rgb: Tensor) -> Tensor:
+        return target.T[:, of_palette(before.palette, rgb)]
+
+    colors = before._replace(palette=target).rgb
+    layer = Layer(colors, len(before.palette), is_recolored, source.textured, asked=asked)
+    return lay(source.original.levels, [layer], draw(source.copy, [layer], settings, pipe), settings)
+
+
+def of_palette(palette: Tensor, rgb: Tensor) -> Tensor:
+    """The index of the nearest colour (K, 3) to each pixel (3, n)."""
+    return torch.cat([torch.cdist(part.T, palette).argmin(1) for part in rgb.split(2**18, dim=1)])

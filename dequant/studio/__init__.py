@@ -1,0 +1,1 @@
+"""Edits over HTTP, on this machine: what an artist does, as a JSON API."""

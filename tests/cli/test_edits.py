@@ -1,0 +1,154 @@
+"""The commands that edit photos, on what people bring."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+
+from dequant.cli.main import main
+from dequant.io.originals import read_original
+from tests.support.paths import CASES, GOLDEN
+from tests.support.profiles import ink_profile
+
+SWAP = ["--pin-color", "#b04030=#2040c0"]
+
+
+def _status(arguments: list[str]) -> int:
+    try:
+        main(arguments)
+    except SystemExit as error:
+        return int(error.code or 0)
+    return 0
+
+
+@pytest.fixture
+def photo() -> Image.Image:
+    return Image.open(GOLDEN / "caps.png").convert("RGB").resize((60, 40), Image.Resampling.BOX)
+
+
+@pytest.fixture
+def tree(tmp_path: Path, photo: Image.Image) -> Path:
+    """A folder of all that is difficult."""
+    folder = tmp_path / "photos"
+    (folder / "über uns" / "deep").mkdir(parents=True)
+    deep = np.full((20, 30, 4), 40_000, np.uint16)
+    deep[..., 0] = np.linspace(0, 65535, 30)
+    (folder / "deep 16.png").write_bytes(imagecodecs.png_encode(deep))
+    photo.convert("CMYK").save(folder / "über uns" / "cmyk.jpg", icc_profile=ink_profile(), quality=95)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Maker"
+    photo.save(folder / "über uns" / "turned.jpg", exif=exif, quality=95)
+    Image.new("RGB", (1, 1), "#b04030").save(folder / "über uns" / "deep" / "one.png")
+    photo.quantize(8, dither=Image.Dither.FLOYDSTEINBERG).save(folder / "-dithered.gif")
+    (folder / "broken.jpg").write_bytes((CASES / "p3_photo.jpg").read_bytes()[:300])
+    photo.save(folder / "plain.webp", lossless=True)
+    return folder
+
+
+def test_a_tree_is_edited_and_the_broken_one_is_listed(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tree.parent / "out"
+    assert _status(["transfer", str(tree), *SWAP, "-o", f"{out}/", "--json"]) == 1
+    printed = capsys.readouterr()
+    lines = [json.loads(line) for line in printed.out.splitlines()]
+    assert sorted(line["status"] for line in lines) == ["failed"] + 6 * ["written"]
+    assert "broken.jpg" in printed.err and "Traceback" not in printed.err
+    made = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.suffix in (".png", ".jpg", ".webp"))
+    assert made == [
+        "-dithered.png",
+        "deep 16.png",
+        "plain.webp",
+        "über uns/cmyk.jpg",
+        "über uns/deep/one.png",
+        "über uns/turned.jpg",
+    ]
+    deep = read_original(out / "deep 16.png")
+    assert deep.levels.dtype == np.uint16 and deep.alpha is not None
+    turned = Image.open(out / "über uns" / "turned.jpg")
+    assert turned.size == (40, 60) and turned.getexif()[0x010F] == "Maker" and turned.getexif().get(0x0112, 1) == 1
+    assert Image.open(out / "über uns" / "cmyk.jpg").mode == "RGB"
+    assert Image.open(out / "über uns" / "deep" / "one.png").getpixel((0, 0)) == (0x20, 0x40, 0xC0)
+
+
+def test_untouched_colours_of_a_photo_in_p3_keep_their_bits(tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    assert _status(["recolor", str(CASES / "p3_photo.png"), "--region", "0,0,2,2=navy", "-o", str(out)]) == 0
+    before, after = Image.open(CASES / "p3_photo.png"), Image.open(out)
+    assert after.info["icc_profile"] == before.info["icc_profile"]
+    assert (np.asarray(before)[4:, 4:] == np.asarray(after)[4:, 4:]).all()
+
+
+def test_a_network_edits_and_a_replay_repeats_it(tmp_path: Path, photo: Image.Image) -> None:
+    photo.save(tmp_path / "photo.png")
+    assert _status(["transfer", str(tmp_path / "photo.png"), "-p", "viridis", "-n", "4", "-k", "2"]) == 0
+    for made in ("photo.transfer.png", "photo.transfer.2.png"):
+        again = tmp_path / f"again_{made}"
+        assert _status(["replay", str(tmp_path / made), str(tmp_path / "photo.png"), "-o", str(again)]) == 0
+        assert again.read_bytes() == (tmp_path / made).read_bytes()
+    first, second = (Image.open(tmp_path / name).tobytes() for name in ("photo.transfer.png", "photo.transfer.2.png"))
+    assert first != second
+
+
+def test_the_report_is_a_table_on_screen(
+    tmp_path: Path, photo: Image.Image, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo.save(tmp_path / "photo.png")
+    assert _status(["recolor", str(tmp_path / "photo.png"), "--region", "5,5,30,30=tomato"]) == 0
+    printed = capsys.readouterr().err
+    assert "region 1" in printed and "#ff6347" in printed and "elsewhere: dE 0.00" in printed
+
+
+def test_stdin_becomes_stdout(tmp_path: Path, photo: Image.Image) -> None:
+    photo.save(tmp_path / "photo.png")
+    command = [sys.executable, "-m", "dequant.cli", "transfer", "-", *SWAP]
+    done = subprocess.run(command, input=(tmp_path / "photo.png").read_bytes(), capture_output=True, check=True)
+    (tmp_path / "out.png").write_bytes(done.stdout)
+    assert Image.open(tmp_path / "out.png").size == (60, 40)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["transfer", "PHOTO"], "Nothing is asked for"),
+        (["transfer", "PHOTO", "-p", "no colour"], "not a colour"),
+        (["transfer", "PHOTO", "-p", "missing.gpl"], "cannot be read"),
+        (["transfer", "PHOTO", "--pin", "5=red"], "Expected 2 whole numbers"),
+        (["transfer", "PHOTO", "--pin-color", "red"], "Expected something such as"),
+        (["recolor", "PHOTO", "--at", "3,3"], "belong together"),
+        (["recolor", "PHOTO", "--region", "mask.png=red"], "is no place"),
+        (["replay", "missing.yaml", "PHOTO"], "There is no recipe"),
+        (["lock", "PHOTO", "--source", "missing.png"], "There is no photo or folder"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_2(
+    arguments: list[str], sentence: str, tmp_path: Path, photo: Image.Image, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo.save(tmp_path / "photo.png")
+    assert _status([str(tmp_path / "photo.png") if one == "PHOTO" else one for one in arguments]) == 2
+    printed = capsys.readouterr().err
+    assert sentence in printed and len(printed.splitlines()) == 1
+
+
+def test_a_pin_outside_a_photo_fails_for_this_photo(tmp_path: Path, photo: Image.Image) -> None:
+    photo.save(tmp_path / "photo.png")
+    assert _status(["transfer", str(tmp_path / "photo.png"), "--pin", "600,4=red"]) == 1
+    assert not (tmp_path / "photo.transfer.png").exists()
+
+
+@pytest.mark.slow
+def test_24_megapixels_are_edited_in_bounded_memory(tmp_path: Path, photo: Image.Image) -> None:
+    photo.resize((6000, 4000), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=90)
+    code = (
+        "import resource, sys; from dequant.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    command = [sys.executable, "-c", code, "transfer", str(tmp_path / "large.jpg"), "-p", "viridis", "--jobs", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[-1]) < 3000
+    assert Image.open(tmp_path / "large.transfer.jpg").size == (6000, 4000)
