@@ -34,5 +34,7 @@ def to_levels(rgb: NDArray, dtype: np.dtype) -> Levels:
 
 def difference(rgb1: NDArray[np.floating], rgb2: NDArray[np.floating]) -> NDArray[np.float32]:
     """CIEDE2000 between colours (..., 3) in [0, 1], as (...)."""
+    if not np.size(rgb1):
+        return np.zeros(np.shape(rgb1)[:-1], np.float32)
     labs = [rgb_to_lab(torch.from_numpy(np.float32(one)).reshape(-1, 3).T[..., None]) for one in (rgb1, rgb2)]
     return ciede2000(*labs)[:, 0].numpy().reshape(np.shape(rgb1)[:-1])

@@ -39,6 +39,10 @@ UNSURE = 0.004
 """Of the picture that may be taken for moved although it did not: it counts as off the photo's colours."""
 
 
+CLIPPED = 0.5 / 255
+"""Up to this from 0 and 1 a value is taken for clipped."""
+
+
 VISIBLE = 0.5
 """CIEDE2000 per pixel: a steeper fading is mentioned."""
 
@@ -209,11 +213,17 @@ def _border(scene: _Scene, rows: slice, taken: NDArray[np.bool_], distance: Pixe
     base, drift = source, scene.drift.apply(source, field) - source
     moved = weight[:, 0] > 0
     if moved.any():
-        undone = scene.drift.undo(edited[moved], field[moved])
+        undone = _like(source[moved], scene.drift.undo(edited[moved], field[moved]), edited[moved])
         share = weight[moved]
         base[moved] = (1 - share) * base[moved] + share * undone
         drift[moved] = (1 - share) * drift[moved] + share * (edited[moved] - undone)
     return Border(distance[taken], base, drift, edited - base - drift, 1.0)
+
+
+def _like(source: Pixels, undone: Pixels, edited: Pixels) -> Pixels:
+    """Where the edited picture is clipped, many colours become its own: of these the one nearest to the source."""
+    bright, dark = edited > 1 - CLIPPED, edited < CLIPPED
+    return np.where(bright, np.maximum(undone, source), np.where(dark, np.minimum(undone, source), undone))
 
 
 def _composed(scene: _Scene, fading: Fading, notes: tuple[str, ...]) -> Locked:
