@@ -76,9 +76,15 @@ def test_a_palette_is_that_of_another_photo(client: TestClient, photo: str, pict
 
 
 def test_pins_and_swaps(client: TestClient, photo: str, picture: bytes) -> None:
-    wanted = {"pins": [{"at": [5, 5], "color": RED}], "swaps": [{"from": "#204080", "to": "#208040"}], "settings": {"spread": 0.5}}
+    wanted = {
+        "pins": [{"at": [5, 5], "color": RED}],
+        "swaps": [{"from": "#204080", "to": "#208040"}],
+        "settings": {"spread": 0.5},
+    }
     answer = edit(client, photo, "transfer", **wanted)
-    expected = edits.transfer(picture, pins=[((5, 5), RED)], swaps={"#204080": "#208040"}, settings=Settings(spread=0.5))
+    expected = edits.transfer(
+        picture, pins=[((5, 5), RED)], swaps={"#204080": "#208040"}, settings=Settings(spread=0.5)
+    )
     assert same(shown(client, answer), expected.image)
 
 
