@@ -119,10 +119,14 @@ def main(
         page.save(partial, format="JPEG", quality=88)
     print(", ".join(f"{name} {value:.1f} s" for name, value in seconds.items()))
     if csv is not None:
+        times = [
+            {"method": name, "metric": "seconds", "value": f"{value:.2f}", "photos": 1}
+            for name, value in seconds.items()
+        ]
         read = Photos(Folder(photos), "all", SIZE)
         squares = [center_crop(image, SIZE) for i in range(len(read)) if (image := read.image(i)) is not None]
         about = provenance(torch.device("cpu"))
-        write_csv(csv, COLUMNS, [row | about for row in measured(squares)])
+        write_csv(csv, COLUMNS, [{"standard_error": "", **row, **about} for row in (*times, *measured(squares))])
 
 
 def _rgb(image: Image.Image) -> Tensor:
