@@ -101,7 +101,7 @@ def test_commands_for_artists(folder: Path) -> None:
     assert len(lines) >= 12
     for line in lines:
         run(line, folder)
-    assert (folder / "look.cube").is_file() and list(folder.glob("alike/**/*.png.yaml"))
+    assert (folder / "look.cube").is_file() and list(folder.glob("alike/**/*.yaml"))
 
 
 @pytest.mark.slow
