@@ -23,7 +23,7 @@ BLOCK = 4
 
 
 FIELD_BLOCKS = 16
-"""Of the field: standard deviation of its smoothing, as a part of the longer side of the picture."""
+"""Of the field: the longer side of the picture in standard deviations of the smoothing."""
 
 
 FIELD_FROM = 4
@@ -108,7 +108,7 @@ def _robust(
             coefficients[:, channel] = np.linalg.solve(normal, right_side)
         rest = (change - terms @ coefficients) * counts
         if turn >= FIELD_FROM:
-            field = _smooth(rest, weight)
+            field = _smooth(rest, weight[..., None] * counts)
         size = np.linalg.norm((rest - field) * counts, axis=-1)
         bound = 4.7 * max(1.48 * float(np.median(size[used])), LEAST_NOISE) * max(1.0, 4 * 0.6**turn)
         weight = used * np.clip(1 - (size / bound) ** 2, 0, 1) ** 2
@@ -117,9 +117,9 @@ def _robust(
 
 def _smooth(rest: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
     """The weighted mean around each block of (h, w, 3); 0 where no block has a vote."""
-    sigma = max(weight.shape) / FIELD_BLOCKS
+    sigma = (max(weight.shape[:2]) / FIELD_BLOCKS,) * 2 + (0,)
     total = gaussian_filter(weight, sigma, mode="constant") + 1e-3
-    return np.stack([gaussian_filter(rest[..., c] * weight, sigma, mode="constant") / total for c in range(3)], -1)
+    return gaussian_filter(rest * weight, sigma, mode="constant") / total
 
 
 def _terms(rgb: Pixels) -> Pixels:
