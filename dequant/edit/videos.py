@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,13 @@ ENCODERS = {"h264": "libx264", "hevc": "libx265", "vp8": "libvpx", "vp9": "libvp
 """Of codecs that are not encoded under their own name."""
 
 
-FALLBACK = "libx264"
+CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+"""Suffixes of files that keep the time of each frame."""
+
+
+SHORT = 0.95
+"""Share of the duration that a file states, below which it counts as cut off."""
+
 
 QUALITY = {"libx264": "16", "libx265": "18", "libvpx": "16", "libvpx-vp9": "20", "libsvtav1": "20"}
 """Constant rate factors at which a loss is hard to see."""
@@ -33,7 +40,15 @@ BT709, BT601, UNSPECIFIED, HD, LIMITED = 1, 5, 2, 720, 1
 """Numbers of matrices, the height from which a video that names none has BT.709, and the number of the usual range."""
 
 
-class Video(NamedTuple):
+class Written(NamedTuple):
+    """Of a new video: how many frames it has, and notes on the source."""
+
+    frames: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Video:
     """A video file that can be read as often as needed: its frames are (H, W, 3) uint8, as they are stored."""
 
     path: Path
@@ -48,7 +63,7 @@ class Video(NamedTuple):
             for frame in container.decode(container.streams.video[0]):
                 yield _rgb(frame, self.path)
 
-    def rewritten(self, path: Path, change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> int:
+    def rewritten(self, path: Path, change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> Written:
         """Write the video with other pictures, whole or not at all.
 
         Times of frames, size, shape of pixels, turn, tags and the sound are kept; sound is copied, not recoded. The
@@ -59,11 +74,12 @@ class Video(NamedTuple):
             change: of a frame (H, W, 3) to another of the same size.
 
         Returns:
-            The number of frames.
+            The number of frames, and a note where the source ends before its time.
 
         Raises:
             InputError: as in reading, there is no frame, or the container cannot hold the video or its sound.
         """
+        check_suffix(path)
         with _opened(self.path) as container, _whole(self.path):
             first = next(container.decode(container.streams.video[0]), None)
         if first is None:
@@ -72,12 +88,33 @@ class Video(NamedTuple):
             return _rewrite(source, result, first, self.path, change)
 
 
-@contextmanager
-def _opened(path: Path) -> "Iterator[av.container.InputContainer]":
+def check_library() -> None:
+    """Refuse to go on without PyAV.
+
+    Raises:
+        InputError: it is missing.
+    """
     try:
-        import av
+        import av  # noqa: F401
     except ModuleNotFoundError:
         raise InputError("Video files need PyAV: install dequant[video], or give a folder of frames.") from None
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a name in whose container times of frames are lost, or nothing is written.
+
+    Raises:
+        InputError: it has such a suffix.
+    """
+    if path.suffix.lower() not in CONTAINERS:
+        raise InputError(f"The result '{path}' of a video must be a file that ends in {', '.join(CONTAINERS)}.")
+
+
+@contextmanager
+def _opened(path: Path) -> "Iterator[av.container.InputContainer]":
+    check_library()
+    import av
+
     if not path.is_file():
         raise InputError(f"There is no video '{path}': give a video file, or a folder of frames.")
     try:
@@ -108,7 +145,7 @@ def _rgb(frame: "VideoFrame", path: Path) -> NDArray[np.uint8]:
     matrix = frame.colorspace
     if matrix == UNSPECIFIED:
         matrix = BT709 if frame.height >= HD else BT601
-    return frame.to_ndarray(format="rgb24", src_colorspace=matrix)  # type: ignore[no-any-return]
+    return np.asarray(frame.to_ndarray(format="rgb24", src_colorspace=matrix), np.uint8)
 
 
 @contextmanager
@@ -116,30 +153,25 @@ def _written(partial: Path, path: Path) -> "Iterator[av.container.OutputContaine
     """A container to write, and a sentence for what it does not hold."""
     import av
 
-    advice = "give a name that ends in .mp4 or .mkv"
     try:
-        result = av.open(str(partial), "w")
-    except (av.error.FFmpegError, ValueError):
-        raise InputError(f"'{path}' cannot be written as a video: {advice}.") from None
-    try:
-        with result:
+        with av.open(str(partial), "w") as result:
             yield result
     except av.error.FFmpegError as error:
-        raise InputError(f"'{path}' cannot hold this video ({error.strerror}): {advice}.") from None
+        raise InputError(f"'{path}' cannot be written ({error.strerror}): give a name that ends in .mkv.") from None
 
 
 def _rewrite(
     source: Any, result: Any, first: "VideoFrame", path: Path, change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-) -> int:
+) -> Written:
     """Copy and encode, in the order of the packets."""
     pictures, sounds = source.streams.video[0], source.streams.audio
     result.metadata.update(source.metadata)
-    stream, copies = _like(result, pictures, first), {}
-    for one in sounds:
-        copies[one.index] = result.add_stream_from_template(one)
-        copies[one.index].metadata.update(one.metadata)
-    count = 0
+    stream = _like(result, pictures, first)
+    copies = {one.index: _copied(one, result) for one in sounds}
+    count, end = 0, 0.0
     for packet in source.demux(pictures, *sounds):
+        if packet.pts is not None:
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         if packet.stream.index in copies:
             if packet.dts is not None:  # the last one of a stream is empty
                 packet.stream = copies[packet.stream.index]
@@ -151,7 +183,25 @@ def _rewrite(
             result.mux(stream.encode(_encodable(change(_rgb(frame, path)), frame, stream, path)))
             count += 1
     result.mux(stream.encode(None))
-    return count
+    stated = (source.duration or 0) / 1e6
+    found = end - (source.start_time or 0) / 1e6
+    note = f"it ends after {found:.2f} of {stated:.2f} seconds: perhaps it was cut off"
+    return Written(count, (note,) if found < SHORT * stated else ())
+
+
+def _copied(sound: Any, result: Any) -> Any:
+    """A stream of a new file for the packets of a sound.
+
+    Raises:
+        InputError: the container does not hold it.
+    """
+    name = sound.codec_context.name
+    try:
+        stream = result.add_stream_from_template(sound)
+    except ValueError:
+        raise InputError(f"A {result.format.name} file does not hold sound of {name}: give a .mkv as result.") from None
+    stream.metadata.update(sound.metadata)
+    return stream
 
 
 def _like(result: Any, pictures: Any, first: "VideoFrame") -> Any:
@@ -177,15 +227,19 @@ def _like(result: Any, pictures: Any, first: "VideoFrame") -> Any:
 
 
 def _encoder(codec: str, result: Any) -> str:
-    """The encoder of a codec where there is one that the container holds, else that of H.264."""
+    """The encoder of a codec where there is one that the container holds, else that of H.264, else its usual one."""
     import av
 
-    name = ENCODERS.get(codec, codec)
-    try:
-        encodes = av.Codec(name, "w").type == "video" and codec in result.supported_codecs
-    except ValueError:  # av.codec.codec.UnknownCodecError
-        encodes = False
-    return name if encodes else FALLBACK
+    held = result.supported_codecs
+    for one in (codec, "h264", result.default_video_codec):
+        name = ENCODERS.get(one, one)
+        if one in held and name in av.codecs_available:
+            try:
+                av.Codec(name, "w")
+            except ValueError:  # it is only decoded
+                continue
+            return name
+    raise InputError(f"PyAV writes no pictures into a {result.format.name} file: give a .mkv as result.")
 
 
 def _encodable(picture: NDArray[np.uint8], frame: "VideoFrame", stream: Any, path: Path) -> "VideoFrame":
