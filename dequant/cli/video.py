@@ -18,6 +18,7 @@ from dequant.cli.signals import Stoppable, Stopped
 from dequant.cli.sources import counted
 from dequant.errors import InputError, sentence
 from dequant.io.files import check_writable
+from dequant.masking import escape, mask
 
 if TYPE_CHECKING:
     from dequant.edit.frames import Frame, Look
@@ -159,27 +160,35 @@ def _frames(pairs: list[tuple[Path, Path]], make: Make, stop: Stoppable) -> int:
     if not some:
         say(f"failed: none of the {len(paths)} frames can be read, such as '{paths[0]}'")
         return SOME_FAILED
-    look, failures, pairs_done = make(some), list[str](), 0
+    look, failures, written = make(some), list[str](), 0
     pairs[0][1].parent.mkdir(parents=True, exist_ok=True)
-    with Progress(len(pairs), "frames") as progress:
-        for path, result in pairs:
-            try:
-                original = read_original(path)
-                levels = look.apply(original.levels)
-                with stop.whole():
-                    notes = write_original(levels, original, result)
-                    pairs_done += 1
-            except (InputError, OSError) as error:
-                said = sentence(error) or str(error)
-                failures.append(said if str(path) in said else f"{path}: {said}")
-                notes = ()
-            for note in notes:
-                progress.say(f"{path}: {note}")
-            progress.advance(True)
-    say(f"{len(pairs)} frames: {pairs_done} written{f', {len(failures)} failed' if failures else ''}.")
+    try:
+        with Progress(len(pairs), "frames") as progress:
+            for path, result in pairs:
+                try:
+                    original = read_original(path)
+                    levels = look.apply(original.levels)
+                    with stop.whole():
+                        notes = write_original(levels, original, result)
+                        written += 1
+                except Exception as error:
+                    said = sentence(error) or f"{type(error).__name__}: {escape(mask(str(error)))}"
+                    failures.append(said if str(path) in said else f"{path}: {said}")
+                    notes = ()
+                for note in notes:
+                    progress.say(f"{path}: {note}")
+                progress.advance(True)
+    finally:
+        _sum_up(len(pairs), written, failures)
+    return SOME_FAILED if failures else DONE
+
+
+def _sum_up(total: int, written: int, failures: list[str]) -> None:
+    left = total - written - len(failures)
+    counts = [f"{written} written", f"{len(failures)} failed" * bool(failures), f"{left} not tried" * bool(left)]
+    say(f"{total} frame{'s' * (total != 1)}: {', '.join(filter(None, counts))}.")
     for failure in failures:
         say(f"failed: {failure}")
-    return SOME_FAILED if failures else DONE
 
 
 def _video(source: Path, out: Path, make: Make) -> int:
