@@ -18,6 +18,7 @@ HOMES = {
     "starlette": {"studio"},
     "pydantic": {"studio"},
     "uvicorn": {"cli"},
+    "av": {"edit"},
     "wandb": {"training", "evaluation"},
     "lightning": {"training", "data", "colorization", "evaluation", "cli"},
 }

@@ -8,6 +8,7 @@ import dequant
 from dequant.cli import data, edits, palette, tools, weights
 from dequant.cli.options import examples
 from dequant.cli.serve import serve
+from dequant.cli.video import video
 
 app = typer.Typer(
     help="Edit the colours of photographs, look at their palettes, and prepare weights and photos.",
@@ -35,6 +36,12 @@ app.command(
         "dequant recolor photo.jpg --region mask.png=#204080 --region 10,10,90,60=gold",
     )
 )(edits.recolor)
+app.command(
+    epilog=examples(
+        "dequant video frames/ --palette viridis -o viridis/",
+        "dequant video clip.mp4 --pin-color '#aa0000=#00aa88' -o teal.mp4",
+    )
+)(video)
 app.command(
     epilog=examples(
         "dequant replay photo.transfer.png other.jpg",

@@ -162,10 +162,10 @@ def transfer(
     from dequant.io.palettes import palette_name
 
     pins = [(_numbers(place, 2, "--pin 120,80=#c81e1e"), color) for place, color in map(_pair, pin or [])]
-    swaps = dict(_pair(text) for text in pin_color or [])
+    swaps = swapped(pin_color)
     if palette is None and not pins and not swaps:
         raise InputError("Nothing is asked for: give --palette, --pin or --pin-color.")
-    _check_colors([color for _, color in pins] + [*swaps, *swaps.values()])
+    _check_colors([color for _, color in pins])
     arguments: dict[str, Any] = {
         "palette": None if palette is None else palette_name(palette),
         "n_colors": n_colors,
@@ -211,6 +211,13 @@ def replay(
     from dequant.edit.recipe import read_recipe
 
     return Replay(str(from_recipe), str(read_recipe(from_recipe)))
+
+
+def swapped(texts: Sequence[str] | None) -> dict[str, str]:
+    """Colours and what they become, of texts such as "#aa0000=#00aa88"."""
+    swaps = dict(_pair(text) for text in texts or [])
+    _check_colors([*swaps, *swaps.values()])
+    return swaps
 
 
 def region(one: dict[str, Any]) -> "Region":

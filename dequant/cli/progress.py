@@ -22,10 +22,10 @@ def say(text: str) -> None:
 class Progress:
     """Counts the files of a run, and shows how many there are a second and how long the others will take."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self._done, self._worked = total, 0, 0
+    def __init__(self, total: int, what: str = "files") -> None:
+        self.total, self.what, self._done, self._worked = total, what, 0, 0
         self._shown = self._first = time.monotonic()
-        self._bar = _bar(total) if total > 1 and sys.stderr.isatty() else None
+        self._bar = _bar(total, what) if total > 1 and sys.stderr.isatty() else None
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -58,7 +58,7 @@ class Progress:
             self._bar.update(self._bar.task_ids[0], completed=self._done, pace=self._pace())
         elif time.monotonic() - self._shown >= EVERY:
             self._shown = time.monotonic()
-            say(f"{self._done} of {self.total} files{self._pace()}")
+            say(f"{self._done} of {self.total} {self.what}{self._pace()}")
 
     def _pace(self) -> str:
         """As in ", 2.5 a second, 0:01:20 left"; empty after a single file, which loaded what all need."""
@@ -71,12 +71,12 @@ class Progress:
         return f", {often}, {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
 
 
-def _bar(total: int) -> "Bar":
+def _bar(total: int, what: str) -> "Bar":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("files{task.fields[pace]}"))
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(what + "{task.fields[pace]}"))
     bar = Bar(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True)
     bar.add_task("", total=total, pace="")
     return bar

@@ -51,6 +51,14 @@ class Source(NamedTuple):
             visible = visible if visible.any() else None
         return cls(original, copy, quantize(copy, n_colors or own or N_COLORS, visible=visible), textured)
 
+    @classmethod
+    def in_palette(cls, original: Original, palette: Tensor, settings: Settings) -> "Source":
+        """Make the copy of a photo, in a palette (K, 3) that is given; each pixel has the nearest of its colours."""
+        textured = settings.luminance != "free" and min(original.levels.shape[:2]) > 1
+        copy = small_copy(original.levels, native=not textured)
+        indices = of_palette(palette, copy.flatten(1)).view(copy.shape[1:])
+        return cls(original, copy, Quantized(palette, indices), textured)
+
 
 def _indexed(original: Original) -> int | None:
     """How many colours an indexed image has, None for a photo."""
