@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 N_COLORS = "Number of colours of the photo's palette; 16, or those of an image of at most 256."
 Colors = Annotated[int | None, typer.Option("--n-colors", "-n", help=N_COLORS, min=1, max=256)]
+Palette = Annotated[
+    str | None,
+    typer.Option("--palette", "-p", help="A photo, a palette file, colours such as '#a1b2c3,navy', or viridis."),
+]
+PinColor = Annotated[
+    list[str] | None, typer.Option(metavar="OLD=NEW", help="This colour of the photo shall become that one.")
+]
 Weights = Annotated[str, typer.Option(help="Bundled weights, the folder of a training run, or a hub id.")]
 Luminance = Annotated[
     Literal["texture", "keep", "free"],
@@ -132,10 +139,7 @@ def dequantize(
 
 @on_files
 def transfer(
-    palette: Annotated[
-        str | None,
-        typer.Option("--palette", "-p", help="A photo, a palette file, colours such as '#a1b2c3,navy', or viridis."),
-    ] = None,
+    palette: Palette = None,
     n_colors: Colors = None,
     k: Annotated[int, typer.Option("-k", min=1, max=64, help="Results of the k best assignments.")] = 1,
     method: Annotated[
@@ -146,9 +150,7 @@ def transfer(
     pin: Annotated[
         list[str] | None, typer.Option(metavar="X,Y=COLOR", help="This pixel shall have this colour.")
     ] = None,
-    pin_color: Annotated[
-        list[str] | None, typer.Option(metavar="OLD=NEW", help="This colour of the photo shall become that one.")
-    ] = None,
+    pin_color: PinColor = None,
     spread: Spread = 1.0,
     luminance: Luminance = "texture",
     keep_palette: KeepPalette = "off",

@@ -1,4 +1,4 @@
-"""`dequant video`: a folder of frames or a video file in one new palette, without flicker."""
+"""`dequant video`: a folder of frames or a video file in one new palette, the same for all frames."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dequant.cli.batch import DONE, ENDS, SOME_FAILED, USAGE
-from dequant.cli.edits import Luminance, Painting, Spread, Weights, swapped
+from dequant.cli.edits import Luminance, Painting, Palette, PinColor, Spread, Weights, swapped
 from dequant.cli.options import Overwrite
 from dequant.cli.progress import Progress, say
 from dequant.cli.signals import Stoppable, Stopped
@@ -35,17 +35,12 @@ def video(
         Path,
         typer.Option("--out", "-o", metavar="PATH", help="A folder for frames, or a .mp4, .mov, .mkv or .webm file."),
     ],
-    palette: Annotated[
-        str | None,
-        typer.Option("--palette", "-p", help="A photo, a palette file, colours such as '#a1b2c3,navy', or viridis."),
-    ] = None,
+    palette: Palette = None,
     n_colors: Annotated[
         int | None,
         typer.Option("--n-colors", "-n", help="Number of colours of the sequence's palette; 16.", min=1, max=256),
     ] = None,
-    pin_color: Annotated[
-        list[str] | None, typer.Option(metavar="OLD=NEW", help="This colour of the frames shall become that one.")
-    ] = None,
+    pin_color: PinColor = None,
     spread: Spread = 1.0,
     luminance: Luminance = "texture",
     weights: Weights = "edit_G",

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dequant.color import cells
 from dequant.color.details import Details, shrunk
+from dequant.color.levels import to_levels, to_rgb
 from dequant.color.luminance import with_lightness
 from dequant.condition.channels import PATCH_LEVEL, for_palette, stack
 from dequant.diffusion.fidelity import MODES
@@ -130,12 +131,12 @@ def shrunk_by(rgb: Tensor, factor: int) -> Tensor:
 
 def as_rgb(levels: NDArray[Any]) -> Tensor:
     """Levels (H, W, 3) of 8 or 16 bits as rgb (3, H, W) float32 in [0, 1]."""
-    return torch.from_numpy(levels.astype(np.float32)).movedim(-1, 0) / np.iinfo(levels.dtype).max
+    return torch.from_numpy(to_rgb(levels)).movedim(-1, 0)
 
 
 def as_levels(rgb: Tensor, dtype: Any) -> NDArray[Any]:
     """Rgb (3, H, W) in [0, 1] as levels (H, W, 3) of 8 or 16 bits."""
-    return (rgb.movedim(0, -1) * int(np.iinfo(dtype).max)).round().numpy().astype(dtype)
+    return to_levels(rgb.movedim(0, -1).numpy(), dtype)
 
 
 def draw(copy: Tensor, layers: Sequence[Layer], settings: Settings, pipe: DequantPipeline) -> list[Details]:
