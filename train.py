@@ -27,7 +27,7 @@ from dequant.errors import InputError
 from dequant.models.control import bundled
 from dequant.provenance import provenance
 from dequant.training.checkpoints import fault, newest_first, newest_whole
-from dequant.training.dequantizer import Dequantizer
+from dequant.training.learner import Learner
 from dequant.training.loggers import ended, log_model
 
 log = logging.getLogger(__name__)
@@ -136,11 +136,9 @@ def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callb
     """Train from a checkpoint or from the start, and save the weights."""
     folder, data = Path(cfg.run_dir), instantiate(cfg.data.module)
     model = prepared(cfg)
-    side, multiple = cfg.data.window or cfg.data.size, model.base.downscale * model.base.patch_size
-    if side % multiple:
-        raise InputError(
-            f"Crops of {side} pixels do not suit the base: data.size is a multiple of {model.base.multiple}."
-        )
+    side = cfg.data.window or cfg.data.size
+    if side % model.multiple:
+        raise InputError(f"Crops of {side} pixels do not suit the base: data.size is a multiple of {model.multiple}.")
     if checkpoint is not None:
         if checkpoint.is_file():
             model.on_load_checkpoint(torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True))
@@ -174,13 +172,14 @@ def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callb
             log.info("%s; weights in %s", outcome(folder, trainer), folder / "weights")
 
 
-def prepared(cfg: DictConfig) -> Dequantizer:
+def prepared(cfg: DictConfig) -> Learner:
     """The model, with the weights that it starts from."""
-    model: Dequantizer = instantiate(cfg.model)
+    model: Learner = instantiate(cfg.model)
     if cfg.rebase and cfg.init_weights is None:
         raise InputError("rebase=true needs an encoder to start from: give init_weights as well.")
     if cfg.init_weights is not None:
-        model.load_weights(bundled(cfg.variant.name) if cfg.init_weights == "bundled" else cfg.init_weights, cfg.rebase)
+        path = bundled(cfg.variant.name) if cfg.init_weights == "bundled" else cfg.init_weights
+        model.load_weights(path, **({"rebase": True} if cfg.rebase else {}))
     if cfg.compile:
         model.compile_parts()
     return model

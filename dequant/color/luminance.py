@@ -7,8 +7,9 @@ changes the lightness again, chroma is reduced there, at the same lightness and 
 import torch
 from torch import Tensor
 
+from dequant.color.opencv import RGB_TO_XYZ
 from dequant.color.rgb import check_rgb
-from dequant.color.spaces import lab_to_linear, linear_to_srgb, rgb_to_lab
+from dequant.color.spaces import lab_to_linear, linear_to_srgb, rgb_to_lab, srgb_to_linear
 from dequant.errors import InputError
 
 ROUNDS = 20
@@ -21,6 +22,17 @@ NEAR = 0.24
 
 MARGIN = 1e-6
 """By which linear RGB may leave [0, 1]."""
+
+
+def grayscale(rgb: Tensor) -> Tensor:
+    """The neutral picture of the same lightness L*: rgb (..., 3, H, W) in [0, 1], of three equal channels.
+
+    Raises:
+        InputError: `rgb` is not a floating-point image.
+    """
+    check_rgb(rgb)
+    luminance = torch.einsum("j,...jhw->...hw", rgb.new_tensor(RGB_TO_XYZ[1]), srgb_to_linear(rgb))
+    return linear_to_srgb(luminance).clamp(0, 1).unsqueeze(-3).expand_as(rgb)
 
 
 def with_lightness(rgb: Tensor, source: Tensor, levels: int | None = None) -> Tensor:

@@ -226,6 +226,12 @@ class RandomDegradation:
         return degraded.clamp(0, 1)
 
 
+def photo_alone(rgb: Tensor, rng: np.random.Generator, segment: patches.Segmenter | None = None) -> dict[str, Tensor]:
+    """The example of what learns from photos alone: "target" (3, H, W); arguments as in `RandomTraining`."""
+    check_photo(rgb)
+    return {"target": rgb}
+
+
 def random_window(sample: dict[str, Tensor], size: int, rng: np.random.Generator) -> dict[str, Tensor]:
     """Cut the same square out of condition and target, about a pixel of the patch where there is one.
 
@@ -233,7 +239,7 @@ def random_window(sample: dict[str, Tensor], size: int, rng: np.random.Generator
     networks are cut out after the photo was quantized.
 
     Args:
-        sample: "condition" (7, H, W) and "target" (3, H, W).
+        sample: "target" (3, H, W) and, unless the photo alone is learned from, "condition" (7, H, W).
         size: side of the square, at most H and W.
         rng: source of randomness.
 
@@ -241,7 +247,7 @@ def random_window(sample: dict[str, Tensor], size: int, rng: np.random.Generator
         "condition" (7, size, size) and "target" (3, size, size).
     """
     height, width = sample["target"].shape[1:]
-    places = Condition.of(sample["condition"]).patch.nonzero()
+    places = Condition.of(sample["condition"]).patch.nonzero() if "condition" in sample else ()
     centre = places[int(rng.integers(len(places)))].tolist() if len(places) else None
     corner = []
     for axis, side in enumerate((height, width)):

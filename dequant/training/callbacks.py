@@ -14,7 +14,7 @@ from torch import Tensor
 from dequant.errors import InputError
 from dequant.io.files import whole_file
 from dequant.training import fsdp
-from dequant.training.dequantizer import Dequantizer
+from dequant.training.learner import Learner
 from dequant.training.preemption import undivided
 
 log = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ class Progress(RichProgressBar):
 
 
 def _trained(pl_module: L.LightningModule) -> dict[str, torch.nn.Parameter]:
-    assert isinstance(pl_module, Dequantizer)
+    assert isinstance(pl_module, Learner)
     return dict(pl_module.trained.named_parameters())
 
 

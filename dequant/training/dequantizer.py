@@ -1,10 +1,9 @@
 """The LightningModule: a control encoder in training on a frozen base, or the base itself as a prior."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -27,11 +26,12 @@ from dequant.models.finite import check_finite, copy_for_release
 from dequant.pipelines.dequant import DequantPipeline
 from dequant.training import fsdp
 from dequant.training.distillation import Distillation
+from dequant.training.learner import Learner, Optimizer, Schedule
 
 Batch = dict[str, Any]
 
 
-class Dequantizer(L.LightningModule):
+class Dequantizer(Learner):
     """Turns a condition into a photograph.
 
     With a control encoder the base is frozen: it has no gradients, is not in the optimizer and not in checkpoints.
@@ -61,29 +61,27 @@ class Dequantizer(L.LightningModule):
         base: DiffusionBase,
         control: Callable[[DiffusionBase, str], ControlEncoder] | None,
         sampler: Sampler,
-        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None = None,
-        lr_schedule: Callable[[torch.optim.Optimizer], Any] | None = None,
+        optimizer: Optimizer | None = None,
+        lr_schedule: Schedule | None = None,
         variant: str = "T",
         gradient_checkpointing: bool = False,
         timestep_bias: float = 1.0,
         texture_weight: float = 0.0,
         distillation: Distillation | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, lr_schedule)
         sampler.check(base.scheduler)
         if texture_weight and (base.scheduler.config.prediction_type != "sample" or base.vae is not None):
             raise InputError("texture_weight needs a pixel base that predicts the clean image: set it to 0.")
         self.base = base.requires_grad_(False)
         self.base.unet.requires_grad_(control is None)
         self.control = control(base, variant) if control else None
+        self.kept = ("control.", "distillation.target.") if self.control is not None else ("base.unet.",)
         self.sampler = sampler
-        self.optimizer = optimizer
-        self.lr_schedule = lr_schedule
         self.variant = variant
         self.timestep_bias = timestep_bias
         self.texture_weight = texture_weight
         self.distillation = distillation
-        self.strict_loading = False
         if gradient_checkpointing:
             for part in (self.base.unet, self.control):
                 if part is not None:
@@ -95,6 +93,11 @@ class Dequantizer(L.LightningModule):
     def trained(self) -> nn.Module:
         """The part that learns: the control encoder, or the base's UNet."""
         return self.control if self.control is not None else self.base.unet
+
+    @property
+    def multiple(self) -> int:
+        """Training crops have sides that are multiples of this."""
+        return self.base.downscale * self.base.patch_size
 
     @property
     def controlled(self) -> Controlled:
@@ -207,23 +210,9 @@ class Dequantizer(L.LightningModule):
         elif self.device_mesh is not None:
             self.base.unet = fsdp.whole(self.base.unet)
 
-    def configure_optimizers(self) -> Any:
-        """The optimizer over the trained part, with its schedule stepped every batch."""
-        if self.optimizer is None:
-            raise InputError("This model was made without an optimizer: it samples, but cannot be trained.")
-        try:
-            optimizer = self.optimizer([p for p in self.trained.parameters() if p.requires_grad])
-            schedule = self.lr_schedule(optimizer) if self.lr_schedule is not None else None
-        except (TypeError, ValueError) as error:
-            raise InputError(f"The optimizer cannot be made: {str(error).rstrip('.')}.") from error
-        if schedule is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the trained part and a distillation's target only, and say what it belongs to."""
-        kept = ("control.", "distillation.target.") if self.control is not None else ("base.unet.",)
-        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(kept)}
+        super().on_save_checkpoint(checkpoint)
         checkpoint["identity"] = self.identity
         if "optimizer_states" in checkpoint:
             optimizers = self.trainer.optimizers

@@ -1,0 +1,117 @@
+"""The LightningModule of an autoencoder whose latents have a direction of colour."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from torch import Tensor
+from torch.nn import functional as F
+
+from dequant.color.luminance import grayscale
+from dequant.io.files import whole_folder
+from dequant.metrics.image import psnr
+from dequant.models.finite import copy_for_release
+from dequant.models.hub import Source
+from dequant.training.learner import Learner, Optimizer, Schedule
+
+Batch = dict[str, Any]
+
+GRAY_SHARE, WHOLE_SHARE = 0.2, 0.5
+"""Shares of the training photos that are decoded without their colour, and with all of it."""
+
+MAX_SCALE = 1.5
+"""Largest factor of the colour of the others."""
+
+
+class Autoencoder(Learner):
+    """Teaches an autoencoder photos, and that colour is a straight line in its latents.
+
+    A photo x and its grey version g of equal lightness are encoded to z and z_g; the decoder must make
+    `g + s (x - g)` of `z_g + s (z - z_g)`. So scaling the difference of latents scales the colourfulness, which
+    Diffusing Colors (section 3.1) observes in the autoencoder of Stable Diffusion, and what is decoded of a grey photo
+    is grey.
+
+    Args:
+        vae: the autoencoder.
+        optimizer: makes the optimizer from parameters.
+        lr_schedule: makes a per-step schedule from the optimizer, or None for a constant rate.
+        kl_weight: of the divergence of the latents from a standard normal distribution, per number.
+    """
+
+    kept = ("vae.", "variance")
+    variance: Tensor
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        optimizer: Optimizer | None = None,
+        lr_schedule: Schedule | None = None,
+        kl_weight: float = 1e-6,
+    ) -> None:
+        super().__init__(optimizer, lr_schedule)
+        self.vae = vae
+        self.kl_weight = kl_weight
+        self.register_buffer("variance", torch.ones(()))  # of the latents, a running mean
+
+    @property
+    def trained(self) -> AutoencoderKL:
+        """The autoencoder."""
+        return self.vae
+
+    @property
+    def multiple(self) -> int:
+        """Pixels per side of one place of the latents."""
+        return 2 ** (len(self.vae.config["block_out_channels"]) - 1)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Squared error of the decoded photo at a random share of its colour, and the divergence of the latents."""
+        photo = batch["target"]
+        generators = [torch.Generator().manual_seed(n) for n in batch["seed"]]
+        draws = torch.stack([torch.rand(2, generator=generator) for generator in generators])
+        scale = draws[:, 1] * MAX_SCALE
+        scale[draws[:, 0] < GRAY_SHARE + WHOLE_SHARE] = 1
+        scale[draws[:, 0] < GRAY_SHARE] = 0
+        s = scale.to(photo).view(-1, 1, 1, 1)
+        gray = grayscale(photo)
+        posterior = self.vae.encode(2 * torch.cat([photo, gray]) - 1).latent_dist
+        z, z_gray = posterior.mean.chunk(2)
+        noise = torch.stack([torch.randn(z.shape[1:], generator=generator) for generator in generators]).to(z)
+        decoded = self.vae.decode(z_gray + s * (z - z_gray) + posterior.std[: len(z)] * noise).sample
+        error = F.mse_loss(decoded, 2 * (gray + s * (photo - gray)).clamp(0, 1) - 1)
+        divergence = posterior.kl().mean() / z[0].numel()
+        self.variance.lerp_(z.detach().square().mean(), 0.01)
+        self.log("train/loss", error, prog_bar=True, sync_dist=True)
+        self.log("train/divergence", divergence, sync_dist=True)
+        return error + self.kl_weight * divergence
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Log the PSNR of decoded photos and how far decoded grey ones are from grey; returns the decoded photos.
+
+        `psnr_input` is that of the photos reduced to the size of the latents and enlarged again. `gray_chroma` is the
+        mean distance of the channels of a decoded grey photo from their mean, in levels of 255.
+        """
+        photo = batch["target"]
+        output, gray = self.decoded(photo), self.decoded(grayscale(photo))
+        reduced = F.interpolate(F.avg_pool2d(photo, self.multiple), size=photo.shape[2:], mode="bicubic").clamp(0, 1)
+        values = {"psnr": psnr(output, photo), "psnr_input": psnr(reduced, photo)}
+        values["gain"] = values["psnr"] - values["psnr_input"]
+        values["gray_chroma"] = 255 * (gray - gray.mean(1, keepdim=True)).abs().mean((1, 2, 3))
+        for name, value in values.items():
+            self.log(f"val/{name}", value.mean(), batch_size=len(value), sync_dist=True)
+        return output
+
+    @torch.no_grad()
+    def decoded(self, rgb: Tensor) -> Tensor:
+        """What the autoencoder makes of rgb (B, 3, H, W) in [0, 1]."""
+        return (self.vae.decode(self.vae.encode(2 * rgb - 1).latent_dist.mode()).sample / 2 + 0.5).clamp(0, 1)
+
+    def load_weights(self, path: str | Path) -> None:
+        """Start from the autoencoder in a folder."""
+        self.vae = Source(path).model(None, AutoencoderKL)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the autoencoder, float16, with the factor that gives its latents a variance of 1."""
+        self.vae.register_to_config(scaling_factor=round(self.variance.rsqrt().item(), 5))
+        with whole_folder(Path(folder)) as partial:
+            copy_for_release(self.vae).save_pretrained(partial)
