@@ -26,6 +26,7 @@ from dequant.cli.runs import differences, held, hide_secrets, keep_config, take_
 from dequant.errors import InputError
 from dequant.models.control import bundled
 from dequant.provenance import provenance
+from dequant.training.callbacks import validation
 from dequant.training.checkpoints import fault, newest_first, newest_whole
 from dequant.training.learner import Learner
 from dequant.training.loggers import ended, log_model
@@ -197,10 +198,9 @@ def begun(cfg: DictConfig, trainer: L.Trainer) -> None:
 def outcome(folder: Path, trainer: L.Trainer) -> str:
     """What the last validation of a training said."""
     metrics = last_metrics(folder)
-    if "val/psnr" not in metrics:
+    if not metrics:
         return f"no validation in {trainer.global_step} steps (trainer.val_check_interval is longer)"
-    psnr, before, gain = (metrics[f"val/{key}"] for key in ("psnr", "psnr_input", "gain"))
-    return f"step {metrics['step']}: validation PSNR {psnr:.2f} dB, of the input {before:.2f} dB: {gain:+.2f} dB"
+    return f"step {metrics['step']}: {validation(metrics)}"
 
 
 def how_to_resume(folder: Path) -> str:

@@ -3,14 +3,15 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, ClassVar, Self, get_args
 
 from diffusers import schedulers
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from huggingface_hub import snapshot_download
@@ -38,6 +39,12 @@ class SavedPipeline(DiffusionPipeline):
     classes from the installed package; `from_pretrained` of this package does not need them.
     """
 
+    kinds: ClassVar[Mapping[str, tuple[type, ...]]] = KINDS
+    """Classes that each component may have."""
+
+    mark: ClassVar[str] = ControlEncoder.__name__
+    """A class that the index of such a pipeline names."""
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any) -> Self:
         """Load a saved pipeline from a folder or the hub. No code from there is run.
@@ -50,10 +57,10 @@ class SavedPipeline(DiffusionPipeline):
         Raises:
             InputError: there is no such pipeline, or it cannot be loaded.
         """
-        folder = fetch(pretrained_model_name_or_path, **options)
+        folder = fetch(pretrained_model_name_or_path, cls.mark, **options)
         options = {"use_safetensors": True} | options | {"custom_pipeline": None, "trust_remote_code": False}
         with reading(pretrained_model_name_or_path, folder / INDEX):
-            check_parts(folder, given=set(options))
+            check_parts(folder, cls.kinds, given=set(options))
             pipeline = super().from_pretrained(str(folder), **options)
         pipeline.register_to_config(_name_or_path=str(pretrained_model_name_or_path))
         return pipeline
@@ -87,16 +94,17 @@ class SavedPipeline(DiffusionPipeline):
             file.write(json.dumps(index, indent=2, sort_keys=True) + "\n")
 
 
-def fetch(source: str | os.PathLike[str], **options: Any) -> Path:
+def fetch(source: str | os.PathLike[str], mark: str = ControlEncoder.__name__, **options: Any) -> Path:
     """The folder that a path or a hub id means. Of a model on the hub, it holds the JSON and safetensors files.
 
     Args:
         source: a folder, or the id of a model on the hub, "OWNER/NAME".
+        mark: a class that its JSON files name.
         options: `cache_dir`, `force_download`, `local_files_only`, `revision` and `token` of the hub; others are
             ignored.
 
     Raises:
-        InputError: there is no such folder, no such model could be fetched, or it has no control encoder.
+        InputError: there is no such folder, no such model could be fetched, or it is of another kind.
     """
     if is_folder(source):
         return Path(source)
@@ -106,23 +114,24 @@ def fetch(source: str | os.PathLike[str], **options: Any) -> Path:
     hub = {name: options[name] for name in HUB_OPTIONS if options.get(name) is not None}
     download = partial(snapshot_download, repo_id, **hub)
     folder = Path(Source(repo_id).load(lambda: download(allow_patterns=["*.json"])))
-    if not any(ControlEncoder.__name__ in path.read_text() for path in folder.glob("*.json")):
-        raise InputError(f"{source} on the hub has no control encoder: give the id of a pipeline saved by dequant.")
+    if not any(mark in path.read_text() for path in folder.glob("*.json")):
+        raise InputError(f"{source} on the hub has no {mark}: give the id of a pipeline saved by dequant.")
     return Path(Source(repo_id).load(lambda: download(allow_patterns=WITHOUT_CODE, revision=folder.name)))
 
 
-def check_parts(folder: Path, given: set[str]) -> None:
+def check_parts(folder: Path, kinds_of: Mapping[str, tuple[type, ...]], given: set[str]) -> None:
     """Check the components that a saved pipeline names, without loading their weights.
 
     Args:
         folder: of the pipeline.
+        kinds_of: classes that each component may have.
         given: names of components that the caller brings along.
 
     Raises:
         InputError: the index is damaged or names other classes, or a component's configuration is impossible.
     """
     index = read_json(folder / INDEX)
-    for name, kinds in KINDS.items():
+    for name, kinds in kinds_of.items():
         if name in given or (name not in index and type(None) in kinds):
             continue
         value = index.get(name)
@@ -137,7 +146,8 @@ def check_parts(folder: Path, given: set[str]) -> None:
             possible = {one.__name__: one for one in kinds}
             if not isinstance(kind, str) or kind not in possible:
                 raise InputError(f"Expected {' or '.join(possible)} for {name} in {INDEX}, got {value!r}.")
-            check_config(folder / name, possible[kind])
+            if issubclass(possible[kind], ModelMixin):
+                check_config(folder / name, possible[kind])
 
 
 def is_hub_id(source: str) -> bool:

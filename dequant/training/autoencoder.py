@@ -67,18 +67,17 @@ class Autoencoder(Learner):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Squared error of the decoded photo at a random share of its colour, and the divergence of the latents."""
         photo = batch["target"]
-        generators = [torch.Generator().manual_seed(n) for n in batch["seed"]]
-        draws = torch.stack([torch.rand(2, generator=generator) for generator in generators])
+        draws = torch.stack([torch.rand(2, generator=torch.Generator().manual_seed(n)) for n in batch["seed"]])
         scale = draws[:, 1] * MAX_SCALE
         scale[draws[:, 0] < GRAY_SHARE + WHOLE_SHARE] = 1
         scale[draws[:, 0] < GRAY_SHARE] = 0
-        s = scale.to(photo).view(-1, 1, 1, 1)
+        s, fades = scale.to(photo).view(-1, 1, 1, 1), (scale != 1).to(photo.device)
         gray = grayscale(photo)
-        posterior = self.vae.encode(2 * torch.cat([photo, gray]) - 1).latent_dist
-        z, z_gray = posterior.mean.chunk(2)
-        noise = torch.stack([torch.randn(z.shape[1:], generator=generator) for generator in generators]).to(z)
-        decoded = self.vae.decode(z_gray + s * (z - z_gray) + posterior.std[: len(z)] * noise).sample
-        error = F.mse_loss(decoded, 2 * (gray + s * (photo - gray)).clamp(0, 1) - 1)
+        posterior = self.vae.encode(2 * torch.cat([photo, gray[fades]]) - 1).latent_dist
+        z, z_gray = posterior.mean.split([len(photo), int(fades.sum())])
+        mixed = z.clone()
+        mixed[fades] = torch.lerp(z_gray, z[fades], s[fades])
+        error = F.mse_loss(self.vae.decode(mixed).sample, 2 * torch.lerp(gray, photo, s).clamp(0, 1) - 1)
         divergence = posterior.kl().mean() / z[0].numel()
         self.variance.lerp_(z.detach().square().mean(), 0.01)
         self.log("train/loss", error, prog_bar=True, sync_dist=True)

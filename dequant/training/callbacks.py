@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,15 @@ def _trained(pl_module: L.LightningModule) -> dict[str, torch.nn.Parameter]:
     return dict(pl_module.trained.named_parameters())
 
 
+def validation(metrics: Mapping[str, float]) -> str:
+    """What the metrics of a validation say, for people."""
+    if "val/psnr" in metrics:
+        psnr, before, gain = (metrics[f"val/{key}"] for key in ("psnr", "psnr_input", "gain"))
+        return f"validation PSNR {psnr:.2f} dB, of the input {before:.2f} dB: {gain:+.2f} dB"
+    mine = {name: value for name, value in metrics.items() if name.startswith("val/")}
+    return "validation " + ", ".join(f"{name.removeprefix('val/')} {value:.3f}" for name, value in mine.items())
+
+
 class LastMetrics(Callback):
     """Writes all metrics of the last validation, and its step, to a JSON file, and logs a line.
 
@@ -185,8 +195,4 @@ class LastMetrics(Callback):
             values = {name: value.item() for name, value in trainer.callback_metrics.items()}
             with whole_file(self.path) as file:
                 json.dump({"step": trainer.global_step} | values, file, indent=1)
-            log.info(
-                "step %d: validation PSNR %.2f dB, input %.2f dB, gain %+.2f dB",
-                trainer.global_step,
-                *(values[f"val/{key}"] for key in ("psnr", "psnr_input", "gain")),
-            )
+            log.info("step %d: %s", trainer.global_step, validation(values))

@@ -172,6 +172,12 @@ class Dequantizer(Learner):
             self._log_means({name: value[n_colors == n] for name, value in values.items()}, f"/n_{n}")
         return output
 
+    def columns(self, batch: Batch, output: Tensor) -> dict[str, Tensor]:
+        """Quantized photo, texture, output and truth."""
+        seen = Condition.of(batch["condition"])
+        texture = seen.texture.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+        return {"quantized": seen.colors, "texture": texture} | super().columns(batch, output)
+
     def _log_means(self, values: Mapping[str, Tensor], suffix: str) -> None:
         for name, value in values.items():
             self.log(f"val/{name}{suffix}", value.mean(), batch_size=len(value), sync_dist=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dequant.errors import InputError
 
@@ -40,6 +40,15 @@ class Learner(L.LightningModule):
     def multiple(self) -> int:
         """Training crops have sides that are multiples of this."""
         raise NotImplementedError
+
+    def columns(self, batch: dict[str, Any], output: Tensor) -> dict[str, Tensor]:
+        """What a grid of a validation batch shows, left to right: pictures (B, 3, H, W) by name, output and truth too.
+
+        Args:
+            batch: of the validation.
+            output: what `validation_step` made of it, (B, 3, H, W).
+        """
+        return {"output": output, "truth": batch["target"]}
 
     def load_weights(self, path: str | Path) -> None:
         """Load what training starts from; `InputError` where there is no such."""

@@ -12,22 +12,20 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 from torch import Tensor
 
-from dequant.condition.channels import Condition
 from dequant.io import figures
 from dequant.metrics import image
+from dequant.training.learner import Learner
 
 
 class Shown(NamedTuple):
-    """A validation photo to show: number of colours ("" for none), condition (7, H, W), output and photo (3, H, W)."""
+    """A validation photo to show: number of colours ("" for none), and pictures (3, H, W) by their columns."""
 
     n_colors: int | str
-    condition: Tensor
-    output: Tensor
-    target: Tensor
+    columns: dict[str, Tensor]
 
 
 class Pictures(Callback):
-    """Draws a grid at each validation: quantized | texture | output | truth. TensorBoard and Weights & Biases show it.
+    """Draws a grid of `Learner.columns` at each validation, which TensorBoard and Weights & Biases show.
 
     Args:
         folder: where the PNGs go.
@@ -51,29 +49,26 @@ class Pictures(Callback):
         """Keep the first photos of each number of colours."""
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
+        assert isinstance(pl_module, Learner)
         counts = batch["n_colors"].tolist() if "n_colors" in batch else [""] * len(outputs)
-        for n_colors, *tensors in zip(counts, batch["condition"], outputs, batch["target"], strict=True):
+        columns = pl_module.columns(batch, outputs)
+        for place, n_colors in enumerate(counts):
             if sum(shown.n_colors == n_colors for shown in self._shown) < self.rows:
-                self._shown.append(Shown(n_colors, *(tensor.float().cpu() for tensor in tensors)))
+                mine = {name: pictures[place].float().cpu() for name, pictures in columns.items()}
+                self._shown.append(Shown(n_colors, mine))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw the grid and log it."""
         if not self._shown:
             return
-        counts, *tensors = zip(*self._shown, strict=True)
-        condition, output, target = map(torch.stack, tensors)
-        seen = Condition.of(condition)
-        columns = {
-            "quantized": seen.colors,
-            "texture": seen.texture.mean(1, keepdim=True).expand(-1, 3, -1, -1),
-            "output": output,
-            "truth": target,
-        }
+        counts, each = zip(*self._shown, strict=True)
+        columns = {name: torch.stack([one[name] for one in each]) for name in each[0]}
         picture = figures.grid(columns, [f"N = {n}" if n else "" for n in counts])
         figures.save(picture, self.folder / f"step_{trainer.global_step:06d}.png")
-        psnr = image.psnr(output, target).tolist()
-        given = ["on" if indicator.any() else "off" for indicator in seen.given]
-        rows = [[trainer.global_step, pl_module.variant, *row] for row in zip(counts, given, psnr, strict=True)]
+        psnr = image.psnr(columns["output"], columns["truth"]).tolist()
+        texture = ["on" if one.get("texture", torch.zeros(1)).any() else "off" for one in each]
+        variant = getattr(pl_module, "variant", "")
+        rows = [[trainer.global_step, variant, *row] for row in zip(counts, texture, psnr, strict=True)]
         self._shown = []
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):

@@ -236,7 +236,7 @@ def test_another_model_is_not_fetched(
         return download(*args, allow_patterns=allow_patterns, **options)
 
     monkeypatch.setattr(saving, "snapshot_download", record)
-    with pytest.raises(InputError, match="owner/name on the hub has no control encoder"):
+    with pytest.raises(InputError, match="owner/name on the hub has no ControlEncoder"):
         DequantPipeline.from_pretrained("owner/name", cache_dir=cache)
     assert asked == ["*.json"]
 
