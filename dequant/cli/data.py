@@ -19,6 +19,9 @@ def shards(
     max_eval_objects: Annotated[int | None, typer.Option(help="The same for each of val and test.")] = None,
     whole_eval: Annotated[bool, typer.Option("--whole-eval", help="Keep detail crops out of val and test.")] = False,
     segment: Annotated[bool, typer.Option("--segment", help="Store the segments of training photos, too.")] = False,
+    caption: Annotated[
+        bool, typer.Option("--caption", help="Store a caption beside each photo; needs 'dequant[priors]'.")
+    ] = False,
     leave_out: Annotated[str, typer.Option(metavar="KEYS", help="Photos to skip, separated by commas.")] = "",
 ) -> None:
     """Pack a folder of photos with a manifest into WebDataset shards, each photo with its licence and attribution.
@@ -26,7 +29,7 @@ def shards(
     The manifest has the columns file, group, licence, attribution, source_repo, source_path, blob, crop, bytes and
     sha256. The key of a photo is object/NAME where its folder is among --objects, and scene/NAME elsewhere; names that
     occur in two folders are preceded by theirs. Photos with the same blob, the digest of the original, go to the same
-    split.
+    split. A caption names the main thing that a classifier sees, and the colours of the photo.
     """
     from dequant.data import packing
     from dequant.data.sources import SPLITS
@@ -40,7 +43,12 @@ def shards(
         whole_eval=whole_eval,
         leave_out=_names(leave_out),
     )
-    packing.pack(photos, rows, out, segment=segment)
+    describe = None
+    if caption:
+        from dequant.colorization.priors import Describer
+
+        describe = Describer().caption
+    packing.pack(photos, rows, out, segment=segment, caption=describe)
     total = sum(path.stat().st_size for path in out.iterdir())
     counts = ", ".join(f"{sum(row['split'] == split for row in rows)} {split}" for split in SPLITS)
     typer.echo(f"{counts} photos, {total / 1e6:.2f} MB in {out}", err=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from dequant.condition.channels import for_palette
 from dequant.data.checks import at_least
 from dequant.data.crops import center_crop
 from dequant.data.examples import Sample, training_sample
-from dequant.data.segment_maps import MakeExample
+from dequant.data.segment_maps import MakeExample, about
 from dequant.data.sources import Photos
 from dequant.errors import InputError
 
@@ -47,7 +48,8 @@ class TrainingStream(Dataset[Sample]):
     def __getitem__(self, k: int) -> Sample:
         rng = np.random.default_rng([self.seed, k])
         index, image = self._photo(k, rng)
-        return training_sample(image, self.photos.maps(index), rng, self.condition, self.size, self.window)
+        maps, caption = self.photos.maps(index), partial(self.photos.caption, index)
+        return training_sample(image, maps, rng, self.condition, self.size, self.window, caption)
 
     def _photo(self, k: int, rng: np.random.Generator) -> tuple[int, Image.Image]:
         if self._shares is None:
@@ -156,7 +158,8 @@ class EvaluationSet(Dataset[Sample]):
             raise InputError(f"'{self.photos.keys[self.indices[number]]}' changed during the run: restore it.")
         rgb = center_crop(image, self.size)
         if self.texture_map is None:
-            return self.condition(rgb, np.random.default_rng([self.seed, index]))
+            make = about(self.condition, partial(self.photos.caption, self.indices[number]), training=False)
+            return make(rgb, np.random.default_rng([self.seed, index]))
         n = self.n_colors[palette]
         condition = for_palette(quantize(rgb, n).rgb, n, self.texture_map(rgb))
         return {"condition": condition, "target": rgb, "n_colors": torch.tensor(n)}

@@ -9,7 +9,7 @@ from torch.utils.data import default_collate
 
 from dequant.condition.examples import random_window
 from dequant.data import segment_maps
-from dequant.data.segment_maps import MakeExample
+from dequant.data.segment_maps import MakeExample, about
 
 Sample = dict[str, Any]
 
@@ -21,6 +21,7 @@ def training_sample(
     condition: MakeExample,
     size: int,
     window: int | None,
+    caption: Callable[[], str] = str,
 ) -> Sample:
     """Draw a sample of a photo: `segment_maps.training_sample`, a window of it, and the seed of its noise.
 
@@ -31,11 +32,12 @@ def training_sample(
         condition: makes condition and target of the crop.
         size: side of the crop in pixels.
         window: side of the square cut out of condition and target; None takes them whole.
+        caption: reads that of the photo, where the condition takes one.
 
     Returns:
         what `condition` returns, and `seed`, an integer below 2^63 that fixes the noise a training step adds.
     """
-    sample = segment_maps.training_sample(photo, maps, condition, size, rng)
+    sample = segment_maps.training_sample(photo, maps, about(condition, caption), size, rng)
     if window is not None:
         sample = random_window(sample, window, rng)
     return sample | {"seed": int(rng.integers(2**63 - 1))}

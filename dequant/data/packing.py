@@ -12,11 +12,13 @@ import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from dequant.data.checks import shown
 from dequant.data.segment_maps import segment_photo
@@ -24,7 +26,7 @@ from dequant.data.sources import SPLITS, splits_by_digest
 from dequant.errors import InputError
 from dequant.io.files import whole_folder, write_csv
 from dequant.io.formats import SUFFIXES
-from dequant.io.images import decode
+from dequant.io.images import decode, to_tensor
 
 COLUMNS = (
     "file",
@@ -126,7 +128,12 @@ def select(
 
 
 def pack(
-    photos: Path, rows: Iterable[Row], out: Path, max_shard_bytes: float = MAX_SHARD_BYTES, segment: bool = False
+    photos: Path,
+    rows: Iterable[Row],
+    out: Path,
+    max_shard_bytes: float = MAX_SHARD_BYTES,
+    segment: bool = False,
+    caption: Callable[[Tensor], str] | None = None,
 ) -> None:
     """Write photos as shards per split, and their `manifest.csv`.
 
@@ -138,6 +145,7 @@ def pack(
         out: the folder, new or empty.
         max_shard_bytes: a shard is closed when it exceeds this.
         segment: add the maps of `dequant.data.segment_maps` to the photos of split train.
+        caption: describes rgb (3, H, W) in [0, 1]; what it says is stored beside each photo.
 
     Raises:
         InputError: `out` is in use, or a photo is missing or differs from its sha256.
@@ -157,7 +165,11 @@ def pack(
             with webdataset.ShardWriter(pattern, maxsize=max_shard_bytes, verbose=0, **owner) as writer:
                 for row in track(members, f"packing {split}", console=Console(stderr=True), transient=True):
                     sample = _sample(photos, row)
-                    writer.write(sample | _maps(photos, row) if segment and split == "train" else sample)
+                    if segment and split == "train":
+                        sample |= _maps(photos, row)
+                    if caption is not None:
+                        sample["txt"] = caption(to_tensor(_photo(photos, row)))
+                    writer.write(sample)
         write_csv(work / "manifest.csv", OUTPUT_COLUMNS, ({name: row[name] for name in OUTPUT_COLUMNS} for row in rows))
 
 
@@ -259,8 +271,12 @@ def _sample(photos: Path, row: Row) -> dict[str, object]:
 
 
 def _maps(photos: Path, row: Row) -> dict[str, bytes]:
+    return {f"{name}.png": data for name, data in segment_photo(_photo(photos, row)).items()}
+
+
+def _photo(photos: Path, row: Row) -> Image.Image:
     path = photos / row["file"]
-    return {f"{name}.png": data for name, data in segment_photo(decode(path.read_bytes(), str(path))).items()}
+    return decode(path.read_bytes(), str(path))
 
 
 def _record(row: Row) -> dict[str, str]:

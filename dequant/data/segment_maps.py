@@ -8,6 +8,7 @@ import io
 import logging
 import zlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +26,13 @@ SHORT_SIDE = 192
 """Size of the maps: crops, whose sides are 3/4 of the photo's on average, have the 128 pixels of `patches`."""
 
 
-MakeExample = Callable[..., dict[str, Tensor]]
+MakeExample = Callable[..., dict[str, Any]]
 """Makes condition and target of rgb (3, H, W), a generator and, where there are maps, a segmenter."""
+
+
+def about(condition: MakeExample, caption: Callable[[], str], training: bool = True) -> MakeExample:
+    """What makes examples of one photo; its caption is read where the condition takes one (`RandomColoring`)."""
+    return condition.about(caption(), training) if hasattr(condition, "about") else condition
 
 
 def segment_photo(photo: Image.Image) -> dict[str, bytes]:
@@ -45,7 +51,7 @@ def segment_photo(photo: Image.Image) -> dict[str, bytes]:
 
 def training_sample(
     photo: Image.Image, maps: Sequence[Callable[[], bytes]], condition: MakeExample, size: int, rng: np.random.Generator
-) -> dict[str, Tensor]:
+) -> dict[str, Any]:
     """Draw a crop of a photo and a condition on it.
 
     Args:

@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch.utils.data import IterableDataset, get_worker_info
 
 from dequant.data.checks import shown
@@ -70,7 +69,8 @@ class ShardStream(IterableDataset[tuple[int, Cursor, Sample]]):
 
     Args:
         source: the shards.
-        draw: makes a sample of an RGB photo, readers of its maps and a generator (`examples.training_sample` with its
+        draw: makes a sample of an RGB photo, readers of its maps, a generator and, as `caption`, a reader of what its
+            record says of it (`examples.training_sample` with its
             settings bound).
         min_side: pixels that the smaller side of a photo must have.
         batch_size: samples per batch.
@@ -87,7 +87,7 @@ class ShardStream(IterableDataset[tuple[int, Cursor, Sample]]):
     def __init__(
         self,
         source: RemoteShards,
-        draw: Callable[[Image.Image, Sequence[Callable[[], bytes]], np.random.Generator], Sample],
+        draw: Callable[..., Sample],
         min_side: int,
         batch_size: int,
         seed: int,
@@ -193,7 +193,8 @@ class ShardStream(IterableDataset[tuple[int, Cursor, Sample]]):
             cursor.count(f"converted from {found.mode}")
         if found.space:
             cursor.count(f"converted from {shown(found.space)[1:-1]}")
-        return self.draw(image, [partial(bytes, data) for data in raw.maps], rng)
+        maps, caption = [partial(bytes, data) for data in raw.maps], partial(str, raw.record.get("caption") or "")
+        return self.draw(image, maps, rng, caption=caption)
 
 
 class StreamLoader:

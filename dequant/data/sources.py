@@ -72,6 +72,9 @@ class Source(Protocol):
     def maps(self, key: str) -> list[str]:
         """Keys of the maps of segments beside a photo (`dequant.data.segment_maps`)."""
 
+    def caption(self, key: str) -> str:
+        """What is written beside a photo; `InputError` where nothing is."""
+
 
 def stem(name: str) -> str:
     """Path of a member up to the first dot of its name, which the members of one sample share."""
@@ -156,8 +159,15 @@ class Folder:
             raise InputError(f"{shown(self.path / key)} cannot be read ({error.strerror}): make it readable.") from None
 
     def maps(self, key: str) -> list[str]:
-        """None: a folder holds photos only."""
+        """None: a folder holds photos and captions only."""
         return []
+
+    def caption(self, key: str) -> str:
+        """The text file beside a photo, `a.txt` of `a.jpg`."""
+        file = (self.path / key).with_suffix(".txt")
+        if not file.is_file():
+            raise _without_caption(key, self.path)
+        return file.read_text(encoding="utf-8").strip()
 
 
 class Shards:
@@ -180,6 +190,7 @@ class Shards:
             raise InputError(f"The folder {shown(self.path)} has no shard in it: shards are named {names}.")
         self._members: dict[str, tuple[str, Path, int, int]] = {}
         self._maps: dict[str, dict[str, tuple[str, Path, int, int]]] = {}
+        self._captions: dict[str, tuple[str, Path, int, int]] = {}
         others = [name for split, tar in tars for name in self._index(split, tar)]
         if others and not self._members:
             raise InputError(
@@ -192,6 +203,8 @@ class Shards:
         found, flaws = index(shard, self._max_bytes)
         others, stems = dict[str, str](), set[str]()
         for member in found:
+            if member.name.endswith(".txt"):
+                self._captions[stem(member.name)] = (split, shard, member.offset, member.size)
             if Path(member.name).suffix.lower() not in SUFFIXES:
                 others.setdefault(stem(member.name), member.name)
                 continue
@@ -217,14 +230,17 @@ class Shards:
 
     def read(self, key: str) -> bytes:
         """Bytes of the member `key`."""
-        _, shard, offset, size = self._members.get(key) or self._maps[stem(key)][key]
-        with shard.open("rb") as file:
-            file.seek(offset)
-            return file.read(size)
+        return _bytes_of(self._members.get(key) or self._maps[stem(key)][key])
 
     def maps(self, key: str) -> list[str]:
         """Keys of the maps of segments of the photo `key`, in the order of the shard."""
         return list(self._maps.get(stem(key), ()))
+
+    def caption(self, key: str) -> str:
+        """The member `a.txt` beside `a.jpg`."""
+        if stem(key) not in self._captions:
+            raise _without_caption(key, self.path)
+        return _bytes_of(self._captions[stem(key)]).decode("utf-8", "replace").strip()
 
 
 class Photos:
@@ -274,6 +290,10 @@ class Photos:
         """Readers of the maps of segments beside a photo."""
         return [partial(self.source.read, key) for key in self.source.maps(self.keys[index])]
 
+    def caption(self, index: int) -> str:
+        """What is written beside a photo; `InputError` where nothing is."""
+        return self.source.caption(self.keys[index])
+
     def image(self, index: int) -> Image.Image | None:
         """Decoded photo, or None where it is damaged; the first to meet such a photo reports it."""
         if self._damaged[index]:
@@ -284,6 +304,20 @@ class Photos:
             self._damaged[index] = 1
             log.warning("Skipped a photo: %s", error)
             return None
+
+
+def _bytes_of(member: tuple[str, Path, int, int]) -> bytes:
+    _, shard, offset, size = member
+    with shard.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+def _without_caption(key: str, where: Path) -> InputError:
+    return InputError(
+        f"The photo {shown(key)} of {shown(where)} has no caption: pack the photos with `dequant shards --caption`, or "
+        "put a text file of its name beside it."
+    )
 
 
 def _check_split(split: str) -> None:
