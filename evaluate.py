@@ -23,6 +23,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from dequant.cli import coloring
 from dequant.cli.hydra import one_sentence, plain, process, resolved, run
 from dequant.errors import InputError, obey_signals
 from dequant.evaluation import methods, runner
@@ -215,7 +216,7 @@ def main(cfg: DictConfig) -> float | None:
                     left = (time.monotonic() - start) / number * (len(todo) - number) if number else None
                     rest = "" if left is None else f", about {timedelta(seconds=round(left))} left"
                     log.info("evaluation %d of %d: %s, %s%s", number + 1, len(todo), job.eval.name, _label(job), rest)
-                result = evaluate(job)
+                result = coloring.evaluate(job) if "measure" in job.eval else evaluate(job)
         return result
 
 

@@ -6,6 +6,7 @@ import typer
 
 import dequant
 from dequant.cli import data, edits, palette, tools, weights
+from dequant.cli.colorize import colorize
 from dequant.cli.options import examples
 from dequant.cli.serve import serve
 from dequant.cli.video import video
@@ -36,6 +37,13 @@ app.command(
         "dequant recolor photo.jpg --region mask.png=#204080 --region 10,10,90,60=gold",
     )
 )(edits.recolor)
+app.command(
+    epilog=examples(
+        "dequant colorize old.jpg",
+        "dequant colorize old.jpg --prompt 'a red car on green' --scale auto",
+        "dequant colorize album/ --colorfulness holiday.jpg -o coloured/ --resume",
+    )
+)(colorize)
 app.command(
     epilog=examples(
         "dequant video frames/ --palette viridis -o viridis/",

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 import yaml
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,7 +19,6 @@ import dequant
 from dequant.errors import InputError
 from dequant.io.files import whole_file
 from dequant.models.folders import is_folder
-from dequant.pipelines.dequant import DequantPipeline
 
 FORMAT = 1
 """Of recipes; a later one says so."""
@@ -28,7 +28,7 @@ KEY = "dequant"
 """Of the text in a PNG that holds the recipe."""
 
 
-OPERATIONS = ("dequantize", "transfer", "recolor")
+OPERATIONS = ("dequantize", "transfer", "recolor", "colorize")
 
 MAX_BYTES = 2**24
 """Of a recipe; masks make it large."""
@@ -146,10 +146,10 @@ def digest(levels: NDArray[Any], alpha: NDArray[Any] | None) -> str:
     return found.hexdigest()
 
 
-def weights_digest(pipe: DequantPipeline) -> str:
+def weights_digest(pipe: DiffusionPipeline) -> str:
     """Sha256 of the networks of a pipeline."""
     found = hashlib.sha256()
-    for name in ("unet", "control", "vae"):
+    for name in ("unet", "control", "vae", "text_encoder", "ranker"):
         module = getattr(pipe, name, None)
         for key, tensor in () if module is None else module.state_dict().items():
             found.update(f"{name}.{key} {tuple(tensor.shape)}".encode())

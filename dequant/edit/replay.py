@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from dequant.edit import recipe as recipes
+from dequant.edit.colorizing import ColorSettings, colorize
 from dequant.edit.edits import Edited, Photo, Reference, dequantize, recolor, transfer
 from dequant.edit.painting import Settings
 from dequant.edit.recipe import Recipe, read_recipe
@@ -35,10 +36,13 @@ def replay(photo: Photo, recipe: Recipe | str | Path, pipe: DequantPipeline | No
     """
     found = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
     original = photo if isinstance(photo, Original) else read_original(photo)
-    settings = _settings(found)
+    settings = None if found.operation == "colorize" else _settings(found)
     try:
         notes, scale = _differences(found, original)
-        edited = _repeated(found, original, scale, settings, pipe)
+        if settings is None:
+            edited = colorize(original, **found.edit, settings=ColorSettings(**found.settings))
+        else:
+            edited = _repeated(found, original, scale, settings, pipe)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, InputError):
             raise

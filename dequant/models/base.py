@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from dequant.condition.channels import Condition, color_std
 from dequant.diffusion.schedule import Generator, cosine_alphas_cumprod, posterior, signal_and_noise
 from dequant.diffusion.solver import check_schedule
+from dequant.models import autoencoder
 from dequant.models.finite import copy_for_release
-from dequant.models.hub import Source, autoencoder, check_base
+from dequant.models.hub import Source, check_base
 from dequant.models.prompt import EMBEDDING, empty_prompt, write_embedding
 
 Residuals = tuple[tuple[Tensor, ...], Tensor]
@@ -95,7 +96,7 @@ class DiffusionBase(nn.Module):
     @property
     def downscale(self) -> int:
         """Pixels per side of one place of that space: 1 for pixels."""
-        return 1 if self.vae is None else 2 ** (len(self.vae.config["block_out_channels"]) - 1)
+        return 1 if self.vae is None else autoencoder.downscale(self.vae)
 
     @property
     def multiple(self) -> int:
@@ -133,16 +134,14 @@ class DiffusionBase(nn.Module):
         """Map rgb (B, 3, H, W) in [0, 1] to the space that diffusion runs in."""
         if self.vae is None:
             return 2 * rgb - 1
-        output = self.vae.encode((2 * rgb - 1).to(self.vae.dtype))
-        latents = output.latents if hasattr(output, "latents") else output.latent_dist.mode()
-        return self.vae.config["scaling_factor"] * latents.float()
+        return autoencoder.encode(self.vae, rgb)
 
     def decode(self, z: Tensor, in_tiles: bool = False) -> Tensor:
         """Inverse of `encode`, clamped to [0, 1]; in tiles the autoencoder takes large latents piece by piece."""
         if self.vae is not None:
             tiling = self.vae.use_tiling
             self.vae.use_tiling = tiling or in_tiles
-            z = self.vae.decode((z / self.vae.config["scaling_factor"]).to(self.vae.dtype)).sample.float()
+            z = autoencoder.decode(self.vae, z)
             self.vae.use_tiling = tiling
         return ((z + 1) / 2).clamp(0, 1)
 
@@ -258,9 +257,9 @@ class DiffusionBase(nn.Module):
         text_options = (text_embedding, text_encoder, text_encoder_in_8_bit)
         options["text_embedding"] = empty_prompt(source, unet.config, *text_options)
         if vae is not None:
-            options["vae"] = autoencoder(Source(vae), None)
+            options["vae"] = Source(vae).autoencoder(None)
         elif source.has("vae"):
-            options["vae"] = autoencoder(source, "vae")
+            options["vae"] = source.autoencoder("vae")
         if augmentation is not None:
             options["augmentation"] = augmentation
         for part in (unet, options.get("vae")):

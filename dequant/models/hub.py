@@ -68,6 +68,10 @@ class Source:
         check_loaded(model, self.path if part is None else f"{self.path}/{part}")
         return model
 
+    def autoencoder(self, part: str | None) -> ModelMixin:
+        """The autoencoder of a latent base, `AutoencoderKL` or `AutoencoderTiny` as its configuration says."""
+        return self.model(part, AutoModel)
+
     def scheduler(self) -> DDPMScheduler:
         """The noise schedule; which solver takes the steps is chosen elsewhere."""
         if self.folder is not None:
@@ -94,11 +98,6 @@ class Source:
                     "id and the connection, or give a folder that holds the model."
                 ) from error
             raise InputError(f"{self.path} cannot be read as a model of diffusers: {reason(error)}.") from error
-
-
-def autoencoder(source: Source, part: str | None) -> ModelMixin:
-    """The autoencoder of a latent base, `AutoencoderKL` or `AutoencoderTiny` as its configuration says."""
-    return source.model(part, AutoModel)
 
 
 def check_base(

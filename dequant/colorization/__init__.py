@@ -1,0 +1,1 @@
+"""Colorization systems on latent bases, one file each."""

@@ -1,0 +1,282 @@
+"""Colorization as a diffusers pipeline: grey photos in, coloured photos of the same size out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from dequant.color import spaces
+from dequant.color.details import Details
+from dequant.color.luminance import grayscale, with_lightness
+from dequant.colorization import diffusing_colors
+from dequant.colorization.ranker import choose, features_of
+from dequant.diffusion import bridge
+from dequant.errors import InputError
+from dequant.models.folders import is_folder, read_json
+from dequant.models.latent import LatentBase, bundled
+from dequant.models.ranker import ScaleRanker
+from dequant.pipelines import inputs
+from dequant.pipelines.outputs import Images, check_output, convert
+from dequant.pipelines.saving import INDEX, SavedPipeline, is_hub_id
+
+Number = int | float
+
+MOST_SCALE = 4.0
+"""Of a colour, and of guidance times 5."""
+
+TRIES = 12
+"""Bisections of the scale."""
+
+COLORIZER = "colorizer.json"
+"""What a training leaves beside its weights: the method and its target."""
+
+
+class Colored(NamedTuple):
+    """A small coloured copy of a photo.
+
+    Attributes:
+        rgb: the copy, (3, h, w) in [0, 1].
+        scale: of its colour.
+        details: that carry the colour to the photo.
+    """
+
+    rgb: Tensor
+    scale: float
+    details: Details
+
+    def apply(self, photo: Tensor, top: int, height: int, levels: int | None = None) -> Tensor:
+        """Some rows of the coloured photo, whose lightness L* is the photo's.
+
+        Args:
+            photo: these rows of the photo, (3, H', W) in [0, 1].
+            top: the number of the first of them.
+            height: of the whole photo.
+            levels: as in `luminance.with_lightness`.
+        """
+        gray = grayscale(photo)
+        return with_lightness(self.details.apply(gray, top, height), gray, levels)
+
+
+@dataclass
+class ColorizeOutput(ImagePipelineOutput):
+    """Coloured photos.
+
+    Attributes:
+        images: as asked for: PIL images, (B, H, W, 3) or (B, 3, H, W) in [0, 1], or a list of these where sizes differ.
+        scales: of the colour of each.
+        colorfulness: of each, 0 for grey and 60 for vivid ones (Hasler and Suesstrunk, 2003).
+        notes: what was done to the photos on reading.
+    """
+
+    scales: list[float] = field(default_factory=list)
+    colorfulness: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class ColorizePipeline(SavedPipeline):
+    """Colours photos of any size; what colour they have is not looked at.
+
+    Args:
+        vae: the autoencoder.
+        unet: trained by train.py with `method`.
+        text_encoder: of the prompts.
+        tokenizer: of the text encoder.
+        ranker: chooses the scale for `scale="auto"`.
+        method: "diffusing_colors".
+        target: what the UNet predicts, one of `bridge.TARGETS`.
+        num_inference_steps: how many steps a call takes unless it says otherwise.
+
+    Raises:
+        InputError: the parts do not fit each other.
+    """
+
+    kinds: ClassVar[dict[str, tuple[type, ...]]] = {
+        "vae": (AutoencoderKL, AutoencoderTiny),
+        "unet": (UNet2DConditionModel,),
+        "text_encoder": (CLIPTextModel,),
+        "tokenizer": (CLIPTokenizer,),
+        "ranker": (ScaleRanker, type(None)),
+    }
+    mark: ClassVar[str] = "ColorizePipeline"
+    model_cpu_offload_seq = "text_encoder->unet->vae"
+    _optional_components = ["ranker"]
+
+    def __init__(
+        self,
+        vae: AutoencoderKL | AutoencoderTiny,
+        unet: UNet2DConditionModel,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        ranker: ScaleRanker | None = None,
+        method: str = "diffusing_colors",
+        target: str = "delta",
+        num_inference_steps: int = 10,
+    ) -> None:
+        super().__init__()
+        if method != "diffusing_colors":
+            raise InputError(f"There is no colorizer {method!r}: choose diffusing_colors.")
+        bridge.check_target(target)
+        self.register_modules(vae=vae, unet=unet, text_encoder=text_encoder, tokenizer=tokenizer, ranker=ranker)
+        self.register_to_config(method=method, target=target, num_inference_steps=num_inference_steps)
+        self.base, self._features = LatentBase(vae, unet, text_encoder, tokenizer), list[nn.Module]()
+
+    @classmethod
+    def of(cls, base: LatentBase, ranker: ScaleRanker | None = None, **options: Any) -> Self:
+        """A base, shared, with the other arguments."""
+        return cls(base.vae, base.unet, base.text_encoder, base.tokenizer, ranker, **options)
+
+    @classmethod
+    def load(cls, source: str | Path = "diffusing_colors") -> Self:
+        """A pipeline from the bundled weights, a training run, a saved pipeline or the hub.
+
+        Args:
+            source: "diffusing_colors", the bundled weights; the folder of a finished run of train.py, or its weights/;
+                a folder that `save_pretrained` wrote, or the hub id "OWNER/NAME" of one. A run has the bundled ranker.
+
+        Raises:
+            InputError: `source` is none of these.
+        """
+        folder = Path(bundled() if str(source) == "diffusing_colors" else source)
+        if is_folder(folder) and (folder / "weights" / COLORIZER).is_file():
+            folder = folder / "weights"
+        if is_folder(folder) and (folder / COLORIZER).is_file():
+            ranker = ScaleRanker.from_pretrained(Path(bundled()).with_name("ranker"))
+            return cls.of(LatentBase.from_pretrained(folder), ranker, **read_json(folder / COLORIZER))
+        if not (folder / INDEX).is_file() and not is_hub_id(str(source)):
+            raise InputError(
+                f"Expected diffusing_colors (the bundled weights), the folder of a finished run of a colorizer, or a "
+                f"saved ColorizePipeline, but '{source}' is none of these."
+            )
+        return cls.from_pretrained(source)
+
+    def __call__(
+        self,
+        image: inputs.Photo | Sequence[inputs.Photo],
+        prompt: str | Sequence[str] = "",
+        *,
+        scale: Number | str = 1.0,
+        colorfulness: Number | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: Number = 1.0,
+        output_type: str = "pil",
+        profile: str = "srgb",
+        return_dict: bool = True,
+    ) -> ColorizeOutput | tuple[Images]:
+        """Colour photos of any sizes; the same call makes the same pictures.
+
+        Args:
+            image: photos, in the forms that `DequantPipeline` takes.
+            prompt: what they show and in which colours, one for all or one for each: "a red car on green". "" leaves it
+                to the network.
+            scale: of the colour; 0 is grey, and "auto" lets the ranker choose.
+            colorfulness: chooses the scale that makes pictures as colourful as this number, 0 to 150, instead.
+            num_inference_steps: 1 to 1000; few steps are dull and safe, many vivid.
+            guidance_scale: how far the prompt is exaggerated, 0 to 20.
+            output_type: "pil", "np" or "pt".
+            profile: of PIL images, "srgb" or "source", that of the photo.
+            return_dict: False returns a tuple.
+
+        Raises:
+            InputError: an argument is wrong.
+        """
+        photos = inputs.photos(image)
+        check_output(output_type, profile, has_latents=False)
+        prompts = inputs.one_each(prompt, len(photos), "prompt")
+        options: dict[str, Any] = {"scale": scale, "colorfulness": colorfulness, "guidance_scale": guidance_scale}
+        options |= {"num_inference_steps": num_inference_steps}
+        pictures, scales = [], []
+        for photo, text in zip(self.progress_bar(photos), prompts, strict=True):
+            colored = self.color(photo.rgb, text, **options)
+            pictures.append(colored.apply(photo.rgb, 0, photo.rgb.shape[1]))
+            scales.append(colored.scale)
+        images = convert(pictures, output_type, photos, profile)
+        if not return_dict:
+            return (images,)
+        found = [float(spaces.colorfulness(picture)) for picture in pictures]
+        return ColorizeOutput(images, scales, found, [note for photo in photos for note in photo.notes])
+
+    @torch.no_grad()
+    def color(
+        self,
+        rgb: Tensor,
+        prompt: str = "",
+        *,
+        scale: Number | str = 1.0,
+        colorfulness: Number | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: Number = 1.0,
+    ) -> Colored:
+        """A coloured copy of a photo, at the size that the network was trained on.
+
+        Args:
+            rgb: the photo, or a copy of it, (3, H, W) in [0, 1].
+            prompt: as in `__call__`, as the others.
+        """
+        steps = self.config["num_inference_steps"] if num_inference_steps is None else num_inference_steps
+        _check(prompt, scale, colorfulness, guidance_scale)
+        base = self.base
+        gray = grayscale(_resized(rgb, working_size(rgb.shape[1], rgb.shape[2], base.side, base.multiple)))[None].to(
+            base.device
+        )
+        z_gray = base.encode(gray)
+        delta = diffusing_colors.draw(base, z_gray, [prompt], steps, float(guidance_scale), self.config["target"])
+        found = self._scale(scale, colorfulness, z_gray, delta, gray)
+        picture = diffusing_colors.decoded(base, z_gray, found * delta, gray)[0].cpu()
+        return Colored(picture, found, Details.of(gray[0].cpu(), picture))
+
+    def _scale(self, scale: Number | str, target: Number | None, z_gray: Tensor, delta: Tensor, gray: Tensor) -> float:
+        if target is not None:
+            return _reaching(float(target), self.base, z_gray, delta, gray)
+        if scale != "auto":
+            return float(scale)
+        if self.ranker is None:
+            raise InputError("This pipeline has no ranker for scale='auto': give a number, such as 1.")
+        if not self._features:
+            self._features.append(features_of(self.ranker).to(self.base.device).eval())
+        return choose(self.ranker, self._features[0], self.base, z_gray, delta, gray)
+
+
+def working_size(height: int, width: int, side: int, multiple: int) -> tuple[int, int]:
+    """Of the copy of a photo that is coloured: a shorter side of about `side`, the other at most 4 times as long."""
+    scale = side / min(height, width)
+    sizes = (min(4 * side, size * scale) for size in (height, width))
+    rows, columns = (max(1, round(size / multiple)) * multiple for size in sizes)
+    return rows, columns
+
+
+def _reaching(target: float, base: LatentBase, z_gray: Tensor, delta: Tensor, gray: Tensor) -> float:
+    """The scale from 0 to `MOST_SCALE` whose picture is as colourful as `target`, or as near as it gets."""
+    low, high = 0.0, MOST_SCALE
+    for _ in range(TRIES):
+        middle = (low + high) / 2
+        found = float(spaces.colorfulness(diffusing_colors.decoded(base, z_gray, middle * delta, gray)[0]))
+        low, high = (middle, high) if found < target else (low, middle)
+    return (low + high) / 2
+
+
+def _check(prompt: Any, scale: Any, colorfulness: Any, guidance_scale: Any) -> None:
+    if not isinstance(prompt, str):
+        raise InputError(f"Expected a text for prompt, got {prompt!r}.")
+    if scale != "auto" and not _within(scale, MOST_SCALE):
+        raise InputError(f"Expected a number from 0 to {MOST_SCALE:g} or 'auto' for scale, got {scale!r}.")
+    if colorfulness is not None and not _within(colorfulness, 150):
+        raise InputError(f"Expected a number from 0 to 150 for colorfulness, got {colorfulness!r}.")
+    if not _within(guidance_scale, 20):
+        raise InputError(f"Expected a number from 0 to 20 for guidance_scale, got {guidance_scale!r}.")
+
+
+def _within(value: Any, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _resized(rgb: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(rgb[None], size, mode="bilinear", antialias=True)[0].clamp(0, 1)

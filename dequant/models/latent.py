@@ -1,0 +1,247 @@
+"""A latent base that reads text: autoencoder, UNet, text encoder and tokenizer, as colorizers take it."""
+
+import copy
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from dequant.errors import InputError
+from dequant.models import autoencoder
+from dequant.models.finite import check_finite, copy_for_release
+from dequant.models.hub import Source
+from dequant.models.prompt import prompt_width
+
+STEPS = 1000
+"""Timesteps of the schedules that such UNets are trained on."""
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+class LatentBase(nn.Module):
+    """A UNet over the latents of an autoencoder that attends to the embedding of a text, such as Stable Diffusion's.
+
+    Args:
+        vae: an autoencoder of diffusers.
+        unet: from and to as many channels as the latents have.
+        text_encoder: its width is what the UNet attends to.
+        tokenizer: of the text encoder.
+
+    Raises:
+        InputError: the parts do not fit each other.
+    """
+
+    def __init__(
+        self, vae: ModelMixin, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer
+    ) -> None:
+        super().__init__()
+        channels, found = vae.config["latent_channels"], (unet.config["in_channels"], unet.config["out_channels"])
+        if found != (channels, channels):
+            raise InputError(
+                f"The UNet goes from {found[0]} to {found[1]} channels, but the autoencoder's latents have {channels}: "
+                "give the unet and the vae of one model."
+            )
+        width = text_encoder.config.hidden_size
+        if prompt_width(unet.config) != width:
+            raise InputError(
+                f"The UNet attends to texts of width {prompt_width(unet.config)}, but the text encoder's have {width}: "
+                "give the unet and the text_encoder of one model."
+            )
+        self.vae, self.unet, self.text_encoder, self.tokenizer = (
+            vae.requires_grad_(False),
+            unet,
+            text_encoder,
+            tokenizer,
+        )
+        for part in (self.vae, self.unet):
+            part.to(memory_format=torch.channels_last)
+
+    @property
+    def multiple(self) -> int:
+        """Height and width of an image must be multiples of this."""
+        return autoencoder.downscale(self.vae) * 2 ** (len(self.unet.config["block_out_channels"]) - 1)
+
+    @property
+    def side(self) -> int:
+        """Pixels per side of the squares that the UNet was trained on."""
+        return self.unet.config["sample_size"] * autoencoder.downscale(self.vae)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.unet.parameters()).device
+
+    def encode(self, rgb: Tensor) -> Tensor:
+        """`autoencoder.encode`: rgb (B, 3, H, W) in [0, 1] -> latents (B, C, h, w)."""
+        return autoencoder.encode(self.vae, rgb)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Latents (B, C, h, w) -> rgb (B, 3, H, W) in [0, 1]."""
+        return (autoencoder.decode(self.vae, z) / 2 + 0.5).clamp(0, 1)
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings (B, T, D) of texts, padded and cut to the tokenizer's length."""
+        length = min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
+        tokens = self.tokenizer(
+            list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+        )
+        return self.text_encoder(tokens.input_ids.to(self.device))[0]
+
+    def predict(self, z: Tensor, t: Tensor, text: Tensor) -> Tensor:
+        """The UNet's output, float32 (B, C, h, w).
+
+        Args:
+            z: latents (B, C, h, w).
+            t: timesteps (B,), 0..999.
+            text: from `embed`, (B, T, D).
+
+        Raises:
+            InputError: the latents do not fit the UNet.
+        """
+        channels, factor = self.unet.config["in_channels"], self.multiple // autoencoder.downscale(self.vae)
+        if z.ndim != 4 or z.shape[1] != channels or z.shape[2] % factor or z.shape[3] % factor:
+            raise InputError(
+                f"Expected latents (B, {channels}, h, w) with h and w multiples of {factor}, got {tuple(z.shape)}."
+            )
+        dtype = self.unet.dtype
+        return self.unet(z.to(dtype), t, text.to(dtype), return_dict=False)[0].float()
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, *, vae: str | None = None, variant: str | None = None) -> Self:
+        """Load the parts of a model in the layout of diffusers.
+
+        Args:
+            path: a folder with vae/, unet/, text_encoder/ and tokenizer/, or the id of a model on the hub.
+            vae: folder or hub id of an autoencoder in place of the model's, such as a tiny one.
+            variant: of the weight files, such as fp16.
+
+        Raises:
+            InputError: there is no such model, or its parts do not fit each other.
+        """
+        source = Source(path, variant)
+        unet = source.model("unet", UNet2DConditionModel)
+        coder = source.autoencoder("vae") if vae is None else Source(vae).autoencoder(None)
+        options = {"subfolder": "text_encoder", "torch_dtype": torch.float32}
+        text: Any = source.load(lambda: CLIPTextModel.from_pretrained(source.path, **options))
+        check_finite(text.parameters(), f"{path}/text_encoder")
+        tokenizer = source.load(lambda: CLIPTokenizer.from_pretrained(source.path, subfolder="tokenizer"))
+        return cls(coder, unet, text, tokenizer)
+
+    def add_lora(self, rank: int) -> None:
+        """Freeze the UNet and let low-rank changes of its attention learn (Hu et al., arXiv:2106.09685).
+
+        Raises:
+            InputError: peft is not installed.
+        """
+        try:
+            from peft import LoraConfig
+        except ImportError:
+            raise InputError("Low-rank training needs the package peft: pip install 'dequant[lora]'.") from None
+        self.unet.requires_grad_(False)
+        layers = ["to_q", "to_k", "to_v", "to_out.0"]
+        self.unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=layers))
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float16) -> None:
+        """Write the parts (safetensors) for `from_pretrained`."""
+        folder = Path(folder)
+        unet = self.unet
+        if getattr(unet, "peft_config", None):
+            unet = copy.deepcopy(unet)
+            unet.fuse_lora()
+            unet.unload_lora()
+        for name, part in {"vae": self.vae, "unet": unet}.items():
+            copy_for_release(part, dtype).save_pretrained(folder / name)
+        text = CLIPTextModel(self.text_encoder.config)
+        text.load_state_dict(self.text_encoder.state_dict())
+        check_finite(text.parameters(), "the text encoder")
+        text.to(dtype).save_pretrained(folder / "text_encoder")
+        self.tokenizer.save_pretrained(folder / "tokenizer")
+
+
+def new_latent_base(
+    vae: str,
+    words: Sequence[str],
+    block_out_channels: Sequence[int],
+    text_width: int,
+    text_layers: int,
+    text_length: int,
+    sample_size: int,
+    norm_num_groups: int,
+) -> LatentBase:
+    """An untrained UNet and text encoder on a trained autoencoder.
+
+    The UNet attends to the text on all levels but the first, and its output is 0.
+
+    Args:
+        vae: folder or hub id of the autoencoder.
+        words: that the tokenizer keeps whole.
+        block_out_channels: of the UNet.
+        text_width: features of a token.
+        text_layers: of the text encoder.
+        text_length: tokens that texts are padded to.
+        sample_size: latents per side of the training squares.
+        norm_num_groups: of the UNet.
+    """
+    tokenizer = new_tokenizer(words, text_length)
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=text_width,
+        intermediate_size=4 * text_width,
+        projection_dim=text_width,
+        num_hidden_layers=text_layers,
+        num_attention_heads=text_width // 32,
+        max_position_embeddings=text_length,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    coder, levels = Source(vae).autoencoder(None), len(block_out_channels) - 1
+    unet = UNet2DConditionModel(
+        sample_size=sample_size,
+        in_channels=coder.config["latent_channels"],
+        out_channels=coder.config["latent_channels"],
+        block_out_channels=tuple(block_out_channels),
+        down_block_types=("DownBlock2D", *["CrossAttnDownBlock2D"] * levels),
+        up_block_types=(*["CrossAttnUpBlock2D"] * levels, "UpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=text_width,
+        attention_head_dim=4,
+        norm_num_groups=norm_num_groups,
+    )
+    nn.init.zeros_(unet.conv_out.weight)
+    nn.init.zeros_(unet.conv_out.bias)
+    return LatentBase(coder, unet, CLIPTextModel(config), tokenizer)
+
+
+def new_tokenizer(words: Sequence[str], length: int) -> CLIPTokenizer:
+    """CLIP's tokenizer with a vocabulary of its own: all bytes, and these words whole.
+
+    Args:
+        words: in lower case.
+        length: tokens that texts are padded to.
+    """
+    marks = {START: 0, END: 1}
+    clip = CLIPTokenizer(vocab=marks, merges=[]).backend_tokenizer
+    model = Tokenizer(BPE(end_of_word_suffix="</w>"))
+    model.normalizer, model.pre_tokenizer = clip.normalizer, clip.pre_tokenizer
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    options: dict[str, Any] = {"special_tokens": list(marks), "end_of_word_suffix": "</w>", "show_progress": False}
+    model.train_from_iterator([*words, *words], BpeTrainer(vocab_size=1 << 16, initial_alphabet=alphabet, **options))
+    found = json.loads(model.to_str())["model"]
+    vocabulary = found["vocab"]
+    for letter in alphabet:
+        vocabulary.setdefault(f"{letter}</w>", len(vocabulary))
+    return CLIPTokenizer(vocab=vocabulary, merges=[tuple(pair) for pair in found["merges"]], model_max_length=length)
+
+
+def bundled() -> str:
+    """Folder of the small latent base that comes with the package."""
+    return str(Path(__file__).parents[1] / "weights" / "latent")
