@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
+from torch.nn import functional as F
 
 from dequant.cli.hydra import plain, process
 from dequant.color.luminance import grayscale
@@ -62,7 +64,15 @@ class Bench:
         describer, seen = Describer(), instantiate(self.cfg.eval.seen)
         known = [rgb for _, rgb in seen.photos("train", 128)]
         parts: dict[str, Any] = {"features": describer.classifier, "describe": describer.caption, "keep": self.keep}
+        parts["likeness"] = self.likeness()
         return colorization.compare(self.photos, self.paint, self.name, known, **parts)
+
+    @torch.inference_mode()
+    def likeness(self) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+        """The perceptual measures that `perceptual` asks for: LPIPS, and cosines of features."""
+        chosen = instantiate(self.cfg.perceptual, folder=self.folder, device=str(self.device))
+        found = {} if chosen.lpips is None else {"lpips": chosen.lpips}
+        return found | {f"{name}_cosine": _cosine(network) for name, network in chosen.features.items()}
 
     def by_scale(self) -> Summary:
         """`eval=color_scale`."""
@@ -108,6 +118,10 @@ def evaluate(cfg: DictConfig) -> float | None:
         figures.save(figures.ragged_grid(columns, [""] * len(bench.kept)), bench.folder / "grid.png")
     log.info("%s: %d photos; tables, CSV and pictures in %s", cfg.eval.name, len(bench.photos), bench.folder)
     return reports.means(cells, bench.name).get(cfg.optimized_metric)
+
+
+def _cosine(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda picture, photo: F.cosine_similarity(network(picture), network(photo))
 
 
 def _drawn(variant: str, name: str) -> str:

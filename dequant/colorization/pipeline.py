@@ -21,7 +21,7 @@ from dequant.colorization import diffusing_colors
 from dequant.colorization.ranker import choose, features_of
 from dequant.diffusion import bridge
 from dequant.errors import InputError
-from dequant.models.folders import is_folder, read_json
+from dequant.models.folders import AUTOENCODERS, is_folder, read_json
 from dequant.models.latent import LatentBase, bundled
 from dequant.models.ranker import ScaleRanker
 from dequant.pipelines import inputs
@@ -100,7 +100,7 @@ class ColorizePipeline(SavedPipeline):
     """
 
     kinds: ClassVar[dict[str, tuple[type, ...]]] = {
-        "vae": (AutoencoderKL, AutoencoderTiny),
+        "vae": AUTOENCODERS,
         "unet": (UNet2DConditionModel,),
         "text_encoder": (CLIPTextModel,),
         "tokenizer": (CLIPTokenizer,),

@@ -77,6 +77,7 @@ def compare(
     features: Callable[[Tensor], Tensor] | None,
     describe: Callable[[Tensor], str] | None,
     keep: Callable[[str, Photo, Tensor], None],
+    likeness: Mapping[str, Callable[[Tensor, Tensor], Tensor]] | None = None,
 ) -> Summary:
     """Colour photos in all ways, and measure them.
 
@@ -89,6 +90,7 @@ def compare(
         features: of pictures (B, 3, H, W), for a Frechet distance; None leaves it out.
         describe: makes a caption of a photo; None leaves that row out.
         keep: called with each picture.
+        likeness: further metrics of pictures (B, 3, H, W) and their photos, (B,), by name: LPIPS, CLIP.
     """
     known = Lookup.of(seen)
     ways: dict[str, Callable[[Tensor], Tensor]] = {
@@ -110,6 +112,9 @@ def compare(
             made.append(make(photo.rgb))
             keep(way, photo, made[-1])
         values, whole = measured(made, truth)
+        for metric, measure in (likeness or {}).items():
+            pairs = zip(made, truth, strict=True)
+            values[metric] = [float(measure(picture[None], photo[None])) for picture, photo in pairs]
         if features is not None and reference is not None:
             whole["fd"] = frechet_distance(_features(features, made), reference)
         summary += _rows(way, values, whole)

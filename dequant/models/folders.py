@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 from diffusers.models.auto_model import AutoModel
+from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from torch import nn
@@ -19,7 +20,7 @@ from dequant.models.state_dict import some
 Part = TypeVar("Part")
 
 CONFIG = "config.json"
-AUTOENCODERS = (AutoencoderKL, AutoencoderTiny)
+AUTOENCODERS = (AutoencoderKL, AutoencoderTiny, AutoencoderDC)
 """What `AutoModel` stands for here."""
 WEIGHTS = (".safetensors", ".bin")
 MOST_LAYERS = 64

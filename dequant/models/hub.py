@@ -69,7 +69,7 @@ class Source:
         return model
 
     def autoencoder(self, part: str | None) -> ModelMixin:
-        """The autoencoder of a latent base, `AutoencoderKL` or `AutoencoderTiny` as its configuration says."""
+        """The autoencoder of a latent base, `AutoencoderKL`, `Tiny` or `DC` as its configuration says."""
         return self.model(part, AutoModel)
 
     def scheduler(self) -> DDPMScheduler:

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 from torch.nn import functional as F
 
 from dequant.color.luminance import grayscale
 from dequant.io.files import whole_folder
 from dequant.metrics.image import psnr
+from dequant.models.autoencoder import downscale, latents
 from dequant.models.finite import copy_for_release
 from dequant.models.hub import Source
 from dequant.training.learner import Learner, Optimizer, Schedule
@@ -36,7 +37,6 @@ class Autoencoder(Learner):
         vae: the autoencoder.
         optimizer: makes the optimizer from parameters.
         lr_schedule: makes a per-step schedule from the optimizer, or None for a constant rate.
-        kl_weight: of the divergence of the latents from a standard normal distribution, per number.
     """
 
     kept = ("vae.", "variance")
@@ -44,28 +44,26 @@ class Autoencoder(Learner):
 
     def __init__(
         self,
-        vae: AutoencoderKL,
+        vae: ModelMixin,
         optimizer: Optimizer | None = None,
         lr_schedule: Schedule | None = None,
-        kl_weight: float = 1e-6,
     ) -> None:
         super().__init__(optimizer, lr_schedule)
         self.vae = vae
-        self.kl_weight = kl_weight
         self.register_buffer("variance", torch.ones(()))  # of the latents, a running mean
 
     @property
-    def trained(self) -> AutoencoderKL:
+    def trained(self) -> ModelMixin:
         """The autoencoder."""
         return self.vae
 
     @property
     def multiple(self) -> int:
         """Pixels per side of one place of the latents."""
-        return 2 ** (len(self.vae.config["block_out_channels"]) - 1)
+        return downscale(self.vae)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Squared error of the decoded photo at a random share of its colour, and the divergence of the latents."""
+        """Squared error of the decoded photo at a random scale of its colour."""
         photo = batch["target"]
         draws = torch.stack([torch.rand(2, generator=torch.Generator().manual_seed(n)) for n in batch["seed"]])
         scale = draws[:, 1] * MAX_SCALE
@@ -73,16 +71,13 @@ class Autoencoder(Learner):
         scale[draws[:, 0] < GRAY_SHARE] = 0
         s, fades = scale.to(photo).view(-1, 1, 1, 1), (scale != 1).to(photo.device)
         gray = grayscale(photo)
-        posterior = self.vae.encode(2 * torch.cat([photo, gray[fades]]) - 1).latent_dist
-        z, z_gray = posterior.mean.split([len(photo), int(fades.sum())])
+        z, z_gray = latents(self.vae, torch.cat([photo, gray[fades]])).split([len(photo), int(fades.sum())])
         mixed = z.clone()
         mixed[fades] = torch.lerp(z_gray, z[fades], s[fades])
         error = F.mse_loss(self.vae.decode(mixed).sample, 2 * torch.lerp(gray, photo, s).clamp(0, 1) - 1)
-        divergence = posterior.kl().mean() / z[0].numel()
         self.variance.lerp_(z.detach().square().mean(), 0.01)
         self.log("train/loss", error, prog_bar=True, sync_dist=True)
-        self.log("train/divergence", divergence, sync_dist=True)
-        return error + self.kl_weight * divergence
+        return error
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Log the PSNR of decoded photos and how far decoded grey ones are from grey; returns the decoded photos.
@@ -103,11 +98,11 @@ class Autoencoder(Learner):
     @torch.no_grad()
     def decoded(self, rgb: Tensor) -> Tensor:
         """What the autoencoder makes of rgb (B, 3, H, W) in [0, 1]."""
-        return (self.vae.decode(self.vae.encode(2 * rgb - 1).latent_dist.mode()).sample / 2 + 0.5).clamp(0, 1)
+        return (self.vae.decode(latents(self.vae, rgb)).sample / 2 + 0.5).clamp(0, 1)
 
     def load_weights(self, path: str | Path) -> None:
         """Start from the autoencoder in a folder."""
-        self.vae = Source(path).model(None, AutoencoderKL)
+        self.vae = Source(path).autoencoder(None)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the autoencoder, float16, with the factor that gives its latents a variance of 1."""
