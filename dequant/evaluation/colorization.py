@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dequant.color.luminance import grayscale, in_gamut
+from dequant.color.names import WORDS, named
 from dequant.color.spaces import ciede2000, colorfulness, lab_to_rgb, rgb_to_lab
 from dequant.condition.captions import thing_of
 from dequant.condition.scenes import HUES, random_scene
@@ -31,6 +32,12 @@ Summary = list[dict[str, Any]]
 GRAY, TRUTH, MEAN, LOOKUP = "gray", "ground truth", "mean ab", "lookup"
 """Rows that every table has: no colour, all of it, the mean chroma of the training photos, and that by lightness and
 height in the picture."""
+
+KINDS = ("blue", "green", "beige", "red", "yellow")
+"""Colours of pixels that are measured apart."""
+
+LEAST_SHARE = 0.05
+"""Of a photo that must have such a colour."""
 
 BINS = (12, 8)
 """Of lightness and height."""
@@ -118,7 +125,33 @@ def compare(
         if features is not None and reference is not None:
             whole["fd"] = frechet_distance(_features(features, made), reference)
         summary += _rows(way, values, whole)
+        for word, found in by_word(made, truth).items():
+            summary += _rows(way, found, {}, method=word)
     return summary
+
+
+def by_word(made: Sequence[Tensor], truth: Sequence[Tensor]) -> dict[str, dict[str, list[float]]]:
+    """How pixels of one colour of the photos came out: blue ones are mostly sky, green foliage, beige skin and sand.
+
+    Args:
+        made: coloured photos (3, H, W) in [0, 1].
+        truth: the photos.
+
+    Returns:
+        By word, for each photo of which it is `LEAST_SHARE`: `ciede2000_of_word` of these pixels, and `same_word`, the share of
+        them that have the same word in the picture.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    for picture, photo in zip(made, truth, strict=True):
+        apart = ciede2000(rgb_to_lab(picture), rgb_to_lab(photo))
+        before, after = named(photo), named(picture)
+        for number, word in enumerate(WORDS):
+            mine = before == number
+            if word in KINDS and mine.float().mean() >= LEAST_SHARE:
+                values = found.setdefault(word, {"same_word": [], "ciede2000_of_word": []})
+                values["ciede2000_of_word"].append(apart[mine].mean().item())
+                values["same_word"].append((after[mine] == number).float().mean().item())
+    return found
 
 
 def measured(made: Sequence[Tensor], truth: Sequence[Tensor]) -> tuple[dict[str, list[float]], dict[str, float]]:
