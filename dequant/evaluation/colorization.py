@@ -138,8 +138,8 @@ def by_word(made: Sequence[Tensor], truth: Sequence[Tensor]) -> dict[str, dict[s
         truth: the photos.
 
     Returns:
-        By word, for each photo of which it is `LEAST_SHARE`: `ciede2000_of_word` of these pixels, and `same_word`, the share of
-        them that have the same word in the picture.
+        By word, for each photo of which it is `LEAST_SHARE`: `ciede2000_of_word` of these pixels, and `same_word`, the
+        share of them that have the same word in the picture.
     """
     found: dict[str, dict[str, list[float]]] = {}
     for picture, photo in zip(made, truth, strict=True):
