@@ -99,7 +99,7 @@ class Report:
     def __str__(self) -> str:
         """A table for a terminal."""
         head = f"{'':<10} {'asked':<8} {'delivered':<9} {'dE':>5} {'p50':>5} {'p95':>5} {'in cell':>7} {'pixels':>7}"
-        lines = [head, *(_line(entry) for entry in self.entries)]
+        lines = [head, *(_line(entry) for entry in self.entries)] if self.entries else []
         edges = f"edges kept {self.edges_kept:.0%}, false edges {self.false_edges:.0%}, shading {self.shading:.2f}"
         lines.append(f"lightness {self.lightness:+.1f} (size {self.lightness_size:.1f}), {edges}")
         if self.drift is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+import transformers
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from tokenizers import Tokenizer, pre_tokenizers
@@ -23,6 +24,8 @@ from dequant.models.prompt import prompt_width
 
 STEPS = 1000
 """Timesteps of the schedules that such UNets are trained on."""
+
+transformers.utils.logging.disable_progress_bar()  # of files that take no time
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
