@@ -31,7 +31,7 @@ def grayscale(rgb: Tensor) -> Tensor:
         InputError: `rgb` is not a floating-point image.
     """
     check_rgb(rgb)
-    luminance = torch.einsum("j,...jhw->...hw", rgb.new_tensor(RGB_TO_XYZ[1]), srgb_to_linear(rgb))
+    luminance = (rgb.new_tensor(RGB_TO_XYZ[1])[:, None, None] * srgb_to_linear(rgb)).sum(-3)
     return linear_to_srgb(luminance).clamp(0, 1).unsqueeze(-3).expand_as(rgb)
 
 

@@ -98,14 +98,18 @@ class DiffusingColors(Learner):
         photo, gray = batch["target"], grayscale(batch["target"])
         z_gray = self.base.encode(gray)
         delta = draw(self.base, z_gray, batch["caption"], self.num_inference_steps, 1.0, self.target)
-        output = decoded(self.base, z_gray, delta, gray)
+        with torch.autocast(self.device.type, enabled=False):
+            output = decoded(self.base, z_gray, delta, gray)
+            self._log_values(output, photo, gray)
+        return output
+
+    def _log_values(self, output: Tensor, photo: Tensor, gray: Tensor) -> None:
         values = {"psnr": psnr(output, photo), "psnr_input": psnr(gray, photo)}
         values["gain"] = values["psnr"] - values["psnr_input"]
         values |= {"ciede2000": mean_ciede2000(output, photo), "ciede2000_input": mean_ciede2000(gray, photo)}
         values |= {"colorfulness": colorfulness(output), "colorfulness_truth": colorfulness(photo)}
         for name, value in values.items():
             self.log(f"val/{name}", value.mean(), batch_size=len(value), sync_dist=True)
-        return output
 
     def columns(self, batch: Batch, output: Tensor) -> dict[str, Tensor]:
         """Grey photo, output and truth."""
@@ -156,7 +160,13 @@ def draw(
 
 
 @torch.no_grad()
-def decoded(base: LatentBase, z_gray: Tensor, delta: Tensor, gray: Tensor) -> Tensor:
+def tint(base: LatentBase, z_gray: Tensor) -> Tensor:
+    """The chroma (B, 2, H, W) in Lab that the autoencoder gives to grey latents (B, C, h, w)."""
+    return rgb_to_lab(base.decode(z_gray))[:, 1:]
+
+
+@torch.no_grad()
+def decoded(base: LatentBase, z_gray: Tensor, delta: Tensor, gray: Tensor, neutral: Tensor | None = None) -> Tensor:
     """The pictures of latents `z_gray + delta`, with the lightness of the grey photos (section 3.3).
 
     What the autoencoder makes of the grey latents alone is not quite neutral; that tint is subtracted.
@@ -166,11 +176,12 @@ def decoded(base: LatentBase, z_gray: Tensor, delta: Tensor, gray: Tensor) -> Te
         z_gray: latents of the photos (B, C, h, w).
         delta: their colour, scaled as wished.
         gray: the photos (B, 3, H, W) in [0, 1].
+        neutral: `tint` of the grey latents, where it is known.
 
     Returns:
         (B, 3, H, W) in [0, 1].
     """
-    colored, neutral = rgb_to_lab(base.decode(torch.cat([z_gray + delta, z_gray]))).chunk(2)
-    light = rgb_to_lab(gray)[:, :1]
-    lab = torch.cat([light, (colored - neutral)[:, 1:]], dim=1)
+    neutral = tint(base, z_gray) if neutral is None else neutral
+    chroma = rgb_to_lab(base.decode(z_gray + delta))[:, 1:] - neutral
+    lab = torch.cat([rgb_to_lab(gray)[:, :1], chroma], dim=1)
     return torch.stack([lab_to_rgb(in_gamut(one)) for one in lab])

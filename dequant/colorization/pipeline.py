@@ -255,10 +255,10 @@ def working_size(height: int, width: int, side: int, multiple: int) -> tuple[int
 
 def _reaching(target: float, base: LatentBase, z_gray: Tensor, delta: Tensor, gray: Tensor) -> float:
     """The scale from 0 to `MOST_SCALE` whose picture is as colourful as `target`, or as near as it gets."""
-    low, high = 0.0, MOST_SCALE
+    low, high, neutral = 0.0, MOST_SCALE, diffusing_colors.tint(base, z_gray)
     for _ in range(TRIES):
         middle = (low + high) / 2
-        found = float(spaces.colorfulness(diffusing_colors.decoded(base, z_gray, middle * delta, gray)[0]))
+        found = float(spaces.colorfulness(diffusing_colors.decoded(base, z_gray, middle * delta, gray, neutral)[0]))
         low, high = (middle, high) if found < target else (low, middle)
     return (low + high) / 2
 

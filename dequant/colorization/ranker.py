@@ -5,6 +5,7 @@ re-scaled in latents, so that what the autoencoder does to colours is in both pi
 outrank every other scale, and of two on one side the one nearer to it (Bradley and Terry, 1952).
 """
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dequant.color.luminance import grayscale
-from dequant.colorization.diffusing_colors import decoded
+from dequant.colorization.diffusing_colors import decoded, tint
 from dequant.errors import InputError
 from dequant.io.files import whole_folder
 from dequant.metrics.efficientnet import EfficientNetLite0
@@ -56,6 +57,7 @@ class RankerTraining(Learner):
     ) -> None:
         super().__init__(optimizer, lr_schedule)
         self.base, self.features, self.ranker = base.requires_grad_(False), features.requires_grad_(False), ranker
+        warnings.filterwarnings("ignore", "Found .* module.* in eval mode")  # the frozen network is so on purpose
 
     @property
     def trained(self) -> nn.Module:
@@ -87,8 +89,10 @@ class RankerTraining(Learner):
         gray = grayscale(photo)
         z, z_gray = self.base.encode(torch.cat([photo, gray])).chunk(2)
         scales = torch.tensor(pairs).to(z).T.reshape(2, -1, 1, 1, 1)
-        pictures = torch.cat([decoded(self.base, z_gray, scale * (z - z_gray), gray) for scale in scales])
-        better, worse = score(self.ranker, self.features, pictures).chunk(2)
+        with torch.autocast(photo.device.type, enabled=False):
+            known = tint(self.base, z_gray)
+            pictures = torch.cat([decoded(self.base, z_gray, scale * (z - z_gray), gray, known) for scale in scales])
+            better, worse = score(self.ranker, self.features, pictures).chunk(2)
         return better - worse
 
     def load_weights(self, path: str | Path) -> None:
@@ -138,7 +142,8 @@ def choose(
     """
     if z_gray.shape[0] != 1:
         raise InputError(f"A scale is chosen for one photo at a time, got {z_gray.shape[0]}.")
-    pictures = torch.cat([decoded(base, z_gray, scale * delta, gray) for scale in CANDIDATES])
+    neutral = tint(base, z_gray)
+    pictures = torch.cat([decoded(base, z_gray, scale * delta, gray, neutral) for scale in CANDIDATES])
     return CANDIDATES[int(score(ranker, features, pictures).argmax())]
 
 
