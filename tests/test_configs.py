@@ -1,5 +1,6 @@
 """Every configuration composes and instantiates."""
 
+import itertools
 from pathlib import Path
 
 import lightning as L
@@ -9,10 +10,26 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from dequant.cli.coloring import Bench
+from dequant.colorization.diffusing_colors import DiffusingColors
+from dequant.colorization.pipeline import ColorizePipeline
+from dequant.colorization.ranker import RankerTraining
 from dequant.data.sources import bundled
+from dequant.models import latent
+from dequant.models.latent import LatentBase
+from dequant.training.autoencoder import Autoencoder
 from dequant.training.dequantizer import Dequantizer
+from dequant.training.learner import Learner
+from tests.support import latents
 from tests.support.configs import GROUPS, TINY_BASE, load
 from tests.support.paths import CONF, GOLDEN
+
+KINDS = {
+    **dict.fromkeys(("vae", "small_vae"), Autoencoder),
+    **dict.fromkeys(("diffusing_colors", "small_diffusing_colors"), DiffusingColors),
+    **dict.fromkeys(("ranker", "small_ranker"), RankerTraining),
+}
+"""Of other models than Dequantizer, by the name of the run."""
 
 NEEDED = {
     "data=folder": [f"data.root={GOLDEN}"],
@@ -23,7 +40,30 @@ NEEDED = {
     "experiment=small_control": [f"data.shards={bundled()}"],
     "experiment=small_texture": [f"data.shards={bundled()}"],
     "experiment=edit": [f"data.shards={bundled()}"],
+    "experiment=small_vae": [f"data.shards={bundled()}"],
+    "experiment=small_diffusing_colors": [f"data.shards={bundled()}"],
+    "experiment=small_ranker": [f"data.shards={bundled()}"],
 }
+
+TINY_LATENT = [
+    *("base=latent_init", "base.block_out_channels=[8,16]", "base.norm_num_groups=4"),
+    *("base.text_width=32", "base.text_layers=1"),
+]
+
+
+@pytest.fixture(scope="module")
+def coder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an autoencoder."""
+    folder = tmp_path_factory.mktemp("vae")
+    latents.vae().save_pretrained(folder)
+    return folder
+
+
+def tiny(option: str, coder: Path | str = "nowhere") -> list[str]:
+    """Options that make the base of a configuration small."""
+    if "prior" in option or "vae" in option:
+        return []
+    return [*TINY_LATENT, f"base.vae={coder}"] if "colors" in option or "ranker" in option else TINY_BASE
 
 
 def options(*groups: str) -> list[str]:
@@ -34,9 +74,11 @@ def options(*groups: str) -> list[str]:
     "option",
     options("variant", "condition", "data", "sampler", "model", "callbacks", "logger", "trainer", "experiment"),
 )
-def test_train(option: str, tmp_path: Path) -> None:
-    cfg = load("train", tmp_path, *([] if "prior" in option else TINY_BASE), option, *NEEDED.get(option, []))
-    assert isinstance(instantiate(cfg.model), Dequantizer)
+def test_train(option: str, coder: Path, tmp_path: Path) -> None:
+    cfg = load("train", tmp_path, *tiny(option, coder), option, *NEEDED.get(option, []))
+    model = instantiate(cfg.model)
+    assert isinstance(model, KINDS.get(cfg.name, Dequantizer)) and isinstance(model, Learner)
+    assert (cfg.data.window or cfg.data.size) % model.multiple == 0
     instantiate(cfg.data.module)
     logger, callbacks = (list(instantiate(part).values()) for part in (cfg.logger, cfg.callbacks))
     if option == "trainer=gpu" and not torch.cuda.is_available():
@@ -48,7 +90,7 @@ def test_train(option: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", NEEDED)
 def test_photos_that_are_not_named_are_asked_for(option: str, tmp_path: Path) -> None:
-    cfg = load("train", tmp_path, *([] if "prior" in option else TINY_BASE), option)
+    cfg = load("train", tmp_path, *tiny(option), option)
     with pytest.raises(InstantiationException, match="Say where the photos are"):
         instantiate(cfg.data.module)
 
@@ -58,6 +100,22 @@ def test_evaluate(option: str, tmp_path: Path) -> None:
     cfg = load("evaluate", tmp_path, *TINY_BASE, option, *NEEDED.get(option, []))
     assert isinstance(instantiate(cfg.model, optimizer=None, lr_schedule=None), Dequantizer)
     instantiate(cfg.data.module)
+
+
+@pytest.mark.parametrize("option", ["eval=colorization", "eval=color_scale", "eval=text_control"])
+def test_evaluations_of_colorizers(option: str, tmp_path: Path) -> None:
+    cfg = load("evaluate", tmp_path, option, "model=diffusing_colors")
+    assert callable(getattr(Bench, cfg.eval.measure)) and cfg.run_dir == str(tmp_path)
+    assert len(list(itertools.islice(instantiate(cfg.eval.seen).photos("train", 32), 3))) == 3
+    assert instantiate(cfg.data.module).source.keys(cfg.data.eval_split)
+
+
+@pytest.mark.skipif(not Path(latent.bundled()).is_dir(), reason="the bundled latent base is not there yet")
+@pytest.mark.parametrize("name", ["base=latent", "model=ranker"])
+def test_the_bundled_latent_base_loads(name: str, tmp_path: Path) -> None:
+    base = instantiate(load("train", tmp_path, "model=ranker" if name == "model=ranker" else "model=vae", name).base)
+    assert isinstance(base, LatentBase) and base.side == 128
+    assert ColorizePipeline.load().ranker is not None
 
 
 def test_bundled_base_loads(tmp_path: Path) -> None:

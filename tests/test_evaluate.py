@@ -24,7 +24,8 @@ from dequant.models.control import ControlEncoder
 from tests.support.configs import GROUPS, load
 from tests.support.paths import ROOT
 
-PROTOCOLS = [name for name in GROUPS.get("eval", []) if name not in ("all", "steps")]
+COLORIZATION = ("colorization", "color_scale", "text_control")
+PROTOCOLS = [name for name in GROUPS.get("eval", []) if name not in ("all", "steps", *COLORIZATION)]
 
 
 @pytest.fixture(scope="module")

@@ -110,8 +110,10 @@ def evaluate(cfg: DictConfig) -> float | None:
     cells = [row for one in summary for row in reports.cells([one], _drawn(one["variant"], bench.name), about)]
     reports.show(cells, bench.folder, cfg.results, plain(cfg.eval.tables), cfg.eval.same, curves=plain(cfg.eval.curves))
     for key, pictures in bench.kept.items():
+        own = bench.folder / "pictures" / key.replace("/", "_")
+        own.mkdir(parents=True, exist_ok=True)
         for way, picture in pictures.items():
-            write_image(picture, bench.folder / "pictures" / key.replace("/", "_") / f"{way}.png")
+            write_image(picture, own / f"{way}.png")
     if bench.kept and cfg.eval.measure == "compare":
         names = list(next(iter(bench.kept.values())))
         columns = {way: [pictures[way] for pictures in bench.kept.values()] for way in names}

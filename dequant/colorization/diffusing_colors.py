@@ -18,6 +18,7 @@ from dequant.color.luminance import grayscale, in_gamut
 from dequant.color.spaces import colorfulness, lab_to_rgb, rgb_to_lab
 from dequant.diffusion import bridge
 from dequant.diffusion.guidance import guided
+from dequant.errors import InputError
 from dequant.io.files import whole_folder
 from dequant.metrics.image import mean_ciede2000, psnr
 from dequant.models.latent import STEPS, LatentBase
@@ -121,8 +122,8 @@ class DiffusingColors(Learner):
     def load_weights(self, path: str | Path) -> None:
         """Start from the weights in a folder, which `save_pretrained` wrote."""
         found = LatentBase.from_pretrained(path)
-        self.base.unet.load_state_dict(found.unet.state_dict())
-        self.base.text_encoder.load_state_dict(found.text_encoder.state_dict())
+        for part in ("unet", "text_encoder"):
+            _take(getattr(self.base, part), getattr(found, part).state_dict(), f"{path}/{part}")
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the base with its trained parts, float16; low-rank changes are added to the weights."""
@@ -130,6 +131,15 @@ class DiffusingColors(Learner):
             self.base.save_pretrained(partial)
             about = {"method": "diffusing_colors", "target": self.target}
             (partial / "colorizer.json").write_text(json.dumps(about) + "\n")
+
+
+def _take(network: nn.Module, weights: dict[str, Tensor], name: str) -> None:
+    """Load the weights of a network, which may have low-rank changes that they lack."""
+    own = {key.replace(".base_layer", ""): key for key in network.state_dict() if ".lora_" not in key}
+    sizes = {short: network.state_dict()[key].shape for short, key in own.items()}
+    if sizes != {key: value.shape for key, value in weights.items()}:
+        raise InputError(f"The weights in {name} have other sizes than the network: give the base that they belong to.")
+    network.load_state_dict({own[key]: value for key, value in weights.items()}, strict=False)
 
 
 def timesteps(t: Tensor) -> Tensor:

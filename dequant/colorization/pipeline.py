@@ -22,6 +22,7 @@ from dequant.colorization.ranker import choose, features_of
 from dequant.diffusion import bridge
 from dequant.errors import InputError
 from dequant.models.folders import AUTOENCODERS, is_folder, read_json
+from dequant.models.hub import Source
 from dequant.models.latent import LatentBase, bundled
 from dequant.models.ranker import ScaleRanker
 from dequant.pipelines import inputs
@@ -149,8 +150,8 @@ class ColorizePipeline(SavedPipeline):
         if is_folder(folder) and (folder / "weights" / COLORIZER).is_file():
             folder = folder / "weights"
         if is_folder(folder) and (folder / COLORIZER).is_file():
-            ranker = ScaleRanker.from_pretrained(Path(bundled()).with_name("ranker"))
-            return cls.of(LatentBase.from_pretrained(folder), ranker, **read_json(folder / COLORIZER))
+            ranker = Source(Path(bundled()).with_name("ranker")).model(None, ScaleRanker)
+            return cls.of(LatentBase.from_pretrained(folder), ranker, **_described(folder / COLORIZER))
         if not (folder / INDEX).is_file() and not is_hub_id(str(source)):
             raise InputError(
                 f"Expected diffusing_colors (the bundled weights), the folder of a finished run of a colorizer, or a "
@@ -243,6 +244,14 @@ class ColorizePipeline(SavedPipeline):
         if not self._features:
             self._features.append(features_of(self.ranker).to(self.base.device).eval())
         return choose(self.ranker, self._features[0], self.base, z_gray, delta, gray)
+
+
+def _described(path: Path) -> dict[str, Any]:
+    """The method and the target that a training left beside its weights."""
+    found = read_json(path)
+    if unknown := found.keys() - {"method", "target"}:
+        raise InputError(f"Expected method and target in {path}, got {min(unknown)!r} too.")
+    return found
 
 
 def working_size(height: int, width: int, side: int, multiple: int) -> tuple[int, int]:

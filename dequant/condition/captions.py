@@ -33,7 +33,8 @@ def caption(rgb: Tensor, thing: str = "", inside: Tensor | None = None) -> str:
         return _listed(_common(names, torch.ones(size))[:3])
     weight = _middle(size) if inside is None else F.interpolate(inside[None, None], size, mode="bilinear")[0, 0]
     own = _common(names, weight)[0]
-    others = [word for word in _common(names, 1 - weight) if word != own][:2]
+    rest = 1 - weight
+    others = [word for word in _common(names, rest) if word != own][:2] if rest.mean() > 0.01 else []
     article = "an" if own[0] in "aeiou" else "a"
     return f"{article} {own} {thing}" + (f" on {_listed(others)}" if others else "")
 

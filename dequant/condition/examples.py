@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -232,7 +233,7 @@ def photo_alone(rgb: Tensor, rng: np.random.Generator, segment: patches.Segmente
     return {"target": rgb}
 
 
-def random_window(sample: dict[str, Tensor], size: int, rng: np.random.Generator) -> dict[str, Tensor]:
+def random_window(sample: dict[str, Any], size: int, rng: np.random.Generator) -> dict[str, Any]:
     """Cut the same square out of condition and target, about a pixel of the patch where there is one.
 
     A palette of N colours fits a small square far better than the whole photo it is made for. So the examples of small
@@ -244,7 +245,7 @@ def random_window(sample: dict[str, Tensor], size: int, rng: np.random.Generator
         rng: source of randomness.
 
     Returns:
-        "condition" (7, size, size) and "target" (3, size, size).
+        "condition" (7, size, size) and "target" (3, size, size); what is no tensor, such as a caption, as it was.
     """
     height, width = sample["target"].shape[1:]
     places = Condition.of(sample["condition"]).patch.nonzero() if "condition" in sample else ()
@@ -256,7 +257,8 @@ def random_window(sample: dict[str, Tensor], size: int, rng: np.random.Generator
             low, high = (min(max(centre[axis] - reach, 0), side - size) for reach in (size - 1, 0))
         corner.append(int(rng.integers(low, high + 1)))
     top, left = corner
-    return {name: values[:, top : top + size, left : left + size].contiguous() for name, values in sample.items()}
+    square = (slice(None), slice(top, top + size), slice(left, left + size))
+    return {name: one[square].contiguous() if isinstance(one, Tensor) else one for name, one in sample.items()}
 
 
 def _resize(rgb: Tensor, size: list[int]) -> Tensor:

@@ -88,7 +88,7 @@ class RemoteShards:
         self.timeout, self.max_bytes = timeout, in_bytes(max_file_mb)
         self.ending: Event | None = None
         self._named = set[tuple[str, str | None, str]]()
-        self._held: dict[str, dict[str, bytes]] = {}
+        self._held: dict[str, dict[str, Raw]] = {}
 
     def samples(self, url: str, first: int = 0) -> Iterator[Raw]:
         """Samples of one shard from number `first` on; when reading fails, the shard is opened again, with back-off.
@@ -191,13 +191,20 @@ class RemoteShards:
         if split not in self._held:
             self.check()
             found = (raw for raw in self._whole() if self.unfit(raw, split) is None)
-            self._held[split] = {raw.key: raw.image for raw in itertools.islice(found, self.most)}
+            self._held[split] = {raw.key: raw._replace(maps=()) for raw in itertools.islice(found, self.most)}
         if not self._held[split]:
             raise InputError(f"No photo of the {len(self.urls)} shards is held out for '{split}': raise held_out.")
         return list(self._held[split])
 
     def read(self, key: str) -> bytes:
         """The file of one photo that `keys` named."""
+        return self._of(key).image
+
+    def caption(self, key: str) -> str:
+        """What the record of such a photo says of it."""
+        return self._of(key).caption
+
+    def _of(self, key: str) -> Raw:
         return next(photos[key] for photos in self._held.values() if key in photos)
 
     def maps(self, key: str) -> list[str]:

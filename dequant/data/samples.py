@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
+from dequant.data.checks import shown
 from dequant.data.sources import MAP_SUFFIXES, NO_IMAGE, stem
 from dequant.data.tars import BROKEN, Member
+from dequant.errors import InputError
 from dequant.io.formats import SUFFIXES
 
 
@@ -27,6 +29,13 @@ class Raw(NamedTuple):
     record: dict[str, Any]
     maps: tuple[bytes, ...] = ()
     flaw: str | None = None
+
+    @property
+    def caption(self) -> str:
+        """What its record says of the photo, maybe nothing; `InputError` where records have no captions."""
+        if "caption" not in self.record:
+            raise InputError(f"The record of the photo {shown(self.key)} has no caption: use shards whose records do.")
+        return str(self.record["caption"] or "").strip()
 
 
 def samples(members: Iterable[Member]) -> Iterator[Raw]:

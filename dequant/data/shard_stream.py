@@ -70,8 +70,7 @@ class ShardStream(IterableDataset[tuple[int, Cursor, Sample]]):
     Args:
         source: the shards.
         draw: makes a sample of an RGB photo, readers of its maps, a generator and, as `caption`, a reader of what its
-            record says of it (`examples.training_sample` with its
-            settings bound).
+            record says of it (`examples.training_sample` with its settings bound).
         min_side: pixels that the smaller side of a photo must have.
         batch_size: samples per batch.
         seed: one seed, one stream.
@@ -193,8 +192,7 @@ class ShardStream(IterableDataset[tuple[int, Cursor, Sample]]):
             cursor.count(f"converted from {found.mode}")
         if found.space:
             cursor.count(f"converted from {shown(found.space)[1:-1]}")
-        maps, caption = [partial(bytes, data) for data in raw.maps], partial(str, raw.record.get("caption") or "")
-        return self.draw(image, maps, rng, caption=caption)
+        return self.draw(image, [partial(bytes, data) for data in raw.maps], rng, caption=lambda: raw.caption)
 
 
 class StreamLoader:

@@ -1,8 +1,8 @@
 """A latent base that reads text: autoencoder, UNet, text encoder and tokenizer, as colorizers take it."""
 
 import copy
-import json
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,9 +10,7 @@ import torch
 import transformers
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from tokenizers import Tokenizer, pre_tokenizers
-from tokenizers.models import BPE
-from tokenizers.trainers import BpeTrainer
+from tokenizers import pre_tokenizers
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -28,6 +26,9 @@ STEPS = 1000
 transformers.utils.logging.disable_progress_bar()  # of files that take no time
 
 START, END = "<|startoftext|>", "<|endoftext|>"
+
+LAST = "</w>"
+"""Behind the last token of a word."""
 
 
 class LatentBase(nn.Module):
@@ -225,24 +226,32 @@ def new_latent_base(
 
 
 def new_tokenizer(words: Sequence[str], length: int) -> CLIPTokenizer:
-    """CLIP's tokenizer with a vocabulary of its own: all bytes, and these words whole.
+    """CLIP's tokenizer with a vocabulary of its own, which only these words decide: all bytes, and the words whole.
 
     Args:
         words: in lower case.
         length: tokens that texts are padded to.
     """
-    marks = {START: 0, END: 1}
-    clip = CLIPTokenizer(vocab=marks, merges=[]).backend_tokenizer
-    model = Tokenizer(BPE(end_of_word_suffix="</w>"))
-    model.normalizer, model.pre_tokenizer = clip.normalizer, clip.pre_tokenizer
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    options: dict[str, Any] = {"special_tokens": list(marks), "end_of_word_suffix": "</w>", "show_progress": False}
-    model.train_from_iterator([*words, *words], BpeTrainer(vocab_size=1 << 16, initial_alphabet=alphabet, **options))
-    found = json.loads(model.to_str())["model"]
-    vocabulary = found["vocab"]
-    for letter in alphabet:
-        vocabulary.setdefault(f"{letter}</w>", len(vocabulary))
-    return CLIPTokenizer(vocab=vocabulary, merges=[tuple(pair) for pair in found["merges"]], model_max_length=length)
+    clip = CLIPTokenizer(vocab={START: 0, END: 1}, merges=[]).backend_tokenizer
+    merges: dict[tuple[str, str], int] = {}
+    for word in words:
+        for piece, _ in clip.pre_tokenizer.pre_tokenize_str(clip.normalizer.normalize_str(word)):
+            while len(parts := _merged(piece, merges)) > 1:
+                merges[parts[0], parts[1]] = len(merges)
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [START, END, *letters, *(f"{one}{LAST}" for one in letters), *map("".join, merges)]
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    return CLIPTokenizer(vocab=vocabulary, merges=list(merges), model_max_length=length)
+
+
+def _merged(piece: str, merges: Mapping[tuple[str, str], int]) -> list[str]:
+    """The tokens of a word: always the first of the merges that applies, at its first place."""
+    parts = [*piece[:-1], f"{piece[-1]}{LAST}"]
+    while found := [pair for pair in itertools.pairwise(parts) if pair in merges]:
+        pair = min(found, key=merges.__getitem__)
+        at = list(itertools.pairwise(parts)).index(pair)
+        parts[at : at + 2] = ["".join(pair)]
+    return parts
 
 
 def bundled() -> str:

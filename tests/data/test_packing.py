@@ -1,46 +1,17 @@
 import csv
 import hashlib
-import io
 import json
 import os
 import tarfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import webdataset
-from PIL import Image
 
 from dequant.data.packing import COLUMNS, OUTPUT_COLUMNS, pack, read_manifest, select
 from dequant.data.sources import Shards, bundled
 from dequant.errors import InputError
-
-
-def photo_bytes(seed: int) -> bytes:
-    file = io.BytesIO()
-    pixels = np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(file, "JPEG")
-    return file.getvalue()
-
-
-def row(folder: Path, name: str, seed: int, parent: str, crop: str = "whole", group: str = "A_free") -> dict[str, str]:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(photo_bytes(seed))
-    values = {
-        "file": name,
-        "group": group,
-        "licence": "CC0",
-        "attribution": f"Ann, Ö. {seed}",
-        "source_repo": "a/b",
-        "source_path": f"{seed}.jpg",
-        "blob": hashlib.sha1(parent.encode()).hexdigest(),
-        "crop": crop,
-        "bytes": str(path.stat().st_size),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-    }
-    assert set(values) == set(COLUMNS)
-    return values
+from tests.support.manifests import photo_row
 
 
 @pytest.fixture
@@ -49,13 +20,13 @@ def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     rows: list[dict[str, str]] = []
     for number in range(30):
-        rows.append(row(folder, f"hills/hill_{number}.jpg", number, f"hill {number}"))
+        rows.append(photo_row(folder, f"hills/hill_{number}.jpg", number, f"hill {number}"))
         for detail in (1, 2):
             name = f"hills/hill_{number}_c{detail}.jpg"
-            rows.append(row(folder, name, 100 * detail + number, f"hill {number}", "detail crop"))
+            rows.append(photo_row(folder, name, 100 * detail + number, f"hill {number}", "detail crop"))
     for number in range(20):
         group = "A_free" if number < 15 else "B_named"
-        rows.append(row(folder, f"grocery/milk_{number}.jpg", 300 + number, f"milk {number}", group=group))
+        rows.append(photo_row(folder, f"grocery/milk_{number}.jpg", 300 + number, f"milk {number}", group=group))
     with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()

@@ -1,0 +1,93 @@
+"""Training examples of colorization: their captions are true, shares work, and the generator decides everything."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dequant.color.spaces import colorfulness, rgb_to_lab
+from dequant.condition.captions import caption, thing_of
+from dequant.condition.coloring import RandomColoring, old, turned
+from dequant.condition.scenes import SHAPES
+from dequant.errors import InputError
+
+CAPTION = "a red cap on blue"
+
+
+def drawn(photo: torch.Tensor, seed: int = 0, **shares: Any) -> dict[str, Any]:
+    plain = {"dropout": 0.0} | shares
+    return RandomColoring(**plain).about(CAPTION, True)(photo, np.random.default_rng(seed), None)
+
+
+def test_nothing_changes_where_all_shares_are_0(photo: torch.Tensor) -> None:
+    for seed in range(5):
+        example = drawn(photo, seed)
+        assert torch.equal(example["target"], photo) and example["caption"] == CAPTION
+
+
+def test_validation_takes_photo_and_caption_as_they_are(photo: torch.Tensor) -> None:
+    always = RandomColoring(dropout=1, hue_share=1, scene_share=1, old_share=1)
+    example = always.about(CAPTION, False)(photo, np.random.default_rng(0))
+    assert torch.equal(example["target"], photo) and example["caption"] == CAPTION
+
+
+def test_captions_are_left_out(photo: torch.Tensor) -> None:
+    example = drawn(photo, dropout=1)
+    assert example["caption"] == "" and torch.equal(example["target"], photo)
+    kept = [drawn(photo, seed, dropout=0.3)["caption"] == CAPTION for seed in range(60)]
+    assert 0.5 < np.mean(kept) < 0.9
+
+
+def test_a_turned_hue_keeps_lightness_and_says_its_colours(photo: torch.Tensor) -> None:
+    example = drawn(photo, hue_share=1, dropout=1)
+    torch.testing.assert_close(rgb_to_lab(example["target"])[0], rgb_to_lab(photo)[0], atol=0.1, rtol=0)
+    assert example["caption"] == caption(example["target"], "cap") and thing_of(example["caption"]) == "cap"
+    assert (example["target"] - photo).abs().mean() > 0.02
+
+
+@pytest.mark.parametrize("degrees", [40, 180, 320])
+def test_turns_are_those_of_lab(photo: torch.Tensor, degrees: float) -> None:
+    (light, *before), (turned_light, *after) = rgb_to_lab(photo), rgb_to_lab(turned(photo, degrees))
+    torch.testing.assert_close(turned_light, light, atol=0.1, rtol=0)
+    first, second = torch.complex(*before), torch.complex(*after)
+    colored = (first.abs() > 8) & (second.abs() > 8)
+    turn = torch.rad2deg((second / first)[colored].angle()) % 360
+    torch.testing.assert_close(turn, torch.full_like(turn, degrees), atol=1, rtol=0)
+    torch.testing.assert_close(turned(photo, 0), photo, atol=1e-3, rtol=0)
+
+
+def test_scenes_are_drawn(photo: torch.Tensor) -> None:
+    example = drawn(photo, scene_share=1)
+    assert thing_of(example["caption"]) in SHAPES and example["target"].shape == photo.shape
+
+
+def test_pale_photos_give_way_to_scenes(photo: torch.Tensor) -> None:
+    vivid = float(colorfulness(photo))
+    assert drawn(photo, min_colorfulness=vivid - 1)["caption"] == CAPTION
+    assert thing_of(drawn(photo, min_colorfulness=vivid + 1)["caption"]) in SHAPES
+
+
+def test_old_photos_have_less_contrast_and_the_same_caption(photo: torch.Tensor) -> None:
+    example = drawn(photo, old_share=1)
+    assert example["caption"] == CAPTION and example["target"].shape == photo.shape
+    assert torch.equal(example["target"].clamp(0, 1), example["target"])
+    assert not torch.equal(example["target"], photo)
+    grain = [old(torch.full((3, 9, 9), 0.5), np.random.default_rng(seed)) for seed in range(3)]
+    assert all(torch.equal(one[0], one[1]) and torch.equal(one[1], one[2]) for one in grain)
+
+
+def test_the_generator_decides_everything(photo: torch.Tensor) -> None:
+    shares = {"dropout": 0.5, "hue_share": 0.3, "scene_share": 0.3, "old_share": 0.5}
+    for seed in range(8):
+        one, again = (drawn(photo, seed, **shares) for _ in range(2))
+        assert torch.equal(one["target"], again["target"]) and one["caption"] == again["caption"]
+
+
+def test_wrong_settings_are_one_sentence() -> None:
+    for name in ("dropout", "hue_share", "scene_share", "old_share"):
+        for value in (-0.1, 1.5, float("nan")):
+            with pytest.raises(InputError, match=f"{name} = .* is not a probability"):
+                RandomColoring(**{name: value})
+    with pytest.raises(InputError):
+        RandomColoring()(torch.zeros(3, 4, 4, dtype=torch.uint8), np.random.default_rng(0))
