@@ -72,7 +72,8 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
 
 def is_command(node: ast.FunctionDef) -> bool:
     """Whether the parameters are the options of a command."""
-    return any(isinstance(one, ast.Name) and one.id == "on_files" for one in node.decorator_list)
+    names = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
+    return any(isinstance(name, ast.Name) and name.id in ("on_files", "one_sentence") for name in names)
 
 
 def is_configuration(node: ast.FunctionDef) -> bool:

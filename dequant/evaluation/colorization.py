@@ -1,11 +1,10 @@
 """How well photos are coloured: against the photo, against plain methods, by scale, and by the words of a prompt.
 
-Colorizers arrive as functions. The colourfulness is that of Hasler and Suesstrunk (2003), whose opponent channels have
-a sign; `colorfulness_abs` is the variant of much published code, which takes their sizes first.
+Colorizers arrive as functions.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +12,15 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from dequant.color.luminance import grayscale, in_gamut
-from dequant.color.names import WORDS, named
-from dequant.color.spaces import ciede2000, colorfulness, lab_to_rgb, rgb_to_lab
+from dequant.color.luminance import grayscale
+from dequant.color.spaces import colorfulness
 from dequant.condition.captions import thing_of
 from dequant.condition.scenes import HUES, random_scene
 from dequant.evaluation.cases import LABELS
+from dequant.evaluation.lookup import Lookup
 from dequant.evaluation.runner import Photo
-from dequant.metrics.image import mean_and_stderr, psnr
+from dequant.metrics.coloring import by_word, measured, winner
+from dequant.metrics.image import mean_and_stderr
 from dequant.metrics.perceptual import frechet_distance
 
 Paint = Callable[[Tensor, str, float | str], Tensor]
@@ -32,48 +32,6 @@ Summary = list[dict[str, Any]]
 GRAY, TRUTH, MEAN, LOOKUP = "gray", "ground truth", "mean ab", "lookup"
 """Rows that every table has: no colour, all of it, the mean chroma of the training photos, and that by lightness and
 height in the picture."""
-
-KINDS = ("blue", "green", "beige", "red", "yellow")
-"""Colours of pixels that are measured apart."""
-
-LEAST_SHARE = 0.05
-"""Of a photo that must have such a colour."""
-
-BINS = (12, 8)
-"""Of lightness and height."""
-
-
-class Lookup(NamedTuple):
-    """The mean chroma of photos, over all and by lightness and height.
-
-    Attributes:
-        mean: (2,).
-        table: (2, rows, columns), sizes `BINS`.
-    """
-
-    mean: Tensor
-    table: Tensor
-
-    @classmethod
-    def of(cls, photos: Sequence[Tensor]) -> "Lookup":
-        """Of photos (3, H, W) in [0, 1]; a bin that none has takes the mean of all."""
-        total, count = torch.zeros(2, BINS[0] * BINS[1]), torch.zeros(BINS[0] * BINS[1])
-        for rgb in photos:
-            lab = rgb_to_lab(rgb)
-            place = _place(lab[0]).flatten()
-            count += torch.bincount(place, minlength=len(count))
-            for channel in range(2):
-                total[channel] += torch.bincount(place, lab[1 + channel].flatten(), minlength=len(count))
-        mean = total.sum(1) / count.sum()
-        table = torch.where(count > 0, total / count.clamp(min=1), mean[:, None])
-        return cls(mean, table.view(2, *BINS))
-
-    def paint(self, rgb: Tensor, whole: bool) -> Tensor:
-        """A photo with the mean chroma of all, or with that of its lightness and height."""
-        light = rgb_to_lab(rgb)[0]
-        own = self.table.flatten(1)[:, _place(light)]
-        chroma = self.mean[:, None, None].expand_as(own) if whole else own
-        return lab_to_rgb(in_gamut(torch.cat([light[None], chroma])))
 
 
 def compare(
@@ -99,17 +57,7 @@ def compare(
         keep: called with each picture.
         likeness: further metrics of pictures (B, 3, H, W) and their photos, (B,), by name: LPIPS, CLIP.
     """
-    known = Lookup.of(seen)
-    ways: dict[str, Callable[[Tensor], Tensor]] = {
-        GRAY: grayscale,
-        TRUTH: lambda rgb: rgb,
-        MEAN: lambda rgb: known.paint(rgb, True),
-        LOOKUP: lambda rgb: known.paint(rgb, False),
-        name: lambda rgb: paint(rgb, "", 1.0),
-        f"{name} auto": lambda rgb: paint(rgb, "", "auto"),
-    }
-    if describe is not None:
-        ways[f"{name} caption"] = lambda rgb: paint(rgb, describe(rgb), 1.0)
+    ways = _ways(paint, name, Lookup.of(seen), describe)
     truth = [photo.rgb for photo in photos]
     reference = None if features is None else _features(features, truth)
     summary: Summary = []
@@ -130,61 +78,20 @@ def compare(
     return summary
 
 
-def by_word(made: Sequence[Tensor], truth: Sequence[Tensor]) -> dict[str, dict[str, list[float]]]:
-    """How pixels of one colour of the photos came out: blue ones are mostly sky, green foliage, beige skin and sand.
-
-    Args:
-        made: coloured photos (3, H, W) in [0, 1].
-        truth: the photos.
-
-    Returns:
-        By word, for each photo of which it is `LEAST_SHARE`: `ciede2000_of_word` of these pixels, and `same_word`, the
-        share of them that have the same word in the picture.
-    """
-    found: dict[str, dict[str, list[float]]] = {}
-    for picture, photo in zip(made, truth, strict=True):
-        apart = ciede2000(rgb_to_lab(picture), rgb_to_lab(photo))
-        before, after = named(photo), named(picture)
-        for number, word in enumerate(WORDS):
-            mine = before == number
-            if word in KINDS and mine.float().mean() >= LEAST_SHARE:
-                values = found.setdefault(word, {"same_word": [], "ciede2000_of_word": []})
-                values["ciede2000_of_word"].append(apart[mine].mean().item())
-                values["same_word"].append((after[mine] == number).float().mean().item())
-    return found
-
-
-def measured(made: Sequence[Tensor], truth: Sequence[Tensor]) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Metrics of each picture, and those of all together.
-
-    Args:
-        made: coloured photos (3, H, W) in [0, 1].
-        truth: the photos.
-
-    Returns:
-        PSNR, CIEDE2000 (mean and 95th percentile of the pixels), both kinds of colourfulness and how far it is from the
-        photo's; and for all together the PSNR of the pooled error and the difference of the mean colourfulness.
-    """
-    values: dict[str, list[float]] = {}
-    errors = []
-    for picture, photo in zip(made, truth, strict=True):
-        apart = ciede2000(rgb_to_lab(picture), rgb_to_lab(photo))
-        vivid, wanted = float(colorfulness(picture)), float(colorfulness(photo))
-        errors.append((picture - photo).square().mean().item())
-        one = {
-            "psnr": float(psnr(picture[None], photo[None])),
-            "ciede2000": apart.mean().item(),
-            "ciede2000_p95": float(np.quantile(apart.numpy(), 0.95)),
-            "colorfulness": vivid,
-            "colorfulness_abs": colorfulness_abs(picture),
-            "colorfulness_off": abs(vivid - wanted),
-        }
-        for metric, value in one.items():
-            values.setdefault(metric, []).append(value)
-    wanted_mean = float(np.mean([float(colorfulness(photo)) for photo in truth]))
-    pooled = -10 * float(np.log10(np.mean(errors) + 1e-8))
-    change = abs(float(np.mean(values["colorfulness"])) - wanted_mean)
-    return values, {"psnr_pooled": pooled, "delta_colorfulness": change}
+def _ways(
+    paint: Paint, name: str, known: Lookup, describe: Callable[[Tensor], str] | None
+) -> dict[str, Callable[[Tensor], Tensor]]:
+    ways: dict[str, Callable[[Tensor], Tensor]] = {
+        GRAY: grayscale,
+        TRUTH: lambda rgb: rgb,
+        MEAN: lambda rgb: known.paint(rgb, True),
+        LOOKUP: lambda rgb: known.paint(rgb, False),
+        name: lambda rgb: paint(rgb, "", 1.0),
+        f"{name} auto": lambda rgb: paint(rgb, "", "auto"),
+    }
+    if describe is not None:
+        ways[f"{name} caption"] = lambda rgb: paint(rgb, describe(rgb), 1.0)
+    return ways
 
 
 def by_scale(
@@ -262,28 +169,6 @@ def by_prompt(
     return [row for kind, values in found.items() for row in _rows(name, {"obeyed": values}, {}, method=kind)]
 
 
-def winner(rgb: Tensor, inside: Tensor) -> str:
-    """The word of `scenes.HUES` that is nearest to the mean chroma of a thing, "" where that is grey.
-
-    Args:
-        rgb: (3, H, W) in [0, 1].
-        inside: weight of each pixel, (H, W).
-    """
-    a, b = ((rgb_to_lab(rgb)[1:] * inside).sum((1, 2)) / inside.sum().clamp(min=1e-9)).tolist()
-    if a * a + b * b < 4**2:
-        return ""
-    angle = np.degrees(np.arctan2(b, a)) % 360
-    return min(HUES, key=lambda word: abs((angle - HUES[word] + 180) % 360 - 180))
-
-
-def colorfulness_abs(rgb: Tensor) -> float:
-    """The colourfulness of much published code, which takes the sizes of the opponent channels first: (3, H, W)."""
-    red, green, blue = (255 * rgb.double()).unbind(0)
-    opponent = torch.stack(((red - green).abs(), ((red + green) / 2 - blue).abs())).flatten(1)
-    spread, mean = opponent.var(1, correction=0).sum().sqrt(), opponent.mean(1).square().sum().sqrt()
-    return float(spread + 0.3 * mean)
-
-
 def _other(word: str, rng: np.random.Generator) -> str:
     return str(rng.choice([one for one in HUES if one != word]))
 
@@ -295,12 +180,6 @@ def _features(network: Callable[[Tensor], Tensor], pictures: Sequence[Tensor]) -
 
 def _shown(photos: Sequence[Photo], what: str) -> Iterator[Photo]:
     yield from track(photos, f"colouring, {what}", transient=True)
-
-
-def _place(light: Tensor) -> Tensor:
-    """The bin of each pixel of a lightness (H, W)."""
-    height = torch.linspace(0, BINS[1] - 1e-3, light.shape[0]).floor().long()
-    return (light / 100 * (BINS[0] - 1e-3)).clamp(min=0).long() * BINS[1] + height[:, None]
 
 
 def _rows(variant: str, values: Mapping[str, Sequence[float]], whole: Mapping[str, float], **labels: Any) -> Summary:

@@ -11,7 +11,9 @@ from dequant.color.spaces import colorfulness, rgb_to_lab
 from dequant.condition.captions import caption
 from dequant.condition.scenes import HUES, colored
 from dequant.evaluation import colorization, runner
-from dequant.evaluation.colorization import Lookup, by_prompt, by_scale, colorfulness_abs, compare, measured, winner
+from dequant.evaluation.colorization import by_prompt, by_scale, compare
+from dequant.evaluation.lookup import Lookup
+from dequant.metrics.coloring import by_word, colorfulness_abs, measured, winner
 from dequant.metrics.image import psnr
 from tests.support.photos import golden_square
 
@@ -47,7 +49,7 @@ def test_a_comparison_has_the_compulsory_rows() -> None:
     rows = found(summary)
     assert list(dict.fromkeys(row["variant"] for row in summary)) == ways
     assert kept == [(way, photo.key) for way in ways for photo in PHOTOS]
-    assert all(row["n"] == 3 for row in summary)
+    assert all(row["n"] == 3 for row in summary if not row["method"])
     assert rows["gray", "colorfulness"] == pytest.approx(0, abs=0.01)
     for metric in ("ciede2000", "ciede2000_p95", "colorfulness_off", "delta_colorfulness", "fd"):
         assert rows["ground truth", metric] == pytest.approx(0, abs=1e-3), metric
@@ -174,3 +176,10 @@ def test_the_winner_has_the_nearest_hue(word: str) -> None:
     rgb = colored(torch.full((16, 16), 60.0), torch.ones(16, 16).bool(), word, word)
     assert winner(rgb, torch.ones(16, 16)) == word
     assert winner(grayscale(rgb), torch.ones(16, 16)) == ""
+
+
+def test_pixels_of_a_colour_are_measured_apart() -> None:
+    photo = colored(torch.full((16, 16), 60.0), THING[:16, :16] > 0, "green", "green")
+    same, other = by_word([photo], [photo]), by_word([grayscale(photo)], [photo])
+    assert set(same) == {"green"} and same["green"] == {"same_word": [1.0], "ciede2000_of_word": [0.0]}
+    assert other["green"]["same_word"] == [0.0] and other["green"]["ciede2000_of_word"][0] > 10
