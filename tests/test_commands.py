@@ -1,18 +1,22 @@
 """The commands of the documents, as written, on less work."""
 
+import contextlib
 import os
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from dequant.cli.main import main
+from dequant.data.packing import COLUMNS
 from dequant.data.sources import Shards, bundled
+from dequant.io.files import write_csv
 from tests.support.paths import ROOT
 
 DOCUMENTS = ("README.md", "docs/train.md", "docs/evaluate.md", "docs/sample.md")
@@ -107,6 +111,41 @@ def test_commands_for_artists(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         except SystemExit as end:
             assert not end.code, line
     assert (folder / "look.cube").is_file() and list(folder.glob("alike/**/*.yaml"))
+
+
+@pytest.mark.slow
+def test_commands_of_colorize(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of the page: first what colours, in one process, then what trains, each from what came before."""
+    monkeypatch.chdir(folder)
+    page = ["docs/colorize.md"]
+    for line in commands("dequant colorize ", page):
+        with contextlib.suppress(SystemExit):
+            assert not main(shlex.split(line)[1:]), line
+    assert {one.name for one in folder.glob("*.yaml")} >= {"photo.colorize.jpg.yaml", "red.png.yaml", "alike.png.yaml"}
+    for line in commands("python evaluate.py", page):
+        run(line, folder)
+    fill_manifest(folder / "photos")
+    run(commands("dequant shards", page)[0], folder)
+    for line in commands("python train.py", page):
+        for name, run_of in (("VAE", "small_vae"), ("WEIGHTS", "small_diffusing_colors")):
+            line = re.sub(rf"={name}$", f"={next(folder.glob(f'outputs/train/{run_of}/*/weights'), name)}", line)
+        run(line, folder)
+    assert len(list(folder.glob("outputs/train/small_*/*/weights"))) == 3
+
+
+def fill_manifest(photos: Path) -> None:
+    """Write the manifest of a folder of photos, and move one of each split to `things/`."""
+    (photos / "things").mkdir()
+    files = sorted(photos.rglob("*.jpg"))
+    rows = []
+    for number, file in enumerate(files):
+        place = file if number % 3 else file.rename(photos / "things" / file.name)
+        content = place.read_bytes()
+        row = dict.fromkeys(COLUMNS, "free") | {"file": place.relative_to(photos).as_posix(), "crop": "whole"}
+        rows.append(
+            row | {"blob": sha256(content).hexdigest(), "bytes": len(content), "sha256": sha256(content).hexdigest()}
+        )
+    write_csv(photos / "manifest.csv", COLUMNS, rows)
 
 
 @pytest.mark.slow
