@@ -32,7 +32,7 @@ def shards(
     split. A caption names the main thing that a classifier sees, and the colours of the photo.
     """
     from dequant.data import packing
-    from dequant.data.sources import SPLITS
+    from dequant.data.splits import SPLITS
 
     rows = packing.select(
         packing.read_manifest(photos, _names(groups)),

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from dequant.data.checks import shown
 from dequant.data.segment_maps import segment_photo
-from dequant.data.sources import SPLITS, splits_by_digest
+from dequant.data.splits import SPLITS, splits_by_digest
 from dequant.errors import InputError
 from dequant.io.files import whole_folder, write_csv
 from dequant.io.formats import SUFFIXES

@@ -15,7 +15,8 @@ from pathlib import Path
 from dequant.data.checks import at_least, given, shown
 from dequant.data.remote_files import Interrupted, check_protocol, opened, protocol_of
 from dequant.data.samples import Raw, samples
-from dequant.data.sources import MAX_FILE_MB, fraction, in_bytes
+from dequant.data.sources import MAX_FILE_MB, in_bytes
+from dequant.data.splits import fraction
 from dequant.data.tars import BROKEN, Compressed, members
 from dequant.errors import InputError
 from dequant.io.formats import SUFFIXES

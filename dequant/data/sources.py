@@ -4,7 +4,7 @@ import hashlib
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
@@ -15,15 +15,13 @@ from PIL import Image
 from dequant.condition.patches import SEGMENTERS
 from dequant.data.checks import given, shown
 from dequant.data.folders import files_below, unread
+from dequant.data.splits import SPLITS, splits_by_digest
 from dequant.data.tars import index
 from dequant.errors import InputError
 from dequant.io.formats import DAMAGED, NOT_AN_IMAGE, SUFFIXES, TOO_LARGE
 from dequant.io.images import decode, header
 
 log = logging.getLogger(__name__)
-
-
-SPLITS = ("train", "val", "test")
 
 
 MAP_SUFFIXES = tuple(f".{segmenter.__name__}.png" for segmenter in SEGMENTERS)
@@ -80,28 +78,6 @@ def stem(name: str) -> str:
     """Path of a member up to the first dot of its name, which the members of one sample share."""
     folder, slash, file = name.rpartition("/")
     return folder + slash + file.partition(".")[0]
-
-
-def fraction(digest: str) -> float:
-    """A hexadecimal digest as a number in [0, 1)."""
-    return int(digest[:12], 16) / 16**12
-
-
-def splits_by_digest(digests: Sequence[str]) -> list[str]:
-    """Split of each photo by a hexadecimal digest of its content: 80 % train, 10 % val, 10 % test.
-
-    A photo keeps its split when others come and go. Only where the digests leave a split empty, although
-    there are at least three different ones, do the photos of smallest digest fill it.
-    """
-    split = {}
-    for digest in sorted(set(digests)):
-        share = fraction(digest)
-        split[digest] = "train" if share < 0.8 else "val" if share < 0.9 else "test"
-    for name in ("val", "test", "train"):
-        members = list(split.values())
-        if len(split) >= len(SPLITS) and name not in members:
-            split[next(digest for digest in split if members.count(split[digest]) > 1)] = name
-    return [split[digest] for digest in digests]
 
 
 class Folder:

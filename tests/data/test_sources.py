@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dequant.data.datasets import TrainingStream
-from dequant.data.sources import Folder, Photos, Shards, splits_by_digest
+from dequant.data.sources import Folder, Photos, Shards
+from dequant.data.splits import splits_by_digest
 from dequant.errors import InputError
 from dequant.io.formats import DAMAGED
 from tests.support.data import condition, fill, jpeg
