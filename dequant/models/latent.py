@@ -193,17 +193,6 @@ def new_latent_base(
         norm_num_groups: of the UNet.
     """
     tokenizer = new_tokenizer(words, text_length)
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=text_width,
-        intermediate_size=4 * text_width,
-        projection_dim=text_width,
-        num_hidden_layers=text_layers,
-        num_attention_heads=text_width // 32,
-        max_position_embeddings=text_length,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
     coder, levels = Source(vae).autoencoder(None), len(block_out_channels) - 1
     unet = UNet2DConditionModel(
         sample_size=sample_size,
@@ -219,7 +208,24 @@ def new_latent_base(
     )
     nn.init.zeros_(unet.conv_out.weight)
     nn.init.zeros_(unet.conv_out.bias)
-    return LatentBase(coder, unet, CLIPTextModel(config), tokenizer)
+    text_encoder = new_text_encoder(tokenizer, text_width, text_layers, text_length)
+    return LatentBase(coder, unet, text_encoder, tokenizer)
+
+
+def new_text_encoder(tokenizer: CLIPTokenizer, width: int, layers: int, length: int) -> CLIPTextModel:
+    """An untrained text encoder, in CLIP's class."""
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=4 * width,
+        projection_dim=width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 32,
+        max_position_embeddings=length,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return CLIPTextModel(config)
 
 
 def new_tokenizer(words: Sequence[str], length: int) -> CLIPTokenizer:
