@@ -72,7 +72,8 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
 
 def is_command(node: ast.FunctionDef) -> bool:
     """Whether the parameters are the options of a command."""
-    return any(isinstance(one, ast.Name) and one.id == "on_files" for one in node.decorator_list)
+    decorated = any(isinstance(one, ast.Name) and one.id == "on_files" for one in node.decorator_list)
+    return decorated or any("typer.Option(" in ast.unparse(one) for one in node.args.args)
 
 
 def is_configuration(node: ast.FunctionDef) -> bool:
