@@ -72,8 +72,8 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
 
 def is_command(node: ast.FunctionDef) -> bool:
     """Whether the parameters are the options of a command."""
-    names = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
-    return any(isinstance(name, ast.Name) and name.id in ("on_files", "one_sentence") for name in names)
+    decorated = any(isinstance(one, ast.Name) and one.id == "on_files" for one in node.decorator_list)
+    return decorated or any("typer.Option(" in ast.unparse(one) for one in node.args.args)
 
 
 def is_configuration(node: ast.FunctionDef) -> bool:

@@ -1,4 +1,4 @@
-"""Which photos are for training, validation and tests."""
+"""Which photos are trained on, which validate and which test, by a digest of their content."""
 
 from collections.abc import Sequence
 

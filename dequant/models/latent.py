@@ -196,7 +196,6 @@ def new_latent_base(
         norm_num_groups: of the UNet.
     """
     tokenizer = new_tokenizer(words, text_length)
-    text = _new_text_encoder(tokenizer, text_width, text_layers)
     coder, levels = Source(vae).autoencoder(None), len(block_out_channels) - 1
     unet = UNet2DConditionModel(
         sample_size=sample_size,
@@ -212,10 +211,12 @@ def new_latent_base(
     )
     nn.init.zeros_(unet.conv_out.weight)
     nn.init.zeros_(unet.conv_out.bias)
-    return LatentBase(coder, unet, text, tokenizer)
+    text_encoder = new_text_encoder(tokenizer, text_width, text_layers, text_length)
+    return LatentBase(coder, unet, text_encoder, tokenizer)
 
 
-def _new_text_encoder(tokenizer: CLIPTokenizer, width: int, layers: int) -> CLIPTextModel:
+def new_text_encoder(tokenizer: CLIPTokenizer, width: int, layers: int, length: int) -> CLIPTextModel:
+    """An untrained text encoder, in CLIP's class."""
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -223,7 +224,7 @@ def _new_text_encoder(tokenizer: CLIPTokenizer, width: int, layers: int) -> CLIP
         projection_dim=width,
         num_hidden_layers=layers,
         num_attention_heads=width // 32,
-        max_position_embeddings=tokenizer.model_max_length,
+        max_position_embeddings=length,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )

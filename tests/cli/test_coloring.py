@@ -41,6 +41,7 @@ def evaluated(place: Path, out: Path, *options: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_comparison_has_all_rows_and_pictures(place: Path, tmp_path: Path) -> None:
     rows = evaluated(place, tmp_path / "out", "eval=colorization")
     ways = {row["variant"] for row in rows}
