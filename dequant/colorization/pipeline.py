@@ -34,8 +34,11 @@ Number = int | float
 MOST_SCALE = 4.0
 """Of a colour, and of guidance times 5."""
 
-TRIES = 12
-"""Bisections of the scale."""
+TRIES, ROUNDS = 12, 3
+"""Bisections of the scale, and how often it is solved for at most."""
+
+NEAR = 0.5
+"""Colourfulness by which a target may be missed."""
 
 COLORIZER = "colorizer.json"
 """What a training leaves beside its weights: the method and its target."""
@@ -225,25 +228,49 @@ class ColorizePipeline(SavedPipeline):
         steps = self.config["num_inference_steps"] if num_inference_steps is None else num_inference_steps
         _check(prompt, scale, colorfulness, guidance_scale)
         base = self.base
-        gray = grayscale(_resized(rgb, working_size(rgb.shape[1], rgb.shape[2], base.side, base.multiple)))[None].to(
-            base.device
-        )
+        size = working_size(rgb.shape[1], rgb.shape[2], base.side, base.multiple)
+        gray = grayscale(_resized(rgb, size))[None].to(base.device)
         z_gray = base.encode(gray)
         delta = diffusing_colors.draw(base, z_gray, [prompt], steps, float(guidance_scale), self.config["target"])
-        found = self._scale(scale, colorfulness, z_gray, delta, gray)
-        picture = diffusing_colors.decoded(base, z_gray, found * delta, gray)[0].cpu()
-        return Colored(picture, found, Details.of(gray[0].cpu(), picture))
+        drawn = _Drawn(base, z_gray, delta, gray)
+        return drawn.at(self._scale(scale, drawn)) if colorfulness is None else drawn.reaching(colorfulness, rgb)
 
-    def _scale(self, scale: Number | str, target: Number | None, z_gray: Tensor, delta: Tensor, gray: Tensor) -> float:
-        if target is not None:
-            return _reaching(float(target), self.base, z_gray, delta, gray)
+    def _scale(self, scale: Number | str, drawn: "_Drawn") -> float:
         if scale != "auto":
             return float(scale)
         if self.ranker is None:
             raise InputError("This pipeline has no ranker for scale='auto': give a number, such as 1.")
         if not self._features:
             self._features.append(features_of(self.ranker).to(self.base.device).eval())
-        return choose(self.ranker, self._features[0], self.base, z_gray, delta, gray)
+        return choose(self.ranker, self._features[0], *drawn)
+
+
+class _Drawn(NamedTuple):
+    """The colour `delta` of the latents `z_gray` of one grey photo (1, 3, h, w)."""
+
+    base: LatentBase
+    z_gray: Tensor
+    delta: Tensor
+    gray: Tensor
+
+    def at(self, scale: float) -> Colored:
+        """The picture at a scale."""
+        picture = diffusing_colors.decoded(self.base, self.z_gray, scale * self.delta, self.gray)[0].cpu()
+        return Colored(picture, scale, Details.of(self.gray[0].cpu(), picture))
+
+    def reaching(self, target: float, rgb: Tensor) -> Colored:
+        """The picture that is as colourful as a number at the size of the photo (3, H, W), or as near as it gets.
+
+        The scale is solved for on the copy. Enlarging makes fine colours paler, so it is solved again for more.
+        """
+        wanted = float(target)
+        for _ in range(ROUNDS):
+            colored = self.at(_reaching(wanted, *self))
+            found = float(spaces.colorfulness(colored.apply(rgb, 0, rgb.shape[1])))
+            wanted *= target / max(found, 1e-3)
+            if abs(found - target) < NEAR or colored.scale > MOST_SCALE - NEAR:
+                break
+        return colored
 
 
 def _described(path: Path) -> dict[str, Any]:
