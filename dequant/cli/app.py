@@ -53,7 +53,7 @@ app.command(
 app.command(
     epilog=examples(
         "dequant replay photo.transfer.png other.jpg",
-        "dequant replay photo.transfer.yaml photos/ -o like_it/",
+        "dequant replay photo.transfer.jpg.yaml photos/ -o like_it/",
     )
 )(edits.replay)
 app.command(

@@ -145,8 +145,8 @@ def _home(options: BatchOptions, found: Found, where: Destination) -> Path:
 def _places(operation: Operation, options: BatchOptions, where: Destination, found: Found, i: int) -> list[Path]:
     """The results of a source, and their recipes."""
     made = results(found.sources[i], where, operation.name, operation.suffix, operation.count)
-    recipes = [path.with_name(f"{path.name}.yaml") for path in made] if options.recipe and not where.stdout else []
-    return made + recipes
+    wanted = options.recipe and operation.replayable and not where.stdout
+    return made + [path.with_name(f"{path.name}.yaml") for path in made if wanted]
 
 
 def _check_stdout(operation: Operation, options: BatchOptions) -> None:

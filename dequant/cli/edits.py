@@ -67,6 +67,7 @@ class Edit:
     painting: Painting = Painting()
     count: int = 1
     suffix: str = field(default="", init=False)
+    replayable: bool = field(default=True, init=False)
 
     def recipe(self) -> str:
         """Everything that decides about the results, the content of files among it."""
@@ -102,6 +103,7 @@ class Replay:
     name: str = "replay"
     count: int = field(default=1, init=False)
     suffix: str = field(default="", init=False)
+    replayable: bool = field(default=True, init=False)
 
     def recipe(self) -> str:
         """The recipe itself."""

@@ -46,6 +46,7 @@ class Operation(Protocol):
         name: that of the command, {op} in names of results.
         suffix: of its results, such as ".cube"; empty for images, which keep that of their source.
         count: how many results a source has.
+        replayable: whether each result has a recipe.
     """
 
     @property
@@ -54,6 +55,8 @@ class Operation(Protocol):
     def suffix(self) -> str: ...  # noqa: D102
     @property
     def count(self) -> int: ...  # noqa: D102
+    @property
+    def replayable(self) -> bool: ...  # noqa: D102
 
     def recipe(self) -> str:
         """Everything that decides about the results but the source and the seed, as canonical text."""

@@ -29,6 +29,7 @@ class Lock:
     feather: float | None
     name: str = field(default="lock", init=False)
     count: int = field(default=1, init=False)
+    replayable: bool = field(default=False, init=False)
     suffix: str = field(default="", init=False)
 
     def recipe(self) -> str:
@@ -62,6 +63,7 @@ class LookUpTable:
     suffix: str
     name: str = field(default="lut", init=False)
     count: int = field(default=1, init=False)
+    replayable: bool = field(default=False, init=False)
 
     def recipe(self) -> str:
         """The settings, and the content of the files that it names."""
@@ -96,7 +98,7 @@ def lock(
         Path | None, typer.Option("--mask", "-m", help="White where the edit was to be. Default: it is found.")
     ] = None,
     feather: Annotated[
-        float | None, typer.Option(min=0, help="Pixels over which the border fades. Default: it is chosen.")
+        float | None, typer.Option(min=1, help="Pixels over which the border fades. Default: it is chosen.")
     ] = None,
 ) -> Operation:
     """Undo the colour drift of any editor where nothing was to change: outside the mask the photo comes back."""

@@ -216,7 +216,7 @@ def recolor(
         layers = [patch(copy, mask, color) for mask, color in zip(masks, colors, strict=True)]
         levels = lay(original.levels, layers, draw(copy, layers, settings, pipe), settings)
     else:
-        pipe, levels = None, recolored(original.levels, masks, colors)
+        pipe, levels = None, recolored(original.levels, copy, masks, colors)
         levels = relit(levels, original.levels) if settings.luminance == "keep" else levels
 
     def which(rgb: Tensor, rows: slice, columns: slice) -> Tensor:

@@ -128,9 +128,10 @@ def lock(edited: Levels, source: Levels, mask: NDArray | None = None, *, feather
     scene = _observed(edited, source, _checked_mask(mask, source.shape[:2]), factor, small)
     fading = _chosen(scene) if feather is None else Fading(feather, feather, 1.0)
     if fading.slope > VISIBLE:
+        pixels = f"{fading.fast:g} pixel{'s' * (fading.fast != 1)}"
         notes.append(
-            f"faded {fading.size:.1f} CIEDE2000 of drift at the mask over {fading.fast:g} pixels, which may show in "
-            "smooth areas: a larger feather hides it, and keeps the photo's colours less"
+            f"faded {fading.size:.1f} CIEDE2000 of drift at the mask over {pixels}, which may show in smooth areas: "
+            "a larger feather hides it, and keeps the photo's colours less"
         )
     return _composed(scene, fading, tuple(notes))
 
@@ -172,6 +173,11 @@ def _fitted(edited: Levels, source: Levels) -> tuple[Levels, list[str]]:
 
 
 def _checked_mask(mask: NDArray, shape: tuple[int, ...]) -> NDArray:
+    if isinstance(mask, np.ndarray) and mask.ndim == 2 and mask.shape != shape:
+        (height, width), (rows, columns) = shape, mask.shape
+        raise InputError(
+            f"Expected a mask of {width} x {height} pixels, as the source has, got {columns} x {rows} pixels."
+        )
     if not isinstance(mask, np.ndarray) or mask.shape != shape or mask.dtype.kind not in "bf":
         got = f"{mask.dtype} of shape {mask.shape}" if isinstance(mask, np.ndarray) else f"a {type(mask).__name__}"
         raise InputError(f"Expected a mask of bools or floats of the source's shape {shape}, got {got}.")

@@ -74,7 +74,7 @@ class Video:
             change: of a frame (H, W, 3) to another of the same size.
 
         Returns:
-            The number of frames, and a note where the source ends before its time.
+            The number of frames, and notes where the source ends before its time, or frames of it are damaged.
 
         Raises:
             InputError: as in reading, there is no frame, or the container cannot hold the video or its sound.
@@ -168,7 +168,7 @@ def _rewrite(
     result.metadata.update(source.metadata)
     stream = _like(result, pictures, first)
     copies = {one.index: _copied(one, result) for one in sounds}
-    count, end = 0, 0.0
+    count, damaged, end = 0, 0, 0.0
     for packet in source.demux(pictures, *sounds):
         if packet.pts is not None:
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
@@ -181,12 +181,15 @@ def _rewrite(
             frames = packet.decode()
         for frame in frames:
             result.mux(stream.encode(_encodable(change(_rgb(frame, path)), frame, stream, path)))
-            count += 1
+            count, damaged = count + 1, damaged + frame.is_corrupt
     result.mux(stream.encode(None))
     stated = (source.duration or 0) / 1e6
     found = end - (source.start_time or 0) / 1e6
-    note = f"it ends after {found:.2f} of {stated:.2f} seconds: perhaps it was cut off"
-    return Written(count, (note,) if found < SHORT * stated else ())
+    notes = {
+        f"it ends after {found:.2f} of {stated:.2f} seconds: perhaps it was cut off": found < SHORT * stated,
+        f"damaged frames: {damaged} of {count}": damaged > 0,
+    }
+    return Written(count, tuple(note for note, holds in notes.items() if holds))
 
 
 def _copied(sound: Any, result: Any) -> Any:

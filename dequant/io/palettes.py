@@ -145,7 +145,7 @@ def load_palette(path: str | Path) -> Tensor:
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error) as error:
-        raise InputError(f"{path.name} is damaged or not a {path.suffix[1:]} palette: {error}.") from error
+        raise InputError(f"{path.name} is damaged or not a palette as {path.suffix} files hold it: {error}.") from error
     except RecursionError:
         raise InputError(f"{path.name} is nested too deeply: give a list of colours.") from None
     if not colors:

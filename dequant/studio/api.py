@@ -130,11 +130,11 @@ class Api:
                 raise HTTPException(415, "Send JSON, with the header Content-Type: application/json.")
             body = bodies.parsed(operation, b"".join([part async for part in self._body(request, json=True)]))
             palette = body.get("palette")
-            reference = session.path(palette) if isinstance(palette, str) else None
+            other = session.path(palette) if isinstance(palette, str) else None
+            if "source" in body:
+                _, other = self._file(request, body["source"])
             with self.store.partial(PNG) as picture:
-                about = await self.desk.work(
-                    lambda: operations.saved(operations.edited(operation, path, body, reference), picture)
-                )
+                about = await self.desk.work(lambda: operations.made(operation, path, body, other, picture))
                 if session.ended:
                     raise HTTPException(404, "The session has ended: uploading a photo begins another.")
                 result = self.store.keep(session, picture, PNG)

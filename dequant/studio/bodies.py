@@ -26,6 +26,7 @@ Color = Annotated[
 ]
 Pixels = Annotated[int, Field(ge=0, lt=2**31)]
 Point = Annotated[list[Pixels], Field(min_length=2, max_length=2, description="x and y in pixels.")]
+Mask = Annotated[str, Field(description="A PNG of the photo's size in base64; white is inside.")]
 NColors = Annotated[int | None, Field(ge=1, le=256, description="Null: 16, or those of an image of at most 256.")]
 
 
@@ -87,7 +88,7 @@ class Region(TypedDict, total=False):
     color: Required[Color]
     points: Annotated[list[Point], Field(min_length=1, max_length=256)]
     box: Annotated[list[Pixels], Field(min_length=4, max_length=4, description="Left, top, right and bottom.")]
-    mask: Annotated[str, Field(description="A PNG of the photo's size in base64; white is inside.")]
+    mask: Mask
 
 
 @with_config(CHECKED)
@@ -105,11 +106,21 @@ class Replay(TypedDict):
     recipe: Annotated[str, Field(max_length=MAX_RECIPE, description="YAML, as the answer to an edit has it.")]
 
 
+@with_config(CHECKED)
+class Lock(TypedDict, total=False):
+    """Undo the colour drift of an edited picture where nothing was to change."""
+
+    source: Required[Annotated[str, Field(max_length=64, description="The id of the photo before the edit.")]]
+    mask: Mask
+    feather: Annotated[float, Field(ge=1, lt=2**31, description="Pixels over which the border fades.")]
+
+
 BODIES: dict[str, TypeAdapter[Any]] = {
     "dequantize": TypeAdapter(Dequantize),
     "transfer": TypeAdapter(Transfer),
     "recolor": TypeAdapter(Recolor),
     "replay": TypeAdapter(Replay),
+    "lock": TypeAdapter(Lock),
 }
 """Of each operation."""
 

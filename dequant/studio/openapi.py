@@ -29,6 +29,7 @@ def _list(of: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": of}
 
 
+URL = TEXT | {"description": "Of the PNG."}
 SCHEMAS = {
     "Error": _object(error=TEXT | {"description": "One sentence."}),
     "Info": _object(version=TEXT, weights=_list(TEXT), limits={"type": "object", "additionalProperties": NUMBER}),
@@ -43,9 +44,20 @@ SCHEMAS = {
     ),
     "Result": _object(
         id=TEXT,
-        url=TEXT | {"description": "Of the PNG."},
+        url=URL,
         report={"type": "object", "description": "As dequant.edit.report.Report."},
         recipe=TEXT | {"description": "YAML, which replays the edit."},
+    ),
+    "Locked": _object(
+        id=TEXT,
+        url=URL,
+        report=_object(
+            drift=_object(mean_before=NUMBER, p99_before=NUMBER, mean_after=NUMBER, p99_after=NUMBER)
+            | {"description": "CIEDE2000 to the photo outside the mask where content did not move."},
+            moved=NUMBER | {"description": "Share of the picture whose content moved outside the mask."},
+            feather=NUMBER | {"description": "Pixels over which the border fades."},
+            notes=_list(TEXT),
+        ),
     ),
 }
 
@@ -99,13 +111,14 @@ def _answers(status: str, content: dict[str, Any] | None, what: str, *errors: st
 
 
 def _edit(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    content = _json(_named("Locked" if name == "lock" else "Result"))
     return {
         "operationId": name,
         "summary": f"{name.capitalize()} a photo.",
         "security": _SESSION,
         "parameters": [_path("photo")],
         "requestBody": {"required": True, "content": _json(schema)},
-        "responses": _answers("201", _json(_named("Result")), "The edit.", "404", "408", "413", "415", "422", "503"),
+        "responses": _answers("201", content, "The edit.", "404", "408", "413", "415", "422", "503"),
     }
 
 

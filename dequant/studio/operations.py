@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from dequant.edit import edits
 from dequant.edit.edits import USUAL, Edited
+from dequant.edit.lock import lock
 from dequant.edit.painting import Settings
 from dequant.edit.recipe import Recipe
 from dequant.edit.regions import Region
@@ -21,8 +22,9 @@ from dequant.edit.sources import Source
 from dequant.errors import InputError
 from dequant.io.colors import parse_colors, to_hex
 from dequant.io.formats import check_pixels
-from dequant.io.originals import Original, read_original
+from dequant.io.originals import Original, read_original, write_original
 from dequant.io.palettes import COLORMAP
+from dequant.pipelines import inputs
 from dequant.studio import bodies
 
 PLACED = 2**29
@@ -57,6 +59,24 @@ def described(path: Path, n_colors: int | None = None) -> dict[str, Any]:
         "notes": list(original.notes),
         "palette": [{"color": to_hex(color), "share": share} for color, share in pairs],
     }
+
+
+def made(operation: str, path: Path, body: dict[str, Any], other: Path | None, picture: Path) -> dict[str, Any]:
+    """Do what a request asks for, write the PNG of it, and tell of it.
+
+    Args:
+        operation: a key of `bodies.BODIES`.
+        path: of the photo.
+        body: as `bodies.parsed` returns it.
+        other: the photo that the body names, if it does: whose palette is meant, or that before the edit.
+        picture: where the PNG is written.
+
+    Raises:
+        InputError: it cannot be done.
+    """
+    if operation == "lock" and other is not None:
+        return locked(path, other, body, picture)
+    return saved(edited(operation, path, body, other), picture)
 
 
 def edited(operation: str, path: Path, body: dict[str, Any], reference: Path | None = None) -> Edited:
@@ -95,6 +115,26 @@ def saved(edit: Edited, path: Path) -> dict[str, Any]:
     return {"report": _finite({**report, "notes": [*report["notes"], *notes]}), "recipe": str(edit.recipe)}
 
 
+def locked(path: Path, before: Path, body: dict[str, Any], picture: Path) -> dict[str, Any]:
+    """Lock an edited picture, write the PNG, and tell of it: report, and no recipe, as nothing can be replayed.
+
+    Args:
+        path: of the edited picture.
+        before: of the photo before the edit, whose size, depth, profile and EXIF the PNG has.
+        body: as `bodies.parsed` returns it.
+        picture: where the PNG is written.
+
+    Raises:
+        InputError: the two do not fit each other, or the mask does not fit them.
+    """
+    after, original = read_original(path.read_bytes()), read_original(before.read_bytes())
+    mask = inputs.mask(_mask(body["mask"], original)).numpy() if "mask" in body else None
+    found = lock(after.levels, original.levels, mask, feather=body.get("feather"))
+    notes = [*found.notes, *write_original(found.levels, original, picture)]
+    figures = {"drift": found.drift._asdict(), "moved": float(found.moved.mean()), "feather": float(found.feather)}
+    return {"report": _finite({**figures, "notes": notes})}
+
+
 def _palette(value: Any, reference: Path | None) -> Any:
     """A palette as `edits.transfer` takes it; a text is never the name of a file."""
     if reference is not None:
@@ -115,10 +155,13 @@ def _palette(value: Any, reference: Path | None) -> Any:
 
 
 def _region(one: dict[str, Any], original: Original) -> Region:
-    if "mask" not in one:
-        return Region(**one)
+    return Region(**{**one, "mask": _mask(one["mask"], original)} if "mask" in one else one)
+
+
+def _mask(text: str, original: Original) -> Image.Image:
+    """A mask of the size of a photo."""
     height, width = original.levels.shape[:2]
-    image = _opened(one["mask"])
+    image = _opened(text)
     if image.size != (width, height):
         raise InputError(
             f"Expected a mask of {width} x {height} pixels, as the upright photo has, got {image.size[0]} x "
@@ -128,7 +171,7 @@ def _region(one: dict[str, Any], original: Original) -> Region:
         image.load()
     except Exception:  # each decoder has its own exceptions for a broken file
         raise InputError(DAMAGED_MASK) from None
-    return Region(**{**one, "mask": image})
+    return image
 
 
 def _opened(mask: Any) -> Image.Image:

@@ -133,6 +133,22 @@ def test_wrong_usage_is_one_sentence_and_2(
     assert sentence in printed and len(printed.splitlines()) == 1
 
 
+def test_a_lock_says_what_it_writes(tmp_path: Path, photo: Image.Image, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has no recipe, and a mask of another size is named by its sizes."""
+    photo.save(tmp_path / "photo.png")
+    photo.point(lambda level: level * 0.95).save(tmp_path / "edited.png")
+    for name, size in (("mask.png", photo.size), ("small.png", (30, 20))):
+        mask = Image.new("L", size)
+        mask.paste(255, (5, 5, 20, 15))
+        mask.save(tmp_path / name)
+    command = ["lock", str(tmp_path / "edited.png"), "--source", str(tmp_path / "photo.png"), "--mask"]
+    assert _status([*command, str(tmp_path / "small.png")]) == 1
+    assert "Expected a mask of 60 x 40 pixels, as the source has, got 30 x 20" in capsys.readouterr().err
+    assert _status([*command, str(tmp_path / "mask.png")]) == 0
+    assert "edited.lock.png" in (said := capsys.readouterr().err) and ".yaml" not in said
+    assert not (tmp_path / "edited.lock.png.yaml").exists()
+
+
 def test_a_pin_outside_a_photo_fails_for_this_photo(tmp_path: Path, photo: Image.Image) -> None:
     photo.save(tmp_path / "photo.png")
     assert _status(["transfer", str(tmp_path / "photo.png"), "--pin", "600,4=red"]) == 1

@@ -1,5 +1,7 @@
 """`dequant video`, on folders of frames and on files."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from PIL import Image
 
 from dequant.cli.main import main
 from dequant.cli.video import natural
+from dequant.edit.frames import Frame, Look
 from tests.support.videos import moving, told, write_video
 
 SWAP = ["--pin-color", "#b04030=#2040c0"]
@@ -79,6 +82,56 @@ def test_a_video_that_is_damaged_leaves_nothing(tmp_path: Path, capsys: pytest.C
     assert _status(tmp_path / "a.mp4", *SWAP, "-o", tmp_path / "b.mp4") == 1
     assert "is no video" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_a_video_that_is_cut_off_ends_early_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file whose table of frames is at its end cannot be read without it; others give what is there."""
+    for name in ("a.mp4", "a.mkv"):
+        write_video(tmp_path / name)
+        (tmp_path / f"cut {name}").write_bytes((tmp_path / name).read_bytes()[: (tmp_path / name).stat().st_size // 2])
+    assert _status(tmp_path / "cut a.mp4", *SWAP, "-o", tmp_path / "b.mp4") == 1
+    said = capsys.readouterr().err
+    assert "no video that can be read" in said and len(said.splitlines()) == 1
+    assert not (tmp_path / "b.mp4").exists()
+    assert _status(tmp_path / "cut a.mkv", *SWAP, "-o", tmp_path / "b.mkv") == 0
+    assert "perhaps it was cut off" in capsys.readouterr().err
+    whole, cut = told(tmp_path / "a.mkv"), told(tmp_path / "b.mkv")
+    assert 0 < len(cut.frames) < len(whole.frames) and cut.frames == whole.frames[: len(cut.frames)]
+
+
+def test_damaged_frames_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import av
+
+    write_video(tmp_path / "a.mkv")
+    with av.open(str(tmp_path / "a.mkv")) as file:
+        places = [packet.pos for packet in file.demux(file.streams.video[0]) if packet.pos]
+    data = bytearray((tmp_path / "a.mkv").read_bytes())
+    data[places[4] + 20 : places[4] + 170] = np.random.default_rng(0).integers(0, 256, 150, np.uint8).tobytes()
+    (tmp_path / "a.mkv").write_bytes(data)
+    assert _status(tmp_path / "a.mkv", *SWAP, "-o", tmp_path / "b.mkv") == 0
+    assert "damaged frames: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("source", ["frames", "a.mp4"])
+def test_a_signal_ends_it_and_leaves_whole_files_only(
+    source: str, signum: int, status: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(tmp_path / "a.mp4")
+    apply, seen = Look.apply, list[Frame]()
+
+    def interrupted(self: Look, frame: Frame) -> Frame:
+        seen.append(frame)
+        if len(seen) == 3:
+            os.kill(os.getpid(), signum)
+        return apply(self, frame)
+
+    monkeypatch.setattr(Look, "apply", interrupted)
+    assert _status(tmp_path / source, *SWAP, "-o", tmp_path / f"new {source}") == status
+    assert len(seen) == 3
+    left = [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*")) if path.parent != folder]
+    made = ["new frames", "new frames/f8.png", "new frames/f9.png"] if source == "frames" else []
+    assert left == ["a.mp4", "frames", *made]
 
 
 def test_files_need_pyav_and_folders_do_not(

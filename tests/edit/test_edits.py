@@ -9,7 +9,7 @@ from dequant.edit.edits import apply_colormap, dequantize, recolor, transfer
 from dequant.edit.painting import Settings
 from dequant.edit.regions import Region
 from dequant.errors import InputError
-from dequant.io.originals import read_original
+from dequant.io.originals import Original, read_original
 from tests.support.paths import GOLDEN
 
 RED, BLUE = "#c81e1e", "#2040c0"
@@ -95,6 +95,20 @@ def test_points_find_a_thing() -> None:
     levels = _levels(recolor(image, [Region(RED, points=[(40, 30)])]).image)
     assert tuple(levels[30, 40]) == (0xC8, 0x1E, 0x1E)
     assert tuple(levels[5, 5]) == (0xA0, 0xA0, 0xA0)
+
+
+@pytest.mark.parametrize(("size", "bits"), [((96, 64), 8), ((900, 600), 8), ((96, 64), 16)])
+def test_a_dark_thing_keeps_its_contrast_when_it_becomes_light(size: tuple[int, int], bits: int) -> None:
+    """Its folds, a wave of 6 levels, do not become edges, whether the photo is its own copy or larger."""
+    width, height = size
+    wave = 40 + 3 * np.sin(np.arange(width) * 40 / width)
+    levels = wave.round().astype(np.uint16)[None, :, None].repeat(height, 0).repeat(3, 2)
+    photo = Original((257 * levels).astype(np.uint16) if bits == 16 else levels.astype(np.uint8))
+    after = recolor(photo, [Region("#e0d8c0", box=(0, 0, width, height // 2))]).levels
+    middle = after[height // 4].astype(float) / (257 if bits == 16 else 1)
+    assert np.abs(middle.mean(0) - (0xE0, 0xD8, 0xC0)).max() < 1
+    assert np.ptp(middle[:, 1]) < 8 and np.corrcoef(middle[:, 1], wave)[0, 1] > 0.9
+    assert (after[height // 2 :] == photo.levels[height // 2 :]).all()
 
 
 def test_labels_are_regions(photo: Image.Image) -> None:

@@ -203,7 +203,9 @@ def test_wrong_inputs_are_refused() -> None:
             lock(wrong, source)
         with pytest.raises(InputError, match="the source"):
             lock(source, wrong)
-    for mask in (disc().astype(np.uint8), disc()[1:], disc().tolist()):
+    with pytest.raises(InputError, match="mask of 192 x 192 pixels, as the source has, got 192 x 191"):
+        lock(source, source, disc()[1:])
+    for mask in (disc().astype(np.uint8), disc()[None], disc().tolist()):
         with pytest.raises(InputError, match=r"mask of bools or floats of the source's shape \(192, 192\), got"):
             lock(source, source, mask)
     for value in (1.5, -0.1, np.nan):

@@ -95,6 +95,8 @@ def test_sessions_see_only_their_own(client: TestClient, photo: str, picture: by
         refused(client.post(f"/v1/photos/{photo}/dequantize", json={}, headers=headers), 404)
     mine = f"/v1/photos/{other.json()['id']}/transfer"
     refused(client.post(mine, json={"palette": photo}, headers={"X-Session": other.headers["x-session"]}), 422)
+    lock = mine.replace("transfer", "lock")
+    refused(client.post(lock, json={"source": photo}, headers={"X-Session": other.headers["x-session"]}), 404)
     assert client.get(made["url"], headers=owner).status_code == 200
 
 
@@ -115,6 +117,7 @@ def test_no_text_names_a_file(client: TestClient, photo: str, path: str) -> None
     ask("recolor", regions=[{"color": path, "box": [0, 0, 4, 4]}])
     ask("dequantize", settings={"weights": path})
     ask("replay", recipe=path)
+    refused(client.post(f"/v1/photos/{photo}/lock", json={"source": path}), 404)
 
 
 def test_existing_files_are_not_read(client: TestClient, photo: str, tmp_path: Path, picture: bytes) -> None:
@@ -277,7 +280,7 @@ BODIES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4) | st.fixed_
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(operation=st.sampled_from(["dequantize", "transfer", "recolor", "replay"]), body=VALUES | BODIES)
+@given(operation=st.sampled_from(["dequantize", "transfer", "recolor", "replay", "lock"]), body=VALUES | BODIES)
 def test_random_bodies_never_break_it(client: TestClient, photo: str, operation: str, body: object) -> None:
     send(client, f"/v1/photos/{photo}/{operation}", body)
 

@@ -29,6 +29,7 @@ class Quantize:
     delay: float = 0.0
     name: str = "quantize"
     suffix: str = ""
+    replayable: bool = True
 
     def recipe(self) -> str:
         """Without `delay`, which changes nothing."""
@@ -55,6 +56,7 @@ class Copy:
     text: str = ""
     name: str = "copy"
     suffix: str = ".txt"
+    replayable: bool = True
 
     def recipe(self) -> str:
         """The text that is added."""
