@@ -27,6 +27,7 @@ class Colorize:
     name: str = field(default="colorize", init=False)
     count: int = field(default=1, init=False)
     suffix: str = field(default="", init=False)
+    replayable: bool = field(default=True, init=False)
 
     def recipe(self) -> str:
         """Everything that decides about the results."""
