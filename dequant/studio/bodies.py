@@ -100,6 +100,25 @@ class Recolor(TypedDict, total=False):
 
 
 @with_config(CHECKED)
+class ColorSettings(TypedDict, total=False):
+    """How a photo is coloured, as `dequant.edit.colorizing.ColorSettings`."""
+
+    weights: Literal["diffusing_colors"]
+    num_inference_steps: Annotated[int | None, Field(ge=1, le=50)]
+    guidance_scale: Annotated[float, Field(ge=0, le=20)]
+
+
+@with_config(CHECKED)
+class Colorize(TypedDict, total=False):
+    """Colour a grey photo."""
+
+    prompt: Annotated[str, Field(max_length=1000, description="What it shows and in which colours; may be empty.")]
+    scale: Annotated[float, Field(ge=0, le=4)] | Literal["auto"]
+    colorfulness: Annotated[float, Field(ge=0, le=150)] | None
+    settings: ColorSettings
+
+
+@with_config(CHECKED)
 class Replay(TypedDict):
     """Repeat an edit from its recipe."""
 
@@ -119,6 +138,7 @@ BODIES: dict[str, TypeAdapter[Any]] = {
     "dequantize": TypeAdapter(Dequantize),
     "transfer": TypeAdapter(Transfer),
     "recolor": TypeAdapter(Recolor),
+    "colorize": TypeAdapter(Colorize),
     "replay": TypeAdapter(Replay),
     "lock": TypeAdapter(Lock),
 }

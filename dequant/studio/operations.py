@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from dequant.edit import edits
+from dequant.edit.colorizing import ColorSettings, colorize
 from dequant.edit.edits import USUAL, Edited
 from dequant.edit.lock import lock
 from dequant.edit.painting import Settings
@@ -94,7 +95,10 @@ def edited(operation: str, path: Path, body: dict[str, Any], reference: Path | N
     original, arguments = read_original(path.read_bytes()), dict(body)
     if operation == "replay":
         return replay(original, _recipe(arguments["recipe"], original))
-    settings = Settings(**arguments.pop("settings", {}))
+    told = arguments.pop("settings", {})
+    if operation == "colorize":
+        return colorize(original, **arguments, settings=ColorSettings(**told))
+    settings = Settings(**told)
     _check_placed(arguments, original)
     if operation == "dequantize":
         return edits.dequantize(original, **arguments, settings=settings)

@@ -280,7 +280,9 @@ BODIES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4) | st.fixed_
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(operation=st.sampled_from(["dequantize", "transfer", "recolor", "replay", "lock"]), body=VALUES | BODIES)
+@given(
+    operation=st.sampled_from(["dequantize", "transfer", "recolor", "colorize", "replay", "lock"]), body=VALUES | BODIES
+)
 def test_random_bodies_never_break_it(client: TestClient, photo: str, operation: str, body: object) -> None:
     send(client, f"/v1/photos/{photo}/{operation}", body)
 
