@@ -8,6 +8,8 @@ import runpy
 import signal
 import sys
 import tempfile
+import threading
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +17,8 @@ from pathlib import Path
 from tests.support.paths import ROOT
 
 LATER = (
-    "dequant.training.dequantizer",
-    "dequant.training.pictures",
-    "dequant.data.module",
-    "dequant.evaluation.restorers",
-)
-LATER += (
-    "diffusers.schedulers.scheduling_ddim",
-    "wandb",
-    "typer",
-    "hydra.experimental.callbacks",
-    "hydra._internal.hydra",
+    *("dequant.training.dequantizer", "dequant.training.pictures", "dequant.data.module", "typer"),
+    *("dequant.evaluation.restorers", "diffusers.schedulers.scheduling_ddim", "hydra._internal.hydra"),
 )
 """What the programs import as they go."""
 
@@ -50,8 +43,9 @@ class Program:
         handle, out = tempfile.mkstemp(prefix="program-")
         os.close(handle)
         self._written = (Path(out), Path(f"{out}-err"))
+        own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
         self._process = _forks.Process(  # a daemon ends with the tests, also if one of them fails
-            target=_run, args=(name, arguments, cwd, os.environ | environment, self._written), daemon=True
+            target=_run, args=(name, arguments, cwd, own | environment, self._written), daemon=True
         )
         self._process.start()
 
@@ -86,6 +80,8 @@ def _run(
     name: str, arguments: tuple[str, ...], cwd: Path, environment: Mapping[str, str], written: tuple[Path, Path]
 ) -> None:
     multiprocessing.current_process().daemon = False  # it may start processes itself
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        finalizer.detach()  # of folders that all programs share, such as wandb's
     for number, path in enumerate(written, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     os.chdir(cwd)
@@ -99,5 +95,6 @@ def _run(
         else:
             sys.argv = [name, *arguments]
             runpy.run_module(name, run_name="__main__", alter_sys=True)
-    finally:
+    finally:  # as an interpreter ends
+        threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
