@@ -9,7 +9,6 @@ import signal
 import sys
 import tempfile
 import threading
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +79,7 @@ def _run(
     name: str, arguments: tuple[str, ...], cwd: Path, environment: Mapping[str, str], written: tuple[Path, Path]
 ) -> None:
     multiprocessing.current_process().daemon = False  # it may start processes itself
-    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
-        finalizer.detach()  # of folders that all programs share, such as wandb's
+    atexit._clear()  # what the programs share, such as a folder of wandb's, stays when one of them ends
     for number, path in enumerate(written, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     os.chdir(cwd)
