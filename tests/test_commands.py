@@ -1,11 +1,8 @@
 """The commands of the documents, as written, on less work."""
 
 import contextlib
-import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +14,7 @@ from dequant.cli.main import main
 from dequant.data.packing import COLUMNS
 from dequant.data.sources import Shards, bundled
 from dequant.io.files import write_csv
+from tests.support import programs
 from tests.support.paths import ROOT
 
 DOCUMENTS = ("README.md", "docs/train.md", "docs/evaluate.md", "docs/sample.md")
@@ -41,15 +39,8 @@ def commands(start: str, documents: Sequence[str] = DOCUMENTS) -> list[str]:
 def run(line: str, folder: Path) -> None:
     words = shlex.split(line)
     _, script, *arguments = words if words[0] == "python" else ["python", "-m", "dequant.cli", *words[1:]]
-    path, name = (script, arguments[0]) if script == "-m" else (str(ROOT / script), script)
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT) if script == "-m" else ""}
-    done = subprocess.run(
-        [sys.executable, path, *arguments, *LESS.get(name, [])],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=environment,
-    )
+    name = arguments.pop(0) if script == "-m" else script
+    done = programs.run(name, *arguments, *LESS.get(name, []), cwd=folder)
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
 

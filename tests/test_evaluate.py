@@ -1,10 +1,7 @@
 """`python evaluate.py` as a user runs it: all protocols, several variants, killed and resumed, with bad input."""
 
 import csv
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
 from tests.support.configs import GROUPS, load
 from tests.support.paths import ROOT
+from tests.support.programs import Done, Program
 
 COLORIZATION = ("colorization", "color_scale", "text_control")
 PROTOCOLS = [name for name in GROUPS.get("eval", []) if name not in ("all", "steps", *COLORIZATION)]
@@ -49,25 +47,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(place: Path, out: Path, *overrides: str, multirun: bool = False) -> list[str]:
-    return [
-        *(sys.executable, str(ROOT / "evaluate.py"), *(["-m"] if multirun else [])),
+def start(place: Path, out: Path, *overrides: str, multirun: bool = False, **environment: str) -> Program:
+    return Program(
+        *("evaluate.py", *(["-m"] if multirun else [])),
         *("data=folder", f"data.root={place}/photos", "eval.size=32", f"base.path={place}/base"),
         *(f"ckpt_path={place}/small_${{variant.name}}", f"run_dir={out}/${{eval.name}}"),
         *(f"hydra.run.dir={out}/logs", f"hydra.sweep.dir={out}/logs", *overrides),
-    ]
-
-
-def evaluate(
-    place: Path, out: Path, *overrides: str, multirun: bool = False, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(place, out, *overrides, multirun=multirun),
-        capture_output=True,
-        text=True,
         cwd=place,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        **environment,
     )
+
+
+def evaluate(place: Path, out: Path, *overrides: str, multirun: bool = False, **environment: str) -> Done:
+    return start(place, out, *overrides, multirun=multirun, **environment).wait()
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -143,17 +135,14 @@ def test_an_evaluation_runs_once_at_a_time(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")])
 def test_a_stopped_evaluation_says_that_it_resumes(place: Path, tmp_path: Path, number: int, name: str) -> None:
-    process = subprocess.Popen(
-        command(place, tmp_path), cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    process = start(place, tmp_path)
     while not list(tmp_path.rglob("measurements/*.csv")):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(number)
-    assert process.stderr is not None
-    said = process.stderr.read()
-    assert process.wait() != 0
-    assert said == f"stopped by {name}: the measurements so far are kept, and the same command resumes\n"
+    done = process.wait()
+    assert done.returncode != 0
+    assert done.stderr == f"stopped by {name}: the measurements so far are kept, and the same command resumes\n"
     assert not list(tmp_path.rglob("*partial*"))
 
 
@@ -187,9 +176,7 @@ def test_multirun_prints_tables_1_and_2(place: Path, tmp_path: Path) -> None:
 def test_all_is_killed_and_resumes(place: Path, tmp_path: Path) -> None:
     """SIGKILL amid the protocols, then the same command: nothing is measured twice, everything is there."""
     options = ["eval=all", "eval.variants=[T,L_post]", "eval.batch_size=3"]
-    process = subprocess.Popen(
-        command(place, tmp_path, *options), cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = start(place, tmp_path, *options)
     while not (tmp_path / "palette_transfer" / "measurements" / "T.csv").exists():
         assert process.poll() is None
         time.sleep(0.01)
@@ -218,7 +205,7 @@ def test_all_is_killed_and_resumes(place: Path, tmp_path: Path) -> None:
 def test_perceptual_tables(place: Path, tmp_path: Path) -> None:
     network = "+perceptual.features.pooled={_target_:tests.support.features.Pooled}"
     options = ["eval=palette_transfer", "eval.n_colors=8", "eval.baselines=null", network]
-    done = evaluate(place, tmp_path, *options, PYTHONPATH=str(ROOT))
+    done = evaluate(place, tmp_path, *options)
     assert done.returncode == 0, done.stderr
     for title in ("pooled cosine, color (Table 1)", "pooled fid, negative_color (Table 2)", "pooled kid, color"):
         assert title in done.stdout

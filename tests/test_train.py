@@ -2,11 +2,8 @@
 
 import csv
 import io
-import os
 import re
 import signal
-import subprocess
-import sys
 import tarfile
 import time
 from pathlib import Path
@@ -17,7 +14,7 @@ import torch
 from dequant.cli.runs import held
 from dequant.data.sources import Shards, bundled
 from dequant.training.checkpoints import newest_first
-from tests.support.paths import ROOT
+from tests.support.programs import Done, Program
 
 TINY = [
     "base=small_init",
@@ -33,14 +30,13 @@ TINY = [
 ]
 
 
-def command(folder: Path, *overrides: str) -> list[str]:
+def start(folder: Path, *overrides: str) -> Program:
     run = f"hydra.run.dir={folder}/${{name}}/${{now:%H-%M-%S-%f}}"
-    return [sys.executable, str(ROOT / "train.py"), *TINY, run, *overrides]
+    return Program("train.py", *TINY, run, *overrides, cwd=folder)
 
 
-def train(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command(folder, *overrides), capture_output=True, text=True, cwd=folder, env=environment)
+def train(folder: Path, *overrides: str) -> Done:
+    return start(folder, *overrides).wait()
 
 
 def last_checkpoint(folder: Path) -> dict:
@@ -72,9 +68,7 @@ def test_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, source: str) -
     done = train(tmp_path / "quiet", *steps)
     assert done.returncode == 0, done.stderr
 
-    process = subprocess.Popen(
-        command(tmp_path / "killed", *steps), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = start(tmp_path / "killed", *steps)
     while len(list((tmp_path / "killed").glob("*/*/checkpoints/step_*.ckpt"))) < 2:
         assert process.poll() is None
         time.sleep(0.005)
@@ -112,20 +106,15 @@ def assert_same(a: object, b: object, where: str) -> None:
 @pytest.mark.parametrize(("devices", "signum"), [(1, signal.SIGTERM), (2, signal.SIGTERM), (1, signal.SIGINT)])
 def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, devices: int, signum: int) -> None:
     steps = ["trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}", "trainer.max_steps=100000"]
-    process = subprocess.Popen(
-        command(tmp_path, *steps, "callbacks.last.every_n_steps=100000"),
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(tmp_path, *steps, "callbacks.last.every_n_steps=100000")
     while not list(tmp_path.glob("*/*/pictures/*.png")):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signum)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert re.search(r"stopped by (SIGTERM|Ctrl-C) at step \d+: resume with ckpt_path=last", stderr)
-    assert "Traceback" not in stderr
+    done = process.wait(timeout=60)
+    assert done.returncode != 0
+    assert re.search(r"stopped by (SIGTERM|Ctrl-C) at step \d+: resume with ckpt_path=last", done.stderr)
+    assert "Traceback" not in done.stderr
     assert last_checkpoint(tmp_path)["global_step"] >= 8
 
 

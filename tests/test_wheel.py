@@ -6,11 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from tests.support.paths import GOLDEN, ROOT
 
@@ -22,6 +23,7 @@ pipe = DequantPipeline.bundled()
 print(pipe("photo.png", n_colors=4, num_inference_steps=1).images[0].size)
 assert importlib.util.find_spec("sweeps") is None
 assert importlib.util.find_spec("train") is None
+assert importlib.util.find_spec("pytest") is None  # nor anything else that the wheel does not ask for
 """
 
 
@@ -48,21 +50,41 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 @pytest.fixture
-def binaries(tmp_path: Path) -> Iterator[Path]:
-    """Where the programs are of an empty environment in which the wheel was installed."""
-    tree, index = tmp_path / "tree", os.environ.get("TORCH_INDEX")
+def binaries(tmp_path: Path) -> Path:
+    """Where the programs are of an environment with the wheel and what it depends on, as links to what is here."""
+    tree = tmp_path / "tree"
     shutil.copytree(ROOT / "dequant", tree / "dequant", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree / name)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     run(*pip, "wheel", ".", "--no-deps", "--wheel-dir", tmp_path, cwd=tree)
     (wheel,) = tmp_path.glob("dequant-*.whl")
-    run(sys.executable, "-m", "venv", tmp_path / "env", cwd=tmp_path)
-    pip[0] = str(tmp_path / "env" / "bin" / "python")
-    extra = ["--extra-index-url", index] if index else []
-    run(*pip, "install", "--constraint", ROOT / "constraints.txt", *extra, wheel, cwd=tmp_path)
-    yield tmp_path / "env" / "bin"
-    shutil.rmtree(tmp_path / "env")  # over a gigabyte, which pytest would keep
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "env", cwd=tmp_path)
+    pip[3:3] = ["--python", str(tmp_path / "env" / "bin" / "python")]
+    run(*pip, "install", "--no-deps", wheel, cwd=tmp_path)
+    (packages,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
+    for path in needed(set(distributions(path=[str(packages)]))):
+        if not (packages / path.name).exists():
+            (packages / path.name).symlink_to(path)
+    return tmp_path / "env" / "bin"
+
+
+def needed(packages: set[Distribution]) -> set[Path]:
+    """Files and folders of all that some packages depend on, as installed here, with the extras that they ask for."""
+    asked, found = [(package, "") for package in packages], set[tuple[str, str]]()
+    paths = set[Path]()
+    while asked:
+        package, extra = asked.pop()
+        for requirement in map(Requirement, package.requires or ()):
+            if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+                continue
+            for one in ("", *requirement.extras):
+                if (requirement.name, one) not in found:
+                    found.add((requirement.name, one))
+                    asked.append((distribution(requirement.name), one))
+        tops = {Path(path).parts[0] for path in package.files or ()} - {"..", "__pycache__"}
+        paths |= {Path(str(package.locate_file(top))) for top in tops}
+    return paths
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """Folders of runs, and options in words that Hydra accepts."""
 
 import shlex
-import subprocess
-import sys
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -13,15 +13,17 @@ from omegaconf import DictConfig, OmegaConf
 from dequant.cli import runs
 from dequant.cli.hydra import _explain, options
 from dequant.errors import InputError
-from tests.support.paths import CONF, ROOT
+from tests.support.paths import CONF
+from tests.support.programs import Program
 
 NEW = "import sys; from dequant.cli.runs import new_folder; print(new_folder(sys.argv[1]), new_folder(sys.argv[1]))"
 HOLD = "import sys, time, pathlib; from dequant.cli.runs import held\n"
-HOLD += "with held(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
+HOLD += "with held(pathlib.Path(sys.argv[1])):\n    pathlib.Path(sys.argv[2]).touch(); time.sleep(60)"
 
 
-def start(code: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def start(folder: Path, code: str, *arguments: str) -> Program:
+    (folder / "code.py").write_text(code)
+    return Program(str(folder / "code.py"), *arguments, cwd=folder)
 
 
 def test_a_new_folder_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,20 +39,21 @@ def test_a_new_folder_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.slow
 def test_processes_that_start_together_get_folders_of_their_own(tmp_path: Path) -> None:
-    both = [start(NEW, str(tmp_path / "now")) for _ in range(2)]
-    printed = [process.communicate()[0].split() for process in both]
+    both = [start(tmp_path, NEW, str(tmp_path / "now")) for _ in range(2)]
+    printed = [process.wait().stdout.split() for process in both]
     assert all(first == second for first, second in printed)
     assert {first for first, _ in printed} == {str(tmp_path / "now"), str(tmp_path / "now_2")}
 
 
 @pytest.mark.slow
 def test_a_folder_is_held_until_its_process_dies(tmp_path: Path) -> None:
-    process = start(HOLD, str(tmp_path))
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
+    process = start(tmp_path, HOLD, str(tmp_path), str(tmp_path / "told"))
+    while not (tmp_path / "told").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
     with pytest.raises(InputError, match="in use by another training"), runs.held(tmp_path):
         pass
-    process.kill()
+    process.send_signal(signal.SIGKILL)
     process.wait()
     with runs.held(tmp_path):
         pass

@@ -1,7 +1,5 @@
 """Bases trained elsewhere: tiny random ones in the layouts of Stable Diffusion and DeepFloyd IF."""
 
-import os
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -23,8 +21,8 @@ from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
 from dequant.training.dequantizer import Dequantizer
 from dequant.training.optimizers import adamw_8bit
+from tests.support import programs
 from tests.support.foreign import WIDTH, write_if_stage_2, write_stable_diffusion, write_tiny_autoencoder
-from tests.support.paths import ROOT
 
 STANDARD = {"stem_widths": [16, 16, 32, 32, 96, 96, 256], "reads_x_t": True}
 RELEASED = {"stem_widths": [48, 48, 64, 64, 96, 96, 128], "raw_condition": True}
@@ -277,17 +275,13 @@ def test_missing_8_bit_optimizer_is_one_sentence(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_training_from_end_to_end(option: str, folder: str, more: list[str], folders: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, str(ROOT / "train.py"), f"base={option}", f"base.path={folders / folder}"),
-            *("trainer.max_steps=4", "trainer.val_check_interval=4", "callbacks.last.every_n_steps=4"),
-            *("data.batch_size=2", "data.size=32", "data.max_val=2"),
-            *("data.val_size=32", "data.num_workers=0", "sampler=ddim8", "sampler.num_inference_steps=2"),
-            *("variant=T", *more, f"hydra.run.dir={tmp_path}/run"),
-        ],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    done = programs.run(
+        *("train.py", f"base={option}", f"base.path={folders / folder}"),
+        *("trainer.max_steps=4", "trainer.val_check_interval=4", "callbacks.last.every_n_steps=4"),
+        *("data.batch_size=2", "data.size=32", "data.max_val=2"),
+        *("data.val_size=32", "data.num_workers=0", "sampler=ddim8", "sampler.num_inference_steps=2"),
+        *("variant=T", *more, f"hydra.run.dir={tmp_path}/run"),
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     base = DiffusionBase.from_pretrained(folders / folder)

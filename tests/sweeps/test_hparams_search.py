@@ -1,9 +1,6 @@
 """The searches, ablations and sweeps of W&B that come with the repository, and multiruns that are killed."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +12,7 @@ from omegaconf import OmegaConf
 
 from tests.support.configs import TINY
 from tests.support.paths import ROOT
+from tests.support.programs import Program
 from tests.support.searches import composed
 
 SEARCHES = sorted(path.stem for path in (ROOT / "sweeps" / "hparams_search").glob("*.yaml") if path.stem != "default")
@@ -63,14 +61,13 @@ def test_sweeps_of_wandb_set_options_that_exist(path: Path) -> None:
     assert sweep["metric"] == {"name": composed(door, *fixed).optimized_metric, "goal": "maximize"}
 
 
-def command(*options: str) -> list[str]:
+def start(folder: Path, *options: str) -> Program:
     few = [*TINY, "trainer.max_steps=4", "trainer.val_check_interval=2", "hparams_search=variants"]
-    return [sys.executable, str(ROOT / "train.py"), "-m", *few, *options]
+    return Program("train.py", "-m", *few, *options, cwd=folder, PYTHONPATH=str(ROOT))
 
 
 def run(folder: Path, *options: str) -> Path:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command(*options), capture_output=True, text=True, cwd=folder, env=environment)
+    done = start(folder, *options).wait()
     assert done.returncode == 0, done.stderr
     assert "best first" in done.stdout
     return folder / "outputs" / "sweep" / "variants"
@@ -88,7 +85,7 @@ def test_launchers_run_the_jobs_and_rank_them(launcher: str, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_killed_multirun_resumes(tmp_path: Path) -> None:
     options = ["variant=L,T", "seed=0"]
-    process = subprocess.Popen(command(*options), cwd=tmp_path, stdout=subprocess.DEVNULL)
+    process = start(tmp_path, *options)
     folder = tmp_path / "outputs" / "sweep" / "variants"
     while not list((folder / "1" / "checkpoints").glob("*.ckpt")):
         assert process.poll() is None

@@ -6,8 +6,6 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 import warnings
 from collections import Counter, defaultdict
@@ -26,6 +24,7 @@ from dequant.data.remote_shards import RemoteShards
 from dequant.data.shard_stream import ShardStream
 from dequant.training.checkpoints import LastCheckpoint, WholeCheckpoints, newest_whole
 from tests.support.paths import ROOT
+from tests.support.programs import Program
 from tests.support.shards import SIDE, number_of, shard
 
 COUNTS = (23, 17, 30, 12, 25, 19, 28, 21)
@@ -208,14 +207,7 @@ trainer.fit(Fails(), DataLoader(torch.zeros(40, 1)))
 def test_a_run_ends_when_one_of_its_processes_fails(tmp_path: Path) -> None:
     """Nobody waits at a barrier for the others to save."""
     (tmp_path / "fails.py").write_text(FAILS)
-    done = subprocess.run(
-        [sys.executable, "fails.py"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = Program(str(tmp_path / "fails.py"), cwd=tmp_path, PYTHONPATH=str(ROOT)).wait(timeout=120)
     assert done.returncode != 0
     assert "one process fails" in done.stderr
     assert [path.name for path in (tmp_path / "checkpoints").glob("step_*")] == ["step_000002.ckpt"]

@@ -1,8 +1,5 @@
 """Training that is split over processes."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +20,7 @@ from dequant.models.control import ControlEncoder
 from dequant.training import fsdp
 from dequant.training.callbacks import EMA
 from dequant.training.dequantizer import Dequantizer
+from tests.support import programs
 from tests.support.paths import ROOT
 
 RANKS = 2
@@ -122,12 +120,7 @@ def test_optimizer_state_has_names_and_loads() -> None:
 
 def train(folder: Path, *overrides: str) -> dict:
     """Run train.py and read its checkpoint."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *TINY, f"hydra.run.dir={folder}", *overrides],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    done = programs.run("train.py", *TINY, f"hydra.run.dir={folder}", *overrides, cwd=folder.parent)
     assert done.returncode == 0, done.stderr
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
 
