@@ -79,6 +79,7 @@ def _run(
     name: str, arguments: tuple[str, ...], cwd: Path, environment: Mapping[str, str], written: tuple[Path, Path]
 ) -> None:
     multiprocessing.current_process().daemon = False  # it may start processes itself
+    multiprocessing.set_start_method(None, force=True)  # and as it starts them without these tests
     atexit._clear()  # what the programs share, such as a folder of wandb's, stays when one of them ends
     for number, path in enumerate(written, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
