@@ -15,7 +15,6 @@ from dequant.colorization.diffusing_colors import DiffusingColors
 from dequant.colorization.pipeline import ColorizePipeline
 from dequant.colorization.ranker import RankerTraining
 from dequant.data.sources import bundled
-from dequant.models import latent
 from dequant.models.latent import LatentBase
 from dequant.training.autoencoder import Autoencoder
 from dequant.training.dequantizer import Dequantizer
@@ -110,7 +109,6 @@ def test_evaluations_of_colorizers(option: str, tmp_path: Path) -> None:
     assert instantiate(cfg.data.module).source.keys(cfg.data.eval_split)
 
 
-@pytest.mark.skipif(not Path(latent.bundled()).is_dir(), reason="the bundled latent base is not there yet")
 @pytest.mark.parametrize("name", ["base=latent", "model=ranker"])
 def test_the_bundled_latent_base_loads(name: str, tmp_path: Path) -> None:
     base = instantiate(load("train", tmp_path, "model=ranker" if name == "model=ranker" else "model=vae", name).base)
