@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dequant.cli.options import examples
+from dequant.cli.options import Overwrite, examples
 from dequant.errors import InputError, one_sentence
 from dequant.io.files import whole_file, whole_path
 
@@ -76,6 +76,7 @@ def extract(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A palette file; otherwise it is printed.")] = None,
     n_colors: Colors = None,
     quantizer: Annotated[str, typer.Option(help="median_cut (the paper's), kmeans or octree.")] = "median_cut",
+    overwrite: Overwrite = False,
 ) -> None:
     """Take the palette of a photo, the most frequent colour first."""
     from dequant.color.palette import quantize
@@ -83,6 +84,7 @@ def extract(
     from dequant.io.palette_writers import save_palette
     from dequant.io.palettes import count_colors
 
+    _check_new(out, overwrite)
     photo = read_photo(image)
     quantized = quantize(photo.rgb, count_colors(photo, n_colors), quantizer, visible=photo.visible)
     order = quantized.counts.argsort(descending=True)
@@ -124,11 +126,13 @@ def convert(
     palette: Palette,
     out: Annotated[Path, typer.Argument(help="A .gpl, .pal, .hex, .txt, .css, .json, .act, .aco or .ase file.")],
     n_colors: Annotated[int, typer.Option("--n-colors", "-n", min=1, max=256, help="Of a photo or a colour map.")] = 16,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a palette as a file of another kind."""
     from dequant.io.palette_writers import save_palette
     from dequant.io.palettes import palette_name, read_palette
 
+    _check_new(out, overwrite)
     colors = read_palette(palette_name(palette), n_colors)[0]
     save_palette(colors, out)
     print(f"{len(colors)} colours; wrote {out}")
@@ -254,3 +258,9 @@ def _write_json(path: Path, content: dict[str, object]) -> None:
     with whole_file(path) as file:
         json.dump(content, file, indent=2)
         file.write("\n")
+
+
+def _check_new(out: Path | None, overwrite: bool) -> None:
+    """Refuse to replace a file unless that was asked for."""
+    if out is not None and out.exists() and not overwrite:
+        raise InputError(f"'{out}' exists: give another path, or --overwrite.")

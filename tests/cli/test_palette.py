@@ -1,3 +1,4 @@
+import contextlib
 import json
 from pathlib import Path
 
@@ -79,3 +80,18 @@ def test_a_refused_blend_leaves_no_folder(tmp_path: Path, capsys: pytest.Capture
         main(["palette", "match", str(CAPS), str(PLANE), "--blend", "2", "--out", str(tmp_path / "out")])
     assert "less than or equal to 1. Add --help" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", [["extract", "{photo}", "-n", "2", "-o"], ["convert", "navy,gold"]])
+def test_a_palette_file_is_replaced_only_if_asked(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "colors.hex"
+    out.write_text("mine")
+    words = ["palette", *(word.format(photo=GOLDEN / "caps.png") for word in command), str(out)]
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert "--overwrite" in str(end.value.code) + capsys.readouterr().err and out.read_text() == "mine"
+    with contextlib.suppress(SystemExit):
+        main([*words, "--overwrite"])
+    assert len(out.read_text().split()) == 2
