@@ -35,7 +35,7 @@ class DiffusingColors(Learner):
         optimizer: makes the optimizer from parameters.
         lr_schedule: makes a per-step schedule from the optimizer, or None for a constant rate.
         target: what the UNet predicts, one of `bridge.TARGETS`.
-        num_inference_steps: of the pictures of a validation.
+        num_inference_steps: of the pictures of a validation, and of a pipeline with these weights.
         timestep_bias: training draws `t = u^(1 / bias)`, u uniform: from 1 on, the more are near grey.
         train_text: train the text encoder, too.
         lora_rank: train low-rank changes of the UNet's attention instead of all its weights; None for all.
@@ -129,7 +129,8 @@ class DiffusingColors(Learner):
         """Write the base with its trained parts, float16; low-rank changes are added to the weights."""
         with whole_folder(Path(folder)) as partial:
             self.base.save_pretrained(partial)
-            about = {"method": "diffusing_colors", "target": self.target}
+            about: dict[str, Any] = {"method": "diffusing_colors", "target": self.target}
+            about |= {"num_inference_steps": self.num_inference_steps}
             (partial / "colorizer.json").write_text(json.dumps(about) + "\n")
 
 

@@ -274,10 +274,10 @@ class _Drawn(NamedTuple):
 
 
 def _described(path: Path) -> dict[str, Any]:
-    """The method and the target that a training left beside its weights."""
+    """The method, the target and the steps that a training left beside its weights."""
     found = read_json(path)
-    if unknown := found.keys() - {"method", "target"}:
-        raise InputError(f"Expected method and target in {path}, got {min(unknown)!r} too.")
+    if unknown := found.keys() - {"method", "target", "num_inference_steps"}:
+        raise InputError(f"Expected method, target and num_inference_steps in {path}, got {min(unknown)!r} too.")
     return found
 
 
