@@ -1,5 +1,6 @@
 """What everything in training shares: an optimizer over the part that learns, and checkpoints of that part."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ Optimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Schedule = Callable[[torch.optim.Optimizer], Any]
 
 
-class Learner(L.LightningModule):
+class Learner(L.LightningModule, ABC):
     """A LightningModule of which one part learns; the callbacks and train.py know no more of it than this.
 
     Args:
@@ -32,14 +33,14 @@ class Learner(L.LightningModule):
         self.strict_loading = False
 
     @property
+    @abstractmethod
     def trained(self) -> nn.Module:
         """The part that learns."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def multiple(self) -> int:
         """Training crops have sides that are multiples of this."""
-        raise NotImplementedError
 
     def columns(self, batch: dict[str, Any], output: Tensor) -> dict[str, Tensor]:
         """What a grid of a validation batch shows, left to right: pictures (B, 3, H, W) by name, output and truth too.
@@ -50,13 +51,13 @@ class Learner(L.LightningModule):
         """
         return {"output": output, "truth": batch["target"]}
 
+    @abstractmethod
     def load_weights(self, path: str | Path) -> None:
         """Load what training starts from; `InputError` where there is no such."""
-        raise NotImplementedError
 
+    @abstractmethod
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the weights for release: the folder is replaced as a whole, or not at all."""
-        raise NotImplementedError
 
     def compile_parts(self) -> None:
         """Let torch.compile have the networks, in place: weights keep their names."""

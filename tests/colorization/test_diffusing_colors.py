@@ -1,10 +1,10 @@
 """Training Diffusing Colors: what learns, what is lost, and the pictures of a validation."""
 
-from functools import json
+import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import partial
 import pytest
 import torch
 from torch import Tensor
