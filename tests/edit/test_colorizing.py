@@ -23,10 +23,7 @@ from tests.support.paths import GOLDEN
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved pipeline."""
-    folder = tmp_path_factory.mktemp("colorizer")
-    latents.vae().save_pretrained(folder / "vae")
-    latents.pipeline(folder / "vae", num_inference_steps=2).save_pretrained(folder / "saved")
-    return folder / "saved"
+    return latents.saved(tmp_path_factory.mktemp("colorizer"))
 
 
 @pytest.fixture(scope="module")

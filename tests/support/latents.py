@@ -55,6 +55,13 @@ def pipeline(coder: Path, **options: Any) -> ColorizePipeline:
     return pipe
 
 
+def saved(folder: Path) -> Path:
+    """The folder of a saved pipeline without a ranker, which takes two steps."""
+    vae().save_pretrained(folder / "vae")
+    pipeline(folder / "vae", num_inference_steps=2).save_pretrained(folder / "saved")
+    return folder / "saved"
+
+
 def batch(count: int = 2, side: int = SIDE, **more: Any) -> dict[str, Any]:
     """A training batch of smooth colours."""
     rgb = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(3))
