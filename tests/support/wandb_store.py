@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,10 @@ class OfflineRun:
 
     def __init__(self, folder: Path) -> None:
         (path,) = folder.glob("run-*.wandb")
+        for _ in range(40):  # its process may still be writing the end
+            if any(record.WhichOneof("record_type") == "exit" for record in records(path)):
+                break
+            time.sleep(0.25)
         self.folder = folder
         self.history: list[dict[str, Any]] = []
         self.config: dict[str, Any] = {}
