@@ -208,7 +208,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None
         (["data.size=4096"], "4096"),
         (["rebase=true"], "give init_weights as well"),
         (["seed=-1"], "seed is -1"),
-        (["data.size=7"], "a multiple of 4"),
+        (["data.size=7"], "a multiple of 2"),
         (["model.optimizer.lr=abc"], "model.optimizer.lr is abc"),
         (["model.optimizer.lr=-1"], "model.optimizer.lr is -1"),
         (["data.batch_size=99999999999999999999"], "data.batch_size is 99999999999999999999"),
