@@ -178,6 +178,8 @@ def prepared(cfg: DictConfig) -> Learner:
     model: Learner = instantiate(cfg.model)
     if cfg.rebase and cfg.init_weights is None:
         raise InputError("rebase=true needs an encoder to start from: give init_weights as well.")
+    if cfg.rebase and cfg.model.get("control") is None:
+        raise InputError("rebase=true fits a control encoder to another base: leave it out for other models.")
     if cfg.init_weights is not None:
         path = bundled(cfg.variant.name) if cfg.init_weights == "bundled" else cfg.init_weights
         model.load_weights(path, **({"rebase": True} if cfg.rebase else {}))

@@ -209,6 +209,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None
         (["rebase=true"], "give init_weights as well"),
         (["seed=-1"], "seed is -1"),
         (["data.size=7"], "a multiple of 2"),
+        (["model=vae", "rebase=true", "init_weights=bundled"], "leave it out"),
         (["model.optimizer.lr=abc"], "model.optimizer.lr is abc"),
         (["model.optimizer.lr=-1"], "model.optimizer.lr is -1"),
         (["data.batch_size=99999999999999999999"], "data.batch_size is 99999999999999999999"),

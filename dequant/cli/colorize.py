@@ -51,7 +51,9 @@ def colorize(
         typer.Option(metavar="NUMBER|PHOTO", help="As colourful as this: 30 is moderate, 60 vivid; or as this photo."),
     ] = None,
     guidance: Annotated[float, typer.Option(min=0, max=20, help="How far the prompt is exaggerated.")] = 1.0,
-    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Few are dull and safe, many vivid.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="1 is the mean of what is likely; more are more vivid.")
+    ] = None,
     weights: Annotated[
         str, typer.Option(help="Bundled weights, the folder of a training run, or a hub id.")
     ] = "diffusing_colors",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
+from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -31,8 +32,8 @@ from dequant.pipelines.saving import INDEX, SavedPipeline, is_hub_id
 
 Number = int | float
 
-MOST_SCALE = 4.0
-"""Of a colour, and of guidance times 5."""
+MOST_SCALE, MOST_GUIDANCE, MOST_COLORFULNESS = 4.0, 20.0, 150.0
+"""What a call may ask for."""
 
 TRIES, ROUNDS = 12, 3
 """Bisections of the scale, and how often it is solved for at most."""
@@ -41,7 +42,7 @@ NEAR = 0.5
 """Colourfulness by which a target may be missed."""
 
 COLORIZER = "colorizer.json"
-"""What a training leaves beside its weights: the method and its target."""
+"""What a training leaves beside its weights: the method, its target and its steps."""
 
 
 class Colored(NamedTuple):
@@ -116,7 +117,7 @@ class ColorizePipeline(SavedPipeline):
 
     def __init__(
         self,
-        vae: AutoencoderKL | AutoencoderTiny,
+        vae: AutoencoderKL | AutoencoderTiny | AutoencoderDC,
         unet: UNet2DConditionModel,
         text_encoder: CLIPTextModel,
         tokenizer: CLIPTokenizer,
@@ -183,7 +184,7 @@ class ColorizePipeline(SavedPipeline):
                 to the network.
             scale: of the colour; 0 is grey, and "auto" lets the ranker choose.
             colorfulness: chooses the scale that makes pictures as colourful as this number, 0 to 150, instead.
-            num_inference_steps: 1 to 1000; few steps are dull and safe, many vivid.
+            num_inference_steps: 1 to 1000; one step is the mean of what is likely, more are more vivid.
             guidance_scale: how far the prompt is exaggerated, 0 to 20.
             output_type: "pil", "np" or "pt".
             profile: of PIL images, "srgb" or "source", that of the photo.
@@ -304,10 +305,10 @@ def _check(prompt: Any, scale: Any, colorfulness: Any, guidance_scale: Any) -> N
         raise InputError(f"Expected a text for prompt, got {prompt!r}.")
     if scale != "auto" and not _within(scale, MOST_SCALE):
         raise InputError(f"Expected a number from 0 to {MOST_SCALE:g} or 'auto' for scale, got {scale!r}.")
-    if colorfulness is not None and not _within(colorfulness, 150):
-        raise InputError(f"Expected a number from 0 to 150 for colorfulness, got {colorfulness!r}.")
-    if not _within(guidance_scale, 20):
-        raise InputError(f"Expected a number from 0 to 20 for guidance_scale, got {guidance_scale!r}.")
+    if colorfulness is not None and not _within(colorfulness, MOST_COLORFULNESS):
+        raise InputError(f"Expected a number from 0 to {MOST_COLORFULNESS:g} for colorfulness, got {colorfulness!r}.")
+    if not _within(guidance_scale, MOST_GUIDANCE):
+        raise InputError(f"Expected a number from 0 to {MOST_GUIDANCE:g} for guidance_scale, got {guidance_scale!r}.")
 
 
 def _within(value: Any, most: float) -> bool:
