@@ -19,9 +19,7 @@ def shards(
     max_eval_objects: Annotated[int | None, typer.Option(help="The same for each of val and test.")] = None,
     whole_eval: Annotated[bool, typer.Option("--whole-eval", help="Keep detail crops out of val and test.")] = False,
     segment: Annotated[bool, typer.Option("--segment", help="Store the segments of training photos, too.")] = False,
-    caption: Annotated[
-        bool, typer.Option("--caption", help="Store a caption beside each photo; needs 'dequant[priors]'.")
-    ] = False,
+    caption: Annotated[bool, typer.Option("--caption", help="Store a caption beside each photo.")] = False,
     leave_out: Annotated[str, typer.Option(metavar="KEYS", help="Photos to skip, separated by commas.")] = "",
 ) -> None:
     """Pack a folder of photos with a manifest into WebDataset shards, each photo with its licence and attribution.

@@ -36,13 +36,13 @@ class DiffusingColors(Learner):
         lr_schedule: makes a per-step schedule from the optimizer, or None for a constant rate.
         target: what the UNet predicts, one of `bridge.TARGETS`.
         num_inference_steps: of the pictures of a validation, and of a pipeline with these weights.
-        timestep_bias: training draws `t = u^(1 / bias)`, u uniform: from 1 on, the more are near grey.
+        gray_share: share of the training at t = 1, all grey, where drawing begins; the rest has a uniform t.
         train_text: train the text encoder, too.
         lora_rank: train low-rank changes of the UNet's attention instead of all its weights; None for all.
         gradient_checkpointing: recompute activations in the backward pass, which takes time and saves memory.
 
     Raises:
-        InputError: there is no such target, or peft is missing for `lora_rank`.
+        InputError: there is no such target or share, or peft is missing for `lora_rank`.
     """
 
     kept = ("learned.",)
@@ -54,7 +54,7 @@ class DiffusingColors(Learner):
         lr_schedule: Schedule | None = None,
         target: str = "delta",
         num_inference_steps: int = 10,
-        timestep_bias: float = 1.0,
+        gray_share: float = 0.0,
         train_text: bool = False,
         lora_rank: int | None = None,
         gradient_checkpointing: bool = False,
@@ -62,19 +62,21 @@ class DiffusingColors(Learner):
         super().__init__(optimizer, lr_schedule)
         bridge.check_target(target)
         self.base, self.target = base, target
-        self.num_inference_steps, self.timestep_bias = num_inference_steps, timestep_bias
+        if not 0 <= gray_share <= 1:
+            raise InputError(f"gray_share = {gray_share} is not a share: give a number from 0 to 1.")
+        self.num_inference_steps, self.gray_share = num_inference_steps, gray_share
         base.text_encoder.requires_grad_(train_text)
         if lora_rank is not None:
             base.add_lora(lora_rank)
         if gradient_checkpointing:
             base.unet.enable_gradient_checkpointing()
         parts = {"unet": base.unet} | ({"text_encoder": base.text_encoder} if train_text else {})
-        self.learned = nn.ModuleDict(parts)
+        self.learned = nn.ModuleDict(parts if base.recognizer is None else parts | {"recognizer": base.recognizer})
         self.train()
 
     @property
     def trained(self) -> nn.Module:
-        """The UNet, and the text encoder where it learns."""
+        """The UNet, its recognizer, and the text encoder where it learns."""
         return self.learned
 
     @property
@@ -84,12 +86,15 @@ class DiffusingColors(Learner):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Squared error of the predicted colour; each sample's seed fixes its t."""
-        photo = batch["target"]
-        z, z_gray = self.base.encode(torch.cat([photo, grayscale(photo)])).chunk(2)
-        draws = [torch.rand(1, generator=torch.Generator().manual_seed(seed)) for seed in batch["seed"]]
-        t = (1 - torch.cat(draws)).pow(1 / self.timestep_bias).to(z)
+        photo, gray = batch["target"], grayscale(batch["target"])
+        z, z_gray = self.base.encode(torch.cat([photo, gray])).chunk(2)
+        draws = [torch.rand(2, generator=torch.Generator().manual_seed(seed)) for seed in batch["seed"]]
+        choice, t = torch.stack(draws, dim=1).to(z)
+        t = torch.where(choice < self.gray_share, 1, 1 - t)
         wanted = bridge.target_of(self.target, z_gray, z - z_gray, t)
-        output = self._predict(bridge.faded(z_gray, z - z_gray, t), t, self.base.embed(batch["caption"]))
+        seen = self.base.recognize(gray, z.shape[2:])
+        faded = bridge.faded(z_gray, z - z_gray, t)
+        output = self.base.predict(faded, timesteps(t), self.base.embed(batch["caption"]), seen)
         value = F.mse_loss(output, wanted)
         self.log("train/loss", value, prog_bar=True, sync_dist=True)
         return value
@@ -98,7 +103,7 @@ class DiffusingColors(Learner):
         """Log how close photos are that were coloured by their captions; `psnr_input` is that of the grey ones."""
         photo, gray = batch["target"], grayscale(batch["target"])
         z_gray = self.base.encode(gray)
-        delta = draw(self.base, z_gray, batch["caption"], self.num_inference_steps, 1.0, self.target)
+        delta = draw(self.base, gray, z_gray, batch["caption"], self.num_inference_steps, 1.0, self.target)
         with torch.autocast(self.device.type, enabled=False):
             output = decoded(self.base, z_gray, delta, gray)
             self._log_values(output, photo, gray)
@@ -116,14 +121,15 @@ class DiffusingColors(Learner):
         """Grey photo, output and truth."""
         return {"gray": grayscale(batch["target"])} | super().columns(batch, output)
 
-    def _predict(self, z: Tensor, t: Tensor, text: Tensor) -> Tensor:
-        return self.base.predict(z, timesteps(t), text)
-
     def load_weights(self, path: str | Path) -> None:
         """Start from the weights in a folder, which `save_pretrained` wrote."""
         found = LatentBase.from_pretrained(path)
-        for part in ("unet", "text_encoder"):
-            _take(getattr(self.base, part), getattr(found, part).state_dict(), f"{path}/{part}")
+        for part in ("unet", "text_encoder", "recognizer"):
+            own, other = getattr(self.base, part), getattr(found, part)
+            if own is None and other is not None:
+                raise InputError(f"The weights in {path} have a {part}, and the base none: set base.recognizes=true.")
+            if other is not None:
+                _take(own, other.state_dict(), f"{path}/{part}")
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the base with its trained parts, float16; low-rank changes are added to the weights."""
@@ -150,21 +156,30 @@ def timesteps(t: Tensor) -> Tensor:
 
 @torch.no_grad()
 def draw(
-    base: LatentBase, z_gray: Tensor, texts: Sequence[str], steps: int, guidance_scale: float, target: str
+    base: LatentBase,
+    gray: Tensor,
+    z_gray: Tensor,
+    texts: Sequence[str],
+    steps: int,
+    guidance_scale: float,
+    target: str,
 ) -> Tensor:
     """The colour (B, C, h, w) of grey latents, as a text says: always the same, as nothing is drawn at random.
 
     Args:
         base: trained.
-        z_gray: latents of grey photos.
+        gray: the photos (B, 3, H, W) in [0, 1].
+        z_gray: their latents.
         texts: one for each; "" for none.
         steps: see `bridge.restore`.
         guidance_scale: see `guidance.guided`.
         target: what the UNet predicts.
     """
 
+    seen = base.recognize(gray, z_gray.shape[2:])
+
     def predict(z: Tensor, t: Tensor, text: Tensor) -> Tensor:
-        return base.predict(z, timesteps(t), text)
+        return base.predict(z, timesteps(t), text, seen)
 
     text, empty = base.embed(texts), base.embed([""])
     return bridge.restore(guided(predict, text, empty, guidance_scale), z_gray, steps, target)

@@ -26,6 +26,7 @@ from dequant.models.folders import AUTOENCODERS, is_folder, read_json
 from dequant.models.hub import Source
 from dequant.models.latent import LatentBase, bundled
 from dequant.models.ranker import ScaleRanker
+from dequant.models.recognition import Recognizer
 from dequant.pipelines import inputs
 from dequant.pipelines.outputs import Images, check_output, convert
 from dequant.pipelines.saving import INDEX, SavedPipeline, is_hub_id
@@ -96,6 +97,7 @@ class ColorizePipeline(SavedPipeline):
         text_encoder: of the prompts.
         tokenizer: of the text encoder.
         ranker: chooses the scale for `scale="auto"`.
+        recognizer: of the UNet, where it was trained with one.
         method: "diffusing_colors".
         target: what the UNet predicts, one of `bridge.TARGETS`.
         num_inference_steps: how many steps a call takes unless it says otherwise.
@@ -110,10 +112,11 @@ class ColorizePipeline(SavedPipeline):
         "text_encoder": (CLIPTextModel,),
         "tokenizer": (CLIPTokenizer,),
         "ranker": (ScaleRanker, type(None)),
+        "recognizer": (Recognizer, type(None)),
     }
     mark: ClassVar[str] = "ColorizePipeline"
     model_cpu_offload_seq = "text_encoder->unet->vae"
-    _optional_components = ["ranker"]
+    _optional_components = ["ranker", "recognizer"]
 
     def __init__(
         self,
@@ -122,6 +125,7 @@ class ColorizePipeline(SavedPipeline):
         text_encoder: CLIPTextModel,
         tokenizer: CLIPTokenizer,
         ranker: ScaleRanker | None = None,
+        recognizer: Recognizer | None = None,
         method: str = "diffusing_colors",
         target: str = "delta",
         num_inference_steps: int = 10,
@@ -130,14 +134,15 @@ class ColorizePipeline(SavedPipeline):
         if method != "diffusing_colors":
             raise InputError(f"There is no colorizer {method!r}: choose diffusing_colors.")
         bridge.check_target(target)
-        self.register_modules(vae=vae, unet=unet, text_encoder=text_encoder, tokenizer=tokenizer, ranker=ranker)
+        parts: dict[str, Any] = {"vae": vae, "unet": unet, "text_encoder": text_encoder, "tokenizer": tokenizer}
+        self.register_modules(**parts, ranker=ranker, recognizer=recognizer)
         self.register_to_config(method=method, target=target, num_inference_steps=num_inference_steps)
-        self.base, self._features = LatentBase(vae, unet, text_encoder, tokenizer), list[nn.Module]()
+        self.base, self._features = LatentBase(**parts, recognizer=recognizer), list[nn.Module]()
 
     @classmethod
     def of(cls, base: LatentBase, ranker: ScaleRanker | None = None, **options: Any) -> Self:
         """A base, shared, with the other arguments."""
-        return cls(base.vae, base.unet, base.text_encoder, base.tokenizer, ranker, **options)
+        return cls(base.vae, base.unet, base.text_encoder, base.tokenizer, ranker, base.recognizer, **options)
 
     @classmethod
     def load(cls, source: str | Path = "diffusing_colors") -> Self:
@@ -232,7 +237,7 @@ class ColorizePipeline(SavedPipeline):
         size = working_size(rgb.shape[1], rgb.shape[2], base.side, base.multiple)
         gray = grayscale(_resized(rgb, size))[None].to(base.device)
         z_gray = base.encode(gray)
-        delta = diffusing_colors.draw(base, z_gray, [prompt], steps, float(guidance_scale), self.config["target"])
+        delta = diffusing_colors.draw(base, gray, z_gray, [prompt], steps, float(guidance_scale), self.config["target"])
         drawn = _Drawn(base, z_gray, delta, gray)
         return drawn.at(self._scale(scale, drawn)) if colorfulness is None else drawn.reaching(colorfulness, rgb)
 

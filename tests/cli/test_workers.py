@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,8 @@ def test_killed_ten_times_and_resumed(jobs: str, folder: Path) -> None:
         while i % 3 and size(manifest) == before and process.poll() is None:
             time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.2))
-        (os.killpg if i % 2 else os.kill)(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may have ended
+            (os.killpg if i % 2 else os.kill)(process.pid, signal.SIGKILL)
         process.communicate()
         counts.append(len(results(folder / "out")))
     assert len(set(counts)) > 4

@@ -26,30 +26,35 @@ def coder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def model(coder: Path, **options: Any) -> DiffusingColors:
-    made = DiffusingColors(latents.base(coder), partial(torch.optim.AdamW, lr=1e-3), num_inference_steps=2, **options)
+def model(coder: Path, recognizes: bool = False, **options: Any) -> DiffusingColors:
+    base = latents.base(coder, recognizes=recognizes)
+    made = DiffusingColors(base, partial(torch.optim.AdamW, lr=1e-3), num_inference_steps=2, **options)
     made.log = lambda *args, **kwargs: None
     return made
 
 
 @pytest.mark.parametrize("train_text", [False, True])
-def test_gradients_reach_what_learns_and_never_the_autoencoder(coder: Path, train_text: bool) -> None:
-    learner = model(coder, train_text=train_text)
+def test_gradients_reach_what_learns_and_never_what_is_frozen(coder: Path, train_text: bool) -> None:
+    learner = model(coder, recognizes=train_text, train_text=train_text)
     loss = learner.training_step(latents.batch(), 0)
     loss.backward()
     assert loss.isfinite() and loss > 0
     assert all(weight.grad is not None for weight in learner.base.unet.parameters())
     assert all((weight.grad is not None) == train_text for weight in learner.base.text_encoder.parameters())
     assert all(weight.grad is None for weight in learner.base.vae.parameters())
+    if train_text:
+        assert all(weight.grad is not None for weight in learner.base.recognizer.parameters())
+        assert not any(weight.requires_grad for weight in learner.base.classifier.parameters())
     optimized = {id(weight) for group in learner.configure_optimizers().param_groups for weight in group["params"]}
     assert optimized == {id(weight) for weight in learner.trained.parameters()}
 
 
 def test_checkpoints_hold_what_learns(coder: Path) -> None:
-    learner = model(coder, train_text=True)
+    learner = model(coder, recognizes=True, train_text=True)
     checkpoint = {"state_dict": learner.state_dict()}
     learner.on_save_checkpoint(checkpoint)
     parts = {"unet": learner.base.unet, "text_encoder": learner.base.text_encoder}
+    parts["recognizer"] = learner.base.recognizer
     assert set(checkpoint["state_dict"]) == {
         f"learned.{k}.{name}" for k, one in parts.items() for name in one.state_dict()
     }
@@ -57,12 +62,12 @@ def test_checkpoints_hold_what_learns(coder: Path) -> None:
 
 @pytest.mark.parametrize("target", bridge.TARGETS)
 def test_a_perfect_predictor_has_no_loss(coder: Path, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    learner, batch = model(coder, target=target, timestep_bias=2), latents.batch(5)
+    learner, batch = model(coder, target=target, gray_share=0.5), latents.batch(5)
     photo = batch["target"]
     z, z_gray = (learner.base.encode(one) for one in (photo, grayscale(photo)))
     seen = []
 
-    def perfect(z_t: Tensor, t: Tensor, text: Tensor) -> Tensor:
+    def perfect(z_t: Tensor, t: Tensor, text: Tensor, told: None) -> Tensor:
         share = (z_t - z_gray).flatten(1).norm(dim=1) / (z - z_gray).flatten(1).norm(dim=1)
         assert torch.equal(timesteps(1 - share), t) or (timesteps(1 - share) - t).abs().max() <= 1
         seen.append(1 - share)
@@ -70,8 +75,9 @@ def test_a_perfect_predictor_has_no_loss(coder: Path, target: str, monkeypatch: 
 
     monkeypatch.setattr(learner.base, "predict", perfect)
     assert learner.training_step(batch, 0).item() == pytest.approx(0, abs=1e-9)
-    again = [torch.rand(1, generator=torch.Generator().manual_seed(seed)).item() for seed in batch["seed"]]
-    assert seen[0].tolist() == pytest.approx([(1 - one) ** 0.5 for one in again], abs=1e-4)
+    draws = [torch.rand(2, generator=torch.Generator().manual_seed(seed)).tolist() for seed in batch["seed"]]
+    expected = [1 if choice < 0.5 else 1 - t for choice, t in draws]
+    assert seen[0].tolist() == pytest.approx(expected, abs=1e-4) and 0 < expected.count(1) < 5
 
 
 def test_the_timesteps_are_those_of_a_latent_base() -> None:
@@ -95,18 +101,18 @@ def test_the_colour_of_a_photo_is_recovered_by_its_latents(coder: Path, monkeypa
     base, photo = latents.base(coder), latents.batch()["target"]
     gray = grayscale(photo)
     z, z_gray = base.encode(torch.cat([photo, gray])).chunk(2)
-    monkeypatch.setattr(base, "predict", lambda z_t, t, text: z - z_gray)
-    torch.testing.assert_close(draw(base, z_gray, ["", ""], 3, 1.0, "delta"), z - z_gray, atol=1e-5, rtol=0)
+    monkeypatch.setattr(base, "predict", lambda z_t, t, text, seen: z - z_gray)
+    torch.testing.assert_close(draw(base, gray, z_gray, ["", ""], 3, 1.0, "delta"), z - z_gray, atol=1e-5, rtol=0)
     neutral = diffusing_colors.decoded(base, z_gray, torch.zeros_like(z), gray)
     torch.testing.assert_close(neutral, gray, atol=1e-4, rtol=0)
 
 
 def test_guidance_exaggerates_the_text(coder: Path) -> None:
-    base = latents.base(coder)
-    z_gray = base.encode(grayscale(latents.batch()["target"]))
-    without, plain, more = (draw(base, z_gray, ["a red car"] * 2, 1, w, "delta") for w in (0.0, 1.0, 3.0))
+    base, gray = latents.base(coder, recognizes=True), grayscale(latents.batch()["target"])
+    z_gray = base.encode(gray)
+    without, plain, more = (draw(base, gray, z_gray, ["a red car"] * 2, 1, w, "delta") for w in (0.0, 1.0, 3.0))
     torch.testing.assert_close(more, without + 3 * (plain - without), atol=1e-5, rtol=1e-3)
-    torch.testing.assert_close(draw(base, z_gray, ["", ""], 1, 1.0, "delta"), without, atol=1e-6, rtol=0)
+    torch.testing.assert_close(draw(base, gray, z_gray, ["", ""], 1, 1.0, "delta"), without, atol=1e-6, rtol=0)
 
 
 def test_training_lowers_the_loss(coder: Path) -> None:
@@ -121,11 +127,13 @@ def test_training_lowers_the_loss(coder: Path) -> None:
 
 
 def test_weights_are_released_and_loaded(coder: Path, tmp_path: Path) -> None:
-    learner = model(coder, target="togo")
+    learner = model(coder, recognizes=True, target="togo")
     learner.save_pretrained(tmp_path / "weights")
     about = json.loads((tmp_path / "weights" / "colorizer.json").read_text())
     assert about.pop("num_inference_steps") >= 1 and about == {"method": "diffusing_colors", "target": "togo"}
-    other = model(coder)
+    with pytest.raises(InputError, match="set base.recognizes=true"):
+        model(coder).load_weights(tmp_path / "weights")
+    other = model(coder, recognizes=True)
     with torch.no_grad():
         for weight in other.trained.parameters():
             weight.zero_()
@@ -166,6 +174,8 @@ def test_low_rank_training_starts_from_weights_and_is_released_whole(coder: Path
 def test_wrong_settings_are_one_sentence(coder: Path) -> None:
     with pytest.raises(InputError, match="There is no target 'noise'"):
         model(coder, target="noise")
+    with pytest.raises(InputError, match="gray_share = 2 is not a share"):
+        model(coder, gray_share=2)
     with pytest.raises(InputError, match="without an optimizer"):
         DiffusingColors(latents.base(coder)).configure_optimizers()
 

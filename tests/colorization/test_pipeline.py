@@ -165,9 +165,11 @@ def test_parts_are_checked(coder: Path) -> None:
 
 @pytest.mark.parametrize("ranked", [False, True])
 def test_a_saved_pipeline_makes_the_same_pictures(coder: Path, tmp_path: Path, ranked: bool) -> None:
-    pipe = latents.pipeline(coder, ranker=latents.ranker() if ranked else None, target="togo", num_inference_steps=3)
+    base, ranker = latents.base(coder, recognizes=ranked), latents.ranker() if ranked else None
+    pipe = ColorizePipeline.of(base, ranker=ranker, target="togo", num_inference_steps=3)
     pipe.save_pretrained(tmp_path)
-    assert not list(tmp_path.rglob("*.bin")) and (tmp_path / "ranker").exists() == ranked
+    assert not list(tmp_path.rglob("*.bin"))
+    assert (tmp_path / "ranker").exists() == (tmp_path / "recognizer").exists() == ranked
     expected, loaded = drawn(pipe, photo(), "a red car"), []
     for again in (ColorizePipeline.from_pretrained(tmp_path), ColorizePipeline.load(tmp_path)):
         assert (again.config["target"], again.config["num_inference_steps"]) == ("togo", 3)

