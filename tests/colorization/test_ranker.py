@@ -3,15 +3,15 @@
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from dequant.color.luminance import grayscale
+from dequant.color.spaces import colorfulness
 from dequant.colorization import ranker as module
 from dequant.colorization.diffusing_colors import decoded
-from dequant.colorization.ranker import CANDIDATES, SCALES, RankerTraining, choose, features_of, score
+from dequant.colorization.ranker import CANDIDATES, RankerTraining, choose, features_of, score
 from dequant.errors import InputError
 from dequant.metrics.efficientnet import EfficientNetLite0
 from dequant.models.latent import LatentBase
@@ -43,22 +43,30 @@ def test_scores_and_statistics() -> None:
     assert (paler < statistics).all()
 
 
-def test_pairs_name_the_better_scale_first() -> None:
-    rng = np.random.default_rng(0)
-    pairs = {module._pair(*rng.random(2)) for _ in range(3000)}
-    assert {scale for pair in pairs for scale in pair} == set(SCALES)
-    for better, worse in pairs:
-        assert better != worse and abs(better - 1) <= abs(worse - 1) + 1e-9 or better == 1
-        assert better == 1 or (better < 1) == (worse < 1)
-    assert {worse for better, worse in pairs if better == 1} == set(SCALES) - {1.0}
-
-
-def test_margins_compare_two_scales_of_each_photo(training: RankerTraining) -> None:
-    photo = latents.batch(3)["target"]
-    margins = training._margins(photo, [(1.0, 0.4), (1.0, 1.0), (0.7, 2.0)])
-    swapped = training._margins(photo, [(0.4, 1.0), (1.0, 1.0), (2.0, 0.7)])
+@pytest.mark.parametrize("drawn", [False, True])
+def test_margins_compare_two_scales_of_each_photo(training: RankerTraining, drawn: bool) -> None:
+    photo, which = latents.batch(3)["target"], torch.full((3,), drawn)
+    pairs = torch.tensor([[1.0, 1.0, 0.6], [0.4, 1.0, 2.0]])
+    margins = training._margins(photo, which, pairs)
     assert margins.shape == (3,) and margins[1].abs() < 1e-5
-    torch.testing.assert_close(margins, -swapped, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(margins, training._margins(photo, which, pairs.flip(0)), atol=1e-5, rtol=1e-4)
+
+
+def test_the_better_scale_is_as_colourful_as_the_photo(
+    training: RankerTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told by what ranks colourful pictures first: of the photo's own colour scale 1 is better than paler ones."""
+    photo = latents.batch(3)["target"]
+    z, z_gray = training.base.encode(torch.cat([photo, grayscale(photo)])).chunk(2)
+    own = decoded(training.base, z_gray, z - z_gray, grayscale(photo))
+    monkeypatch.setattr(module, "score", lambda ranker, features, rgb: colorfulness(rgb))
+    for drawn in (False, True):
+        if drawn:
+            monkeypatch.setattr(module, "draw", lambda *args: 0.5 * (z - z_gray))
+        best = 2.0 if drawn else 1.0
+        pairs = torch.tensor([[best] * 3, [0.4 * best] * 3])
+        assert (training._margins(own, torch.full((3,), drawn), pairs) > 0).all()
+        assert (training._margins(own, torch.full((3,), drawn), 1.4 * pairs.clamp(min=best)) == 0).all()
 
 
 def test_only_the_ranker_learns(training: RankerTraining) -> None:
@@ -70,7 +78,7 @@ def test_only_the_ranker_learns(training: RankerTraining) -> None:
     assert set(checkpoint["state_dict"]) == {f"ranker.{name}" for name in training.ranker.state_dict()}
 
 
-def test_it_learns_which_scale_is_the_photos(training: RankerTraining) -> None:
+def test_it_learns_how_colourful_photos_are(training: RankerTraining) -> None:
     batch, accuracy, optimizer = latents.batch(6, side=16), list[float](), training.configure_optimizers()
     training.log = lambda name, value, **options: accuracy.append(float(value)) if name == "val/accuracy" else None
     assert torch.equal(training.validation_step(batch, 0), batch["target"])
@@ -99,6 +107,8 @@ def test_the_highest_score_is_chosen(base: LatentBase, wanted: float, monkeypatc
 def test_a_scale_is_chosen_for_one_photo(base: LatentBase) -> None:
     gray = grayscale(latents.batch(2)["target"])
     z_gray = base.encode(gray)
+    with pytest.raises(InputError, match="drawn_share = -1 is not a share"):
+        RankerTraining(base, latents.Toy(), latents.ranker(12), drawn_share=-1)
     with pytest.raises(InputError, match="one photo at a time, got 2"):
         choose(latents.ranker(12), latents.Toy(), base, z_gray, z_gray, gray)
 
