@@ -19,12 +19,14 @@ from dequant.models.latent import LatentBase
 from dequant.training.autoencoder import Autoencoder
 from dequant.training.dequantizer import Dequantizer
 from dequant.training.learner import Learner
+from dequant.training.luma_decoder import LumaDecoder
 from tests.support import latents
 from tests.support.configs import GROUPS, TINY_BASE, load
 from tests.support.paths import CONF, GOLDEN
 
 KINDS = {
     **dict.fromkeys(("vae", "small_vae"), Autoencoder),
+    **dict.fromkeys(("luma_decoder", "small_luma_decoder", "semantic_decoder"), LumaDecoder),
     **dict.fromkeys(("diffusing_colors", "small_diffusing_colors"), DiffusingColors),
     **dict.fromkeys(("ranker", "small_ranker"), RankerTraining),
 }
@@ -40,6 +42,8 @@ NEEDED = {
     "experiment=small_texture": [f"data.shards={bundled()}"],
     "experiment=edit": [f"data.shards={bundled()}"],
     "experiment=small_vae": [f"data.shards={bundled()}"],
+    "experiment=small_luma_decoder": [f"data.shards={bundled()}"],
+    "experiment=semantic_decoder": [f"data.shards={bundled()}"],
     "experiment=small_diffusing_colors": [f"data.shards={bundled()}"],
     "experiment=small_ranker": [f"data.shards={bundled()}"],
 }
@@ -53,7 +57,7 @@ TINY_LATENT = [
 @pytest.fixture(scope="module")
 def coder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an autoencoder."""
-    folder = tmp_path_factory.mktemp("vae")
+    folder = tmp_path_factory.mktemp("base") / "vae"
     latents.vae().save_pretrained(folder)
     return folder
 
@@ -62,6 +66,8 @@ def tiny(option: str, coder: Path | str = "nowhere") -> list[str]:
     """Options that make the base of a configuration small."""
     if "prior" in option or "vae" in option:
         return []
+    if "decoder" in option:
+        return [f"model.vae.path={coder}/.."]
     return [*TINY_LATENT, f"base.vae={coder}"] if "colors" in option or "ranker" in option else TINY_BASE
 
 

@@ -186,9 +186,9 @@ def draw(
 
 
 @torch.no_grad()
-def tint(base: LatentBase, z_gray: Tensor) -> Tensor:
-    """The chroma (B, 2, H, W) in Lab that the autoencoder gives to grey latents (B, C, h, w)."""
-    return rgb_to_lab(base.decode(z_gray))[:, 1:]
+def tint(base: LatentBase, z_gray: Tensor, gray: Tensor) -> Tensor:
+    """The chroma (B, 2, H, W) in Lab that the autoencoder gives to the latents (B, C, h, w) of grey photos."""
+    return rgb_to_lab(base.decode(z_gray, gray))[:, 1:]
 
 
 @torch.no_grad()
@@ -207,7 +207,7 @@ def decoded(base: LatentBase, z_gray: Tensor, delta: Tensor, gray: Tensor, neutr
     Returns:
         (B, 3, H, W) in [0, 1].
     """
-    neutral = tint(base, z_gray) if neutral is None else neutral
-    chroma = rgb_to_lab(base.decode(z_gray + delta))[:, 1:] - neutral
+    neutral = tint(base, z_gray, gray) if neutral is None else neutral
+    chroma = rgb_to_lab(base.decode(z_gray + delta, gray))[:, 1:] - neutral
     lab = torch.cat([rgb_to_lab(gray)[:, :1], chroma], dim=1)
     return torch.stack([lab_to_rgb(in_gamut(one)) for one in lab])

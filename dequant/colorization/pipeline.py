@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
@@ -16,15 +16,16 @@ from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from dequant.color import spaces
-from dequant.color.details import Details
-from dequant.color.luminance import grayscale, with_lightness
+from dequant.color.luminance import grayscale
 from dequant.colorization import diffusing_colors
+from dequant.colorization.drawn import MOST_SCALE, Colored, Drawn
 from dequant.colorization.ranker import choose, features_of
 from dequant.diffusion import bridge
 from dequant.errors import InputError
 from dequant.models.folders import AUTOENCODERS, is_folder, read_json
 from dequant.models.hub import Source
 from dequant.models.latent import LatentBase, bundled
+from dequant.models.luma_skips import LumaSkips
 from dequant.models.ranker import ScaleRanker
 from dequant.models.recognition import Recognizer
 from dequant.pipelines import inputs
@@ -33,43 +34,11 @@ from dequant.pipelines.saving import INDEX, SavedPipeline, is_hub_id
 
 Number = int | float
 
-MOST_SCALE, MOST_GUIDANCE, MOST_COLORFULNESS = 4.0, 20.0, 150.0
+MOST_GUIDANCE, MOST_COLORFULNESS = 20.0, 150.0
 """What a call may ask for."""
-
-TRIES, ROUNDS = 12, 3
-"""Bisections of the scale, and how often it is solved for at most."""
-
-NEAR = 0.5
-"""Colourfulness by which a target may be missed."""
 
 COLORIZER = "colorizer.json"
 """What a training leaves beside its weights: the method, its target and its steps."""
-
-
-class Colored(NamedTuple):
-    """A small coloured copy of a photo.
-
-    Attributes:
-        rgb: the copy, (3, h, w) in [0, 1].
-        scale: of its colour.
-        details: that carry the colour to the photo.
-    """
-
-    rgb: Tensor
-    scale: float
-    details: Details
-
-    def apply(self, photo: Tensor, top: int, height: int, levels: int | None = None) -> Tensor:
-        """Some rows of the coloured photo, whose lightness L* is the photo's.
-
-        Args:
-            photo: these rows of the photo, (3, H', W) in [0, 1].
-            top: the number of the first of them.
-            height: of the whole photo.
-            levels: as in `luminance.with_lightness`.
-        """
-        gray = grayscale(photo)
-        return with_lightness(self.details.apply(gray, top, height), gray, levels)
 
 
 @dataclass
@@ -98,6 +67,7 @@ class ColorizePipeline(SavedPipeline):
         tokenizer: of the text encoder.
         ranker: chooses the scale for `scale="auto"`.
         recognizer: of the UNet, where it was trained with one.
+        skips: of the autoencoder's decoder, where it is luminance-aware.
         method: "diffusing_colors".
         target: what the UNet predicts, one of `bridge.TARGETS`.
         num_inference_steps: how many steps a call takes unless it says otherwise.
@@ -113,10 +83,11 @@ class ColorizePipeline(SavedPipeline):
         "tokenizer": (CLIPTokenizer,),
         "ranker": (ScaleRanker, type(None)),
         "recognizer": (Recognizer, type(None)),
+        "skips": (LumaSkips, type(None)),
     }
     mark: ClassVar[str] = "ColorizePipeline"
     model_cpu_offload_seq = "text_encoder->unet->vae"
-    _optional_components = ["ranker", "recognizer"]
+    _optional_components = ["ranker", "recognizer", "skips"]
 
     def __init__(
         self,
@@ -126,6 +97,7 @@ class ColorizePipeline(SavedPipeline):
         tokenizer: CLIPTokenizer,
         ranker: ScaleRanker | None = None,
         recognizer: Recognizer | None = None,
+        skips: LumaSkips | None = None,
         method: str = "diffusing_colors",
         target: str = "delta",
         num_inference_steps: int = 10,
@@ -135,14 +107,15 @@ class ColorizePipeline(SavedPipeline):
             raise InputError(f"There is no colorizer {method!r}: choose diffusing_colors.")
         bridge.check_target(target)
         parts: dict[str, Any] = {"vae": vae, "unet": unet, "text_encoder": text_encoder, "tokenizer": tokenizer}
-        self.register_modules(**parts, ranker=ranker, recognizer=recognizer)
+        self.register_modules(**parts, ranker=ranker, recognizer=recognizer, skips=skips)
         self.register_to_config(method=method, target=target, num_inference_steps=num_inference_steps)
-        self.base, self._features = LatentBase(**parts, recognizer=recognizer), list[nn.Module]()
+        self.base, self._features = LatentBase(**parts, recognizer=recognizer, skips=skips), list[nn.Module]()
 
     @classmethod
     def of(cls, base: LatentBase, ranker: ScaleRanker | None = None, **options: Any) -> Self:
         """A base, shared, with the other arguments."""
-        return cls(base.vae, base.unet, base.text_encoder, base.tokenizer, ranker, base.recognizer, **options)
+        parts = (base.vae, base.unet, base.text_encoder, base.tokenizer)
+        return cls(*parts, ranker, base.recognizer, base.skips, **options)
 
     @classmethod
     def load(cls, source: str | Path = "diffusing_colors") -> Self:
@@ -238,10 +211,10 @@ class ColorizePipeline(SavedPipeline):
         gray = grayscale(_resized(rgb, size))[None].to(base.device)
         z_gray = base.encode(gray)
         delta = diffusing_colors.draw(base, gray, z_gray, [prompt], steps, float(guidance_scale), self.config["target"])
-        drawn = _Drawn(base, z_gray, delta, gray)
+        drawn = Drawn(base, z_gray, delta, gray)
         return drawn.at(self._scale(scale, drawn)) if colorfulness is None else drawn.reaching(colorfulness, rgb)
 
-    def _scale(self, scale: Number | str, drawn: "_Drawn") -> float:
+    def _scale(self, scale: Number | str, drawn: "Drawn") -> float:
         if scale != "auto":
             return float(scale)
         if self.ranker is None:
@@ -249,34 +222,6 @@ class ColorizePipeline(SavedPipeline):
         if not self._features:
             self._features.append(features_of(self.ranker).to(self.base.device).eval())
         return choose(self.ranker, self._features[0], *drawn)
-
-
-class _Drawn(NamedTuple):
-    """The colour `delta` of the latents `z_gray` of one grey photo (1, 3, h, w)."""
-
-    base: LatentBase
-    z_gray: Tensor
-    delta: Tensor
-    gray: Tensor
-
-    def at(self, scale: float) -> Colored:
-        """The picture at a scale."""
-        picture = diffusing_colors.decoded(self.base, self.z_gray, scale * self.delta, self.gray)[0].cpu()
-        return Colored(picture, scale, Details.of(self.gray[0].cpu(), picture))
-
-    def reaching(self, target: float, rgb: Tensor) -> Colored:
-        """The picture that is as colourful as a number at the size of the photo (3, H, W), or as near as it gets.
-
-        The scale is solved for on the copy. Enlarging makes fine colours paler, so it is solved again for more.
-        """
-        wanted = float(target)
-        for _ in range(ROUNDS):
-            colored = self.at(_reaching(wanted, *self))
-            found = float(spaces.colorfulness(colored.apply(rgb, 0, rgb.shape[1])))
-            wanted *= target / max(found, 1e-3)
-            if abs(found - target) < NEAR or colored.scale > MOST_SCALE - NEAR:
-                break
-        return colored
 
 
 def _described(path: Path) -> dict[str, Any]:
@@ -293,16 +238,6 @@ def working_size(height: int, width: int, side: int, multiple: int) -> tuple[int
     sizes = (min(4 * side, size * scale) for size in (height, width))
     rows, columns = (max(1, round(size / multiple)) * multiple for size in sizes)
     return rows, columns
-
-
-def _reaching(target: float, base: LatentBase, z_gray: Tensor, delta: Tensor, gray: Tensor) -> float:
-    """The scale from 0 to `MOST_SCALE` whose picture is as colourful as `target`, or as near as it gets."""
-    low, high, neutral = 0.0, MOST_SCALE, diffusing_colors.tint(base, z_gray)
-    for _ in range(TRIES):
-        middle = (low + high) / 2
-        found = float(spaces.colorfulness(diffusing_colors.decoded(base, z_gray, middle * delta, gray, neutral)[0]))
-        low, high = (middle, high) if found < target else (low, middle)
-    return (low + high) / 2
 
 
 def _check(prompt: Any, scale: Any, colorfulness: Any, guidance_scale: Any) -> None:

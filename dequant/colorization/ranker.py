@@ -115,7 +115,7 @@ class RankerTraining(Learner):
         if drawn.any():
             delta[drawn] = draw(self.base, gray[drawn], z_gray[drawn], [""] * int(drawn.sum()), 1, 1.0, self.target)
         with torch.autocast(photo.device.type, enabled=False):
-            known = tint(self.base, z_gray)
+            known = tint(self.base, z_gray, gray)
             factors = scales.to(z).view(2, -1, 1, 1, 1)
             pictures = torch.cat([decoded(self.base, z_gray, one * delta, gray, known) for one in factors])
             scores = score(self.ranker, self.features, pictures).view(2, -1)
@@ -169,6 +169,6 @@ def choose(
     """
     if z_gray.shape[0] != 1:
         raise InputError(f"A scale is chosen for one photo at a time, got {z_gray.shape[0]}.")
-    neutral = tint(base, z_gray)
+    neutral = tint(base, z_gray, gray)
     pictures = torch.cat([decoded(base, z_gray, scale * delta, gray, neutral) for scale in CANDIDATES])
     return CANDIDATES[int(score(ranker, features, pictures).argmax())]

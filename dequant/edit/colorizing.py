@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dequant.color.spaces import colorfulness as colorfulness_of
-from dequant.colorization.pipeline import Colored, ColorizePipeline
+from dequant.colorization.drawn import Colored
+from dequant.colorization.pipeline import ColorizePipeline
 from dequant.edit import recipe as recipes
 from dequant.edit import report as reports
 from dequant.edit.edits import Edited, Photo

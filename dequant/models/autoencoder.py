@@ -7,6 +7,8 @@ from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
+from dequant.models.hub import Source
+
 
 def downscale(vae: ModelMixin) -> int:
     """Pixels per side of one place of the latents."""
@@ -20,6 +22,15 @@ def latents(vae: ModelMixin, rgb: Tensor) -> Tensor:
     if hasattr(output, "latent_dist"):
         return output.latent_dist.mode()
     return output.latents if hasattr(output, "latents") else output.latent
+
+
+def load_autoencoder(path: str) -> ModelMixin:
+    """The autoencoder in the folder of a base, or of a base on the hub.
+
+    Raises:
+        InputError: there is none.
+    """
+    return Source(path).autoencoder("vae")
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from dequant.metrics.efficientnet import EfficientNetLite0
 from dequant.models import autoencoder
 from dequant.models.finite import check_finite, copy_for_release
 from dequant.models.hub import Source
+from dequant.models.luma_skips import LumaSkips, with_decoder
 from dequant.models.prompt import prompt_width
 from dequant.models.recognition import Recognizer, recognized
 
@@ -43,6 +44,7 @@ class LatentBase(nn.Module):
         tokenizer: of the text encoder.
         recognizer: tells the UNet what a frozen classifier recognizes in a grey photo; a UNet that has learned from
             millions of photos needs none.
+        skips: of a luminance-aware decoder, which `vae` has then.
 
     Raises:
         InputError: the parts do not fit each other, or the classifier is missing.
@@ -55,6 +57,7 @@ class LatentBase(nn.Module):
         text_encoder: CLIPTextModel,
         tokenizer: CLIPTokenizer,
         recognizer: Recognizer | None = None,
+        skips: LumaSkips | None = None,
     ) -> None:
         super().__init__()
         channels, found = vae.config["latent_channels"], (unet.config["in_channels"], unet.config["out_channels"])
@@ -76,6 +79,7 @@ class LatentBase(nn.Module):
             tokenizer,
         )
         self.recognizer = None if recognizer is None else recognizer.eval()
+        self.skips = None if skips is None else skips.requires_grad_(False)
         self.classifier = None if recognizer is None else EfficientNetLite0()
         for part in (self.vae, self.unet):
             part.to(memory_format=torch.channels_last)
@@ -99,9 +103,10 @@ class LatentBase(nn.Module):
         """`autoencoder.encode`: rgb (B, 3, H, W) in [0, 1] -> latents (B, C, h, w)."""
         return autoencoder.encode(self.vae, rgb)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Latents (B, C, h, w) -> rgb (B, 3, H, W) in [0, 1]."""
-        return (autoencoder.decode(self.vae, z) / 2 + 0.5).clamp(0, 1)
+    def decode(self, z: Tensor, gray: Tensor) -> Tensor:
+        """Latents (B, C, h, w) -> rgb (B, 3, H, W) in [0, 1]; a luminance-aware decoder looks at the grey photos."""
+        output = autoencoder.decode(self.vae, z) if self.skips is None else self.skips(self.vae, z, gray)
+        return (output / 2 + 0.5).clamp(0, 1)
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Embeddings (B, T, D) of texts, padded and cut to the tokenizer's length."""
@@ -145,12 +150,16 @@ class LatentBase(nn.Module):
         return self.unet(z.to(dtype), t, text.to(dtype), **options)[0].float()
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, *, vae: str | None = None, variant: str | None = None) -> Self:
+    def from_pretrained(
+        cls, path: str | Path, *, vae: str | None = None, decoder: str | None = None, variant: str | None = None
+    ) -> Self:
         """Load the parts of a model in the layout of diffusers.
 
         Args:
             path: a folder with vae/, unet/, text_encoder/ and tokenizer/, or the id of a model on the hub.
             vae: folder or hub id of an autoencoder in place of the model's, such as a tiny one.
+            decoder: the weights of a luminance-aware decoder of that autoencoder, a folder with vae/ and skips/;
+                "luma_aware" means the model's own.
             variant: of the weight files, such as fp16.
 
         Raises:
@@ -159,12 +168,18 @@ class LatentBase(nn.Module):
         source = Source(path, variant)
         unet = source.model("unet", UNet2DConditionModel)
         coder = source.autoencoder("vae") if vae is None else Source(vae).autoencoder(None)
+        skips = None
+        if decoder is not None:
+            aware = Source(Path(path) / decoder if decoder == "luma_aware" else decoder)
+            coder, skips = with_decoder(coder, aware.autoencoder("vae")), aware.model("skips", LumaSkips)
         options = {"subfolder": "text_encoder", "torch_dtype": torch.float32}
         text: Any = source.load(lambda: CLIPTextModel.from_pretrained(source.path, **options))
         check_finite(text.parameters(), f"{path}/text_encoder")
         tokenizer = source.load(lambda: CLIPTokenizer.from_pretrained(source.path, subfolder="tokenizer"))
         recognizer = source.model("recognizer", Recognizer) if source.has("recognizer") else None
-        return cls(coder, unet, text, tokenizer, recognizer)
+        if skips is None and source.has("skips"):
+            skips = source.model("skips", LumaSkips)
+        return cls(coder, unet, text, tokenizer, recognizer, skips)
 
     def add_lora(self, rank: int) -> None:
         """Freeze the UNet and let low-rank changes of its attention learn (Hu et al., arXiv:2106.09685).
@@ -188,7 +203,8 @@ class LatentBase(nn.Module):
             unet = copy.deepcopy(unet)
             unet.fuse_lora()
             unet.unload_lora()
-        for name, part in {"vae": self.vae, "unet": unet, "recognizer": self.recognizer}.items():
+        parts = {"vae": self.vae, "unet": unet, "recognizer": self.recognizer, "skips": self.skips}
+        for name, part in parts.items():
             if part is not None:
                 copy_for_release(part, dtype).save_pretrained(folder / name)
         text = CLIPTextModel(self.text_encoder.config)

@@ -37,9 +37,8 @@ class Recognizer(ModelMixin, ConfigMixin):
         self.projections = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in CHANNELS)
         self.drop = nn.Dropout2d(dropout)
         self.heads = nn.ModuleList(nn.Conv2d(width, channels, 1) for channels in outputs)
-        for layer in self.heads:
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for weight in self.heads.parameters():
+            nn.init.zeros_(weight)
 
     @classmethod
     def of(cls, unet: Any) -> Self:
@@ -55,7 +54,7 @@ class Recognizer(ModelMixin, ConfigMixin):
         residuals = []
         for layer, halvings in zip(self.heads, self.config["halvings"], strict=True):
             sides = [side >> halvings for side in size]
-            total = sum(F.interpolate(one, sides, mode="bilinear") for one in inner)
+            total = torch.stack([F.interpolate(one, sides, mode="bilinear") for one in inner]).sum(0)
             residuals.append(layer(self.drop(F.silu(total))))
         return residuals
 

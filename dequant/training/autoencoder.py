@@ -39,7 +39,7 @@ class Autoencoder(Learner):
         lr_schedule: makes a per-step schedule from the optimizer, or None for a constant rate.
     """
 
-    kept = ("vae.", "variance")
+    kept: tuple[str, ...] = ("vae.", "variance")
     variance: Tensor
 
     def __init__(
@@ -74,10 +74,18 @@ class Autoencoder(Learner):
         z, z_gray = latents(self.vae, torch.cat([photo, gray[fades]])).split([len(photo), int(fades.sum())])
         mixed = z.clone()
         mixed[fades] = torch.lerp(z_gray, z[fades], s[fades])
-        error = F.mse_loss(self.vae.decode(mixed).sample, 2 * torch.lerp(gray, photo, s).clamp(0, 1) - 1)
+        value = self._loss(self._decode(mixed, gray), torch.lerp(gray, photo, s).clamp(0, 1))
         self.variance.lerp_(z.detach().square().mean(), 0.01)
-        self.log("train/loss", error, prog_bar=True, sync_dist=True)
-        return error
+        self.log("train/loss", value, prog_bar=True, sync_dist=True)
+        return value
+
+    def _decode(self, z: Tensor, gray: Tensor) -> Tensor:
+        """Latents in the autoencoder's own units, and the grey photos -> pictures in [-1, 1]."""
+        return self.vae.decode(z).sample
+
+    def _loss(self, output: Tensor, wanted: Tensor) -> Tensor:
+        """Of pictures in [-1, 1] against photos in [0, 1]."""
+        return F.mse_loss(output, 2 * wanted - 1)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Log the PSNR of decoded photos and how far decoded grey ones are from grey; returns the decoded photos.
@@ -87,18 +95,22 @@ class Autoencoder(Learner):
         """
         photo = batch["target"]
         output, gray = self.decoded(photo), self.decoded(grayscale(photo))
-        reduced = F.interpolate(F.avg_pool2d(photo, self.multiple), size=photo.shape[2:], mode="bicubic").clamp(0, 1)
-        values = {"psnr": psnr(output, photo), "psnr_input": psnr(reduced, photo)}
+        values = {"psnr": psnr(output, photo), "psnr_input": psnr(self._without(photo), photo)}
         values["gain"] = values["psnr"] - values["psnr_input"]
         values["gray_chroma"] = 255 * (gray - gray.mean(1, keepdim=True)).abs().mean((1, 2, 3))
         for name, value in values.items():
             self.log(f"val/{name}", value.mean(), batch_size=len(value), sync_dist=True)
         return output
 
+    def _without(self, photo: Tensor) -> Tensor:
+        """What photos are without what learns here."""
+        reduced = F.avg_pool2d(photo, self.multiple)
+        return F.interpolate(reduced, size=photo.shape[2:], mode="bicubic").clamp(0, 1)
+
     @torch.no_grad()
     def decoded(self, rgb: Tensor) -> Tensor:
         """What the autoencoder makes of rgb (B, 3, H, W) in [0, 1]."""
-        return (self.vae.decode(latents(self.vae, rgb)).sample / 2 + 0.5).clamp(0, 1)
+        return (self._decode(latents(self.vae, rgb), grayscale(rgb)) / 2 + 0.5).clamp(0, 1)
 
     def load_weights(self, path: str | Path) -> None:
         """Start from the autoencoder in a folder."""

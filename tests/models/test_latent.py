@@ -38,7 +38,7 @@ def predicted(base: LatentBase, text: str = "a red car") -> torch.Tensor:
 def test_sizes(base: LatentBase) -> None:
     assert (base.multiple, base.side) == (8, latents.SIDE)
     assert base.embed(["a red car", ""]).shape == (2, 8, 32)
-    assert base.decode(base.encode(torch.rand(1, 3, 16, 24))).shape == (1, 3, 16, 24)
+    assert base.decode(base.encode(torch.rand(1, 3, 16, 24)), torch.rand(1, 3, 16, 24)).shape == (1, 3, 16, 24)
     assert not any(weight.requires_grad for weight in base.vae.parameters())
 
 
