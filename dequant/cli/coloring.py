@@ -24,6 +24,7 @@ from dequant.evaluation import tables as reports
 from dequant.evaluation.colorization import Summary
 from dequant.io import figures
 from dequant.io.images import write_image
+from dequant.metrics.coloring import read_boxes
 from dequant.provenance import provenance
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Bench:
         known = [rgb for _, rgb in seen.photos("train", 128)]
         parts: dict[str, Any] = {"features": describer.classifier, "describe": describer.caption, "keep": self.keep}
         parts["likeness"] = self.likeness()
+        parts["boxes"] = None if self.cfg.eval.kinds is None else read_boxes(self.cfg.eval.kinds)
         return colorization.compare(self.photos, self.paint, self.name, known, **parts)
 
     @torch.inference_mode()

@@ -4,6 +4,7 @@ Colorizers arrive as functions.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from dequant.condition.scenes import HUES, random_scene
 from dequant.evaluation.cases import LABELS
 from dequant.evaluation.lookup import Lookup
 from dequant.evaluation.runner import Photo
-from dequant.metrics.coloring import by_word, measured, winner
+from dequant.metrics.coloring import Box, by_kind, by_word, measured, winner
 from dequant.metrics.image import mean_and_stderr
 from dequant.metrics.perceptual import frechet_distance
 
@@ -43,6 +44,7 @@ def compare(
     describe: Callable[[Tensor], str] | None,
     keep: Callable[[str, Photo, Tensor], None],
     likeness: Mapping[str, Callable[[Tensor, Tensor], Tensor]] | None = None,
+    boxes: Mapping[str, Sequence[Box]] | None = None,
 ) -> Summary:
     """Colour photos in all ways, and measure them.
 
@@ -56,6 +58,7 @@ def compare(
         describe: makes a caption of a photo; None leaves that row out.
         keep: called with each picture.
         likeness: further metrics of pictures (B, 3, H, W) and their photos, (B,), by name: LPIPS, CLIP.
+        boxes: kinds of things, by the name of their photo.
     """
     ways = _ways(paint, name, Lookup.of(seen), describe)
     truth = [photo.rgb for photo in photos]
@@ -75,6 +78,9 @@ def compare(
         summary += _rows(way, values, whole)
         for word, found in by_word(made, truth).items():
             summary += _rows(way, found, {}, method=word)
+        own = [(boxes or {}).get(PurePath(photo.key).stem, ()) for photo in photos]
+        for kind, found in by_kind(made, truth, own).items():
+            summary += _rows(way, found, {}, method=kind)
     return summary
 
 

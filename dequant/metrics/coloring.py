@@ -4,7 +4,10 @@ The colourfulness is that of Hasler and Suesstrunk (2003), whose opponent channe
 the variant of much published code, which takes their sizes first.
 """
 
+import csv
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +16,7 @@ from torch import Tensor
 from dequant.color.names import WORDS, named
 from dequant.color.spaces import ciede2000, colorfulness, rgb_to_lab
 from dequant.condition.scenes import HUES
+from dequant.errors import InputError
 from dequant.metrics.image import psnr
 
 KINDS = ("blue", "green", "beige", "red", "yellow")
@@ -20,6 +24,57 @@ KINDS = ("blue", "green", "beige", "red", "yellow")
 
 LEAST_SHARE = 0.05
 """Of a photo that must have such a colour."""
+
+LEAST_CHROMA = 4.0
+"""In CIE Lab, below which a colour counts as grey."""
+
+EXPECTED = {"sky": (200, 300), "foliage": (85, 170), "skin": (15, 80), "water": (140, 300)}
+"""Hue angles in CIE Lab, in degrees, that kinds of things are expected to have."""
+
+
+class Box(NamedTuple):
+    """A part of a photo, in shares of its sides.
+
+    Attributes:
+        kind: of what it shows.
+        left: from 0 to 1, as the others.
+        top: smaller than `bottom`.
+        right: larger than `left`.
+        bottom: excluded.
+    """
+
+    kind: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def inside(self, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns of a picture."""
+        rows, columns = (self.top * height, self.bottom * height), (self.left * width, self.right * width)
+        return slice(*(round(one) for one in rows)), slice(*(round(one) for one in columns))
+
+
+def read_boxes(path: str | Path) -> dict[str, list[Box]]:
+    """Boxes by the name of their photo, from a CSV with the columns photo, kind, left, top, right and bottom.
+
+    Raises:
+        InputError: it cannot be read, or a box is impossible.
+    """
+    found: dict[str, list[Box]] = {}
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                box = Box(row["kind"], *(float(row[side]) for side in ("left", "top", "right", "bottom")))
+                if not (0 <= box.left < box.right <= 1 and 0 <= box.top < box.bottom <= 1):
+                    raise ValueError(f"{box} is not within a photo")
+                found.setdefault(row["photo"], []).append(box)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"Expected a CSV with photo, kind, left, top, right and bottom, shares of a photo from 0 to 1, in {path}: "
+            f"{error}."
+        ) from error
+    return found
 
 
 def measured(made: Sequence[Tensor], truth: Sequence[Tensor]) -> tuple[dict[str, list[float]], dict[str, float]]:
@@ -79,6 +134,35 @@ def by_word(made: Sequence[Tensor], truth: Sequence[Tensor]) -> dict[str, dict[s
     return found
 
 
+def by_kind(
+    made: Sequence[Tensor], truth: Sequence[Tensor], boxes: Sequence[Sequence[Box]]
+) -> dict[str, dict[str, list[float]]]:
+    """How things of a kind came out: skies, foliage, skin and water.
+
+    Args:
+        made: coloured photos (3, H, W) in [0, 1].
+        truth: the photos.
+        boxes: of each photo.
+
+    Returns:
+        By kind, for each box: `ciede2000_of_kind`, and for the kinds of `EXPECTED` `as_expected`, 1 where the mean
+        colour has such a hue.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    for picture, photo, own in zip(made, truth, boxes, strict=True):
+        lab, wanted = rgb_to_lab(picture), rgb_to_lab(photo)
+        for box in own:
+            rows, columns = box.inside(*lab.shape[1:])
+            values = found.setdefault(box.kind, {"ciede2000_of_kind": []})
+            apart = ciede2000(lab[:, rows, columns], wanted[:, rows, columns])
+            values["ciede2000_of_kind"].append(apart.mean().item())
+            if box.kind in EXPECTED:
+                low, high = EXPECTED[box.kind]
+                angle, chroma = _hue(*lab[1:, rows, columns].mean((1, 2)).tolist())
+                values.setdefault("as_expected", []).append(float(low <= angle <= high and chroma >= LEAST_CHROMA))
+    return found
+
+
 def winner(rgb: Tensor, inside: Tensor) -> str:
     """The word of `scenes.HUES` that is nearest to the mean chroma of a thing, "" where that is grey.
 
@@ -87,10 +171,15 @@ def winner(rgb: Tensor, inside: Tensor) -> str:
         inside: weight of each pixel, (H, W).
     """
     a, b = ((rgb_to_lab(rgb)[1:] * inside).sum((1, 2)) / inside.sum().clamp(min=1e-9)).tolist()
-    if a * a + b * b < 4**2:
+    angle, chroma = _hue(a, b)
+    if chroma < LEAST_CHROMA:
         return ""
-    angle = np.degrees(np.arctan2(b, a)) % 360
     return min(HUES, key=lambda word: abs((angle - HUES[word] + 180) % 360 - 180))
+
+
+def _hue(a: float, b: float) -> tuple[float, float]:
+    """Angle in degrees, 0 to 360, and chroma."""
+    return float(np.degrees(np.arctan2(b, a)) % 360), float(np.hypot(a, b))
 
 
 def colorfulness_abs(rgb: Tensor) -> float:

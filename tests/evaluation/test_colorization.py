@@ -1,6 +1,7 @@
 """Measures of colorizers: compulsory rows, colourfulness, scales and prompts."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +11,11 @@ from dequant.color.luminance import grayscale
 from dequant.color.spaces import colorfulness, rgb_to_lab
 from dequant.condition.captions import caption
 from dequant.condition.scenes import HUES, colored
+from dequant.errors import InputError
 from dequant.evaluation import colorization, runner
 from dequant.evaluation.colorization import by_prompt, by_scale, compare
 from dequant.evaluation.lookup import Lookup
-from dequant.metrics.coloring import by_word, colorfulness_abs, measured, winner
+from dequant.metrics.coloring import Box, by_kind, by_word, colorfulness_abs, measured, read_boxes, winner
 from dequant.metrics.image import psnr
 from tests.support.photos import golden_square
 
@@ -57,6 +59,37 @@ def test_a_comparison_has_the_compulsory_rows() -> None:
         assert 0 < rows["half", metric] < rows["gray", metric], metric
     assert rows["ground truth", "psnr"] > 70
     assert rows["lookup", "ciede2000"] < rows["mean ab", "ciede2000"] < rows["gray", "ciede2000"]
+
+
+def test_things_are_measured_by_their_kind(tmp_path: Path) -> None:
+    path = tmp_path / "kinds.csv"
+    path.write_text("photo,kind,left,top,right,bottom\ncaps,sky,0,0,1,0.5\ncaps,hat,0,0.5,1,1\nnone,skin,0,0,1,1\n")
+    boxes = read_boxes(path)
+    assert boxes["caps"][0] == Box("sky", 0, 0, 1, 0.5) and set(boxes) == {"caps", "none"}
+    rows = compare(PHOTOS, paint, "half", RGB, None, None, lambda *given: None, boxes=boxes)
+    kinds = {(row["variant"], row["method"], row["metric"]): row for row in rows}
+    assert kinds["ground truth", "sky", "ciede2000_of_kind"]["mean"] == pytest.approx(0, abs=1e-3)
+    assert kinds["gray", "hat", "ciede2000_of_kind"]["mean"] > 1 and kinds["gray", "hat", "ciede2000_of_kind"]["n"] == 1
+    assert kinds["gray", "sky", "as_expected"]["mean"] == 0
+    assert ("gray", "hat", "as_expected") not in kinds and ("gray", "skin", "as_expected") not in kinds
+
+
+@pytest.mark.parametrize(("word", "kind"), [("blue", "sky"), ("green", "foliage"), ("orange", "skin")])
+def test_hues_are_expected_of_kinds(word: str, kind: str) -> None:
+    light = torch.full((8, 8), 60.0)
+    picture = colored(light, torch.ones(8, 8).bool(), word, "red")
+    box = Box(kind, 0, 0, 1, 1)
+    found = by_kind([picture, grayscale(picture)], [picture, picture], [[box], [box]])
+    assert found[kind]["as_expected"] == [1, 0]
+
+
+@pytest.mark.parametrize("row", ["a,sky,0,0,0,1", "a,sky,0,0,2,1", "a,sky,x,0,1,1", "a,sky,0,0"])
+def test_impossible_boxes_are_one_sentence(row: str, tmp_path: Path) -> None:
+    (tmp_path / "kinds.csv").write_text(f"photo,kind,left,top,right,bottom\n{row}\n")
+    for path in (tmp_path / "kinds.csv", tmp_path / "missing.csv"):
+        with pytest.raises(InputError, match="Expected a CSV with photo, kind") as raised:
+            read_boxes(path)
+        assert "\n" not in str(raised.value)
 
 
 def test_rows_can_be_left_out() -> None:
