@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from dequant.evaluation.colorization import Summary
 from dequant.io import figures
 from dequant.io.images import write_image
 from dequant.metrics.coloring import read_boxes
+from dequant.metrics.efficientnet import EfficientNetLite0
+from dequant.models.recognition import recognized
 from dequant.provenance import provenance
 
 log = logging.getLogger(__name__)
@@ -66,6 +69,7 @@ class Bench:
         known = [rgb for _, rgb in seen.photos("train", 128)]
         parts: dict[str, Any] = {"features": describer.classifier, "describe": describer.caption, "keep": self.keep}
         parts["likeness"] = self.likeness()
+        parts["see"] = partial(_seen, describer.classifier)
         parts["boxes"] = None if self.cfg.eval.kinds is None else read_boxes(self.cfg.eval.kinds)
         return colorization.compare(self.photos, self.paint, self.name, known, **parts)
 
@@ -122,6 +126,12 @@ def evaluate(cfg: DictConfig) -> float | None:
         figures.save(figures.ragged_grid(columns, [""] * len(bench.kept)), bench.folder / "grid.png")
     log.info("%s: %d photos; tables, CSV and pictures in %s", cfg.eval.name, len(bench.photos), bench.folder)
     return reports.means(cells, bench.name).get(cfg.optimized_metric)
+
+
+def _seen(classifier: EfficientNetLite0, gray: Tensor) -> Tensor:
+    """What `Ridge` knows of a grey photo (3, H, W): the features that colorizers are told, (C, h, w)."""
+    found = recognized(classifier, gray[None], min(gray.shape[1:]))
+    return torch.cat([F.interpolate(one, found[1].shape[2:], mode="bilinear") for one in found], dim=1)[0]
 
 
 def _cosine(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:

@@ -19,6 +19,7 @@ from dequant.condition.captions import thing_of
 from dequant.condition.scenes import HUES, random_scene
 from dequant.evaluation.cases import LABELS
 from dequant.evaluation.lookup import Lookup
+from dequant.evaluation.ridge import Ridge, See
 from dequant.evaluation.runner import Photo
 from dequant.metrics.coloring import Box, by_kind, by_word, measured, winner
 from dequant.metrics.image import mean_and_stderr
@@ -30,9 +31,9 @@ Paint = Callable[[Tensor, str, float | str], Tensor]
 Summary = list[dict[str, Any]]
 """Dictionaries of variant, paper_item, `LABELS`, metric, mean, stderr (or None) and n, as `runner.summarize` makes."""
 
-GRAY, TRUTH, MEAN, LOOKUP = "gray", "ground truth", "mean ab", "lookup"
-"""Rows that every table has: no colour, all of it, the mean chroma of the training photos, and that by lightness and
-height in the picture."""
+GRAY, TRUTH, MEAN, LOOKUP, RIDGE = "gray", "ground truth", "mean ab", "lookup", "ridge"
+"""Rows of plain methods: no colour, all of it, the mean chroma of the training photos, that by lightness and height in
+the picture, and that by features of a classifier."""
 
 
 def compare(
@@ -45,6 +46,7 @@ def compare(
     keep: Callable[[str, Photo, Tensor], None],
     likeness: Mapping[str, Callable[[Tensor, Tensor], Tensor]] | None = None,
     boxes: Mapping[str, Sequence[Box]] | None = None,
+    see: See | None = None,
 ) -> Summary:
     """Colour photos in all ways, and measure them.
 
@@ -59,8 +61,9 @@ def compare(
         keep: called with each picture.
         likeness: further metrics of pictures (B, 3, H, W) and their photos, (B,), by name: LPIPS, CLIP.
         boxes: kinds of things, by the name of their photo.
+        see: makes the features that `ridge` knows; None leaves that row out.
     """
-    ways = _ways(paint, name, Lookup.of(seen), describe)
+    ways = _ways(paint, name, seen, describe, see)
     truth = [photo.rgb for photo in photos]
     reference = None if features is None else _features(features, truth)
     summary: Summary = []
@@ -85,8 +88,9 @@ def compare(
 
 
 def _ways(
-    paint: Paint, name: str, known: Lookup, describe: Callable[[Tensor], str] | None
+    paint: Paint, name: str, seen: Sequence[Tensor], describe: Callable[[Tensor], str] | None, see: See | None
 ) -> dict[str, Callable[[Tensor], Tensor]]:
+    known = Lookup.of(seen)
     ways: dict[str, Callable[[Tensor], Tensor]] = {
         GRAY: grayscale,
         TRUTH: lambda rgb: rgb,
@@ -95,6 +99,8 @@ def _ways(
         name: lambda rgb: paint(rgb, "", 1.0),
         f"{name} auto": lambda rgb: paint(rgb, "", "auto"),
     }
+    if see is not None:
+        ways[RIDGE] = Ridge(list(track(seen, "ridge regression", transient=True)), see).paint
     if describe is not None:
         ways[f"{name} caption"] = lambda rgb: paint(rgb, describe(rgb), 1.0)
     return ways

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from dequant.color.luminance import grayscale
-from dequant.color.spaces import colorfulness, rgb_to_lab
+from dequant.color.spaces import ciede2000, colorfulness, rgb_to_lab
 from dequant.condition.captions import caption
 from dequant.condition.scenes import HUES, colored
 from dequant.errors import InputError
 from dequant.evaluation import colorization, runner
 from dequant.evaluation.colorization import by_prompt, by_scale, compare
 from dequant.evaluation.lookup import Lookup
+from dequant.evaluation.ridge import Ridge
 from dequant.metrics.coloring import Box, by_kind, by_word, colorfulness_abs, measured, read_boxes, winner
 from dequant.metrics.image import psnr
 from tests.support.photos import golden_square
@@ -106,6 +107,22 @@ def test_the_mean_chroma_is_that_of_all_pixels() -> None:
     torch.testing.assert_close(light, rgb_to_lab(RGB[0])[0], atol=0.1, rtol=0)
     painted = rgb_to_lab(known.paint(torch.full((3, 4, 4), 0.5), True))[1:]
     torch.testing.assert_close(painted, known.mean.view(2, 1, 1).expand(2, 4, 4), atol=0.1, rtol=0)
+
+
+def test_ridge_regression_tells_colours_by_features() -> None:
+    """Where features tell the chroma, so does the regression; where they tell nothing, the mean is left."""
+
+    def see(gray: Tensor) -> Tensor:
+        return 100 * torch.stack([gray[0, ::4, ::4] > 0.5, gray[0, ::4, ::4] <= 0.5]).float()
+
+    light = torch.full((32, 32), 30.0)
+    light[:, 16:] = 70
+    photo = colored(light, light < 50, "blue", "yellow")
+    found = Ridge([photo, photo], see).paint(grayscale(photo))
+    torch.testing.assert_close(rgb_to_lab(found)[0], rgb_to_lab(photo)[0], atol=0.3, rtol=0)
+    assert ciede2000(rgb_to_lab(found), rgb_to_lab(photo))[:, :12].mean() < 4
+    rows = compare(PHOTOS, paint, "half", RGB, None, None, lambda *given: None, see=see)
+    assert "ridge" in {row["variant"] for row in rows}
 
 
 def test_the_lookup_knows_lightness_and_height() -> None:
