@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from dequant.cli.hydra import plain, process
 from dequant.color.luminance import grayscale
-from dequant.colorization import diffusing_colors
+from dequant.colorization.pictures import decoded
 from dequant.colorization.pipeline import ColorizePipeline
 from dequant.colorization.priors import Describer
 from dequant.errors import InputError
@@ -87,7 +87,7 @@ class Bench:
         def own(rgb: Tensor, scale: float) -> Tensor:
             gray = grayscale(rgb[None])
             z, z_gray = base.encode(torch.cat([rgb[None], gray])).chunk(2)
-            return diffusing_colors.decoded(base, z_gray, scale * (z - z_gray), gray)[0]
+            return decoded(base, z_gray, scale * (z - z_gray), gray)[0]
 
         ways = {"colour of the photo": own, self.name: lambda rgb, scale: self.paint(rgb, "", scale)}
         return colorization.by_scale(self.photos, ways, plain(self.cfg.eval.scales))

@@ -7,7 +7,7 @@ from torch import Tensor
 from dequant.color import spaces
 from dequant.color.details import Details
 from dequant.color.luminance import grayscale, with_lightness
-from dequant.colorization import diffusing_colors
+from dequant.colorization.pictures import decoded, tint
 from dequant.models.latent import LatentBase
 
 MOST_SCALE = 4.0
@@ -56,7 +56,7 @@ class Drawn(NamedTuple):
 
     def at(self, scale: float) -> Colored:
         """The picture at a scale."""
-        picture = diffusing_colors.decoded(self.base, self.z_gray, scale * self.delta, self.gray)[0].cpu()
+        picture = decoded(self.base, self.z_gray, scale * self.delta, self.gray)[0].cpu()
         return Colored(picture, scale, Details.of(self.gray[0].cpu(), picture))
 
     def reaching(self, target: float, rgb: Tensor) -> Colored:
@@ -76,9 +76,9 @@ class Drawn(NamedTuple):
 
 def _reaching(target: float, base: LatentBase, z_gray: Tensor, delta: Tensor, gray: Tensor) -> float:
     """The scale from 0 to `MOST_SCALE` whose picture is as colourful as `target`, or as near as it gets."""
-    low, high, neutral = 0.0, MOST_SCALE, diffusing_colors.tint(base, z_gray, gray)
+    low, high, neutral = 0.0, MOST_SCALE, tint(base, z_gray, gray)
     for _ in range(TRIES):
         middle = (low + high) / 2
-        found = float(spaces.colorfulness(diffusing_colors.decoded(base, z_gray, middle * delta, gray, neutral)[0]))
+        found = float(spaces.colorfulness(decoded(base, z_gray, middle * delta, gray, neutral)[0]))
         low, high = (middle, high) if found < target else (low, middle)
     return (low + high) / 2

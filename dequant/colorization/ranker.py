@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from dequant.color.luminance import grayscale
 from dequant.color.spaces import colorfulness
-from dequant.colorization.diffusing_colors import decoded, draw, tint
+from dequant.colorization.diffusing_colors import draw
+from dequant.colorization.pictures import decoded, tint
 from dequant.errors import InputError
 from dequant.io.files import whole_folder
 from dequant.metrics.efficientnet import EfficientNetLite0

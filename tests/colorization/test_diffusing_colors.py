@@ -11,8 +11,8 @@ from torch import Tensor
 
 from dequant.color.luminance import grayscale
 from dequant.color.spaces import rgb_to_lab
-from dequant.colorization import diffusing_colors
 from dequant.colorization.diffusing_colors import DiffusingColors, draw, timesteps
+from dequant.colorization.pictures import decoded
 from dequant.diffusion import bridge
 from dequant.errors import InputError
 from dequant.models.latent import LatentBase
@@ -103,7 +103,7 @@ def test_the_colour_of_a_photo_is_recovered_by_its_latents(coder: Path, monkeypa
     z, z_gray = base.encode(torch.cat([photo, gray])).chunk(2)
     monkeypatch.setattr(base, "predict", lambda z_t, t, text, seen: z - z_gray)
     torch.testing.assert_close(draw(base, gray, z_gray, ["", ""], 3, 1.0, "delta"), z - z_gray, atol=1e-5, rtol=0)
-    neutral = diffusing_colors.decoded(base, z_gray, torch.zeros_like(z), gray)
+    neutral = decoded(base, z_gray, torch.zeros_like(z), gray)
     torch.testing.assert_close(neutral, gray, atol=1e-4, rtol=0)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dequant.color.luminance import grayscale
 from dequant.color.spaces import colorfulness
 from dequant.colorization import ranker as module
-from dequant.colorization.diffusing_colors import decoded
+from dequant.colorization.pictures import decoded
 from dequant.colorization.ranker import CANDIDATES, RankerTraining, choose, features_of, score
 from dequant.errors import InputError
 from dequant.metrics.efficientnet import EfficientNetLite0
