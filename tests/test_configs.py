@@ -14,6 +14,7 @@ from dequant.cli.coloring import Bench
 from dequant.colorization.diffusing_colors import DiffusingColors
 from dequant.colorization.pipeline import ColorizePipeline
 from dequant.colorization.ranker import RankerTraining
+from dequant.colorization.semantic import SemanticColors
 from dequant.data.sources import bundled
 from dequant.models.latent import LatentBase
 from dequant.training.autoencoder import Autoencoder
@@ -28,6 +29,7 @@ KINDS = {
     **dict.fromkeys(("vae", "small_vae"), Autoencoder),
     **dict.fromkeys(("luma_decoder", "small_luma_decoder", "semantic_decoder"), LumaDecoder),
     **dict.fromkeys(("diffusing_colors", "small_diffusing_colors"), DiffusingColors),
+    **dict.fromkeys(("semantic", "semantic_unet"), SemanticColors),
     **dict.fromkeys(("ranker", "small_ranker"), RankerTraining),
 }
 """Of other models than Dequantizer, by the name of the run."""
@@ -43,10 +45,14 @@ NEEDED = {
     "experiment=edit": [f"data.shards={bundled()}"],
     "experiment=small_vae": [f"data.shards={bundled()}"],
     "experiment=small_luma_decoder": [f"data.shards={bundled()}"],
+    "experiment=semantic_unet": [f"data.shards={bundled()}"],
     "experiment=semantic_decoder": [f"data.shards={bundled()}"],
     "experiment=small_diffusing_colors": [f"data.shards={bundled()}"],
     "experiment=small_ranker": [f"data.shards={bundled()}"],
 }
+
+LATENT = ("colors", "ranker", "semantic")
+"""In the names of configurations on a latent base."""
 
 TINY_LATENT = [
     *("base=latent_init", "base.block_out_channels=[8,16]", "base.norm_num_groups=4"),
@@ -66,9 +72,9 @@ def tiny(option: str, coder: Path | str = "nowhere") -> list[str]:
     """Options that make the base of a configuration small."""
     if "prior" in option or "vae" in option:
         return []
-    if "decoder" in option:
+    if "_decoder" in option:
         return [f"model.vae.path={coder}/.."]
-    return [*TINY_LATENT, f"base.vae={coder}"] if "colors" in option or "ranker" in option else TINY_BASE
+    return [*TINY_LATENT, f"base.vae={coder}"] if any(name in option for name in LATENT) else TINY_BASE
 
 
 def options(*groups: str) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from dequant.color.luminance import grayscale
@@ -14,6 +15,8 @@ from dequant.colorization.pictures import decoded
 from dequant.errors import InputError
 from dequant.io.files import whole_folder
 from dequant.metrics.image import mean_ciede2000, psnr
+from dequant.models.finite import copy_for_release
+from dequant.models.hub import Source
 from dequant.models.latent import LatentBase
 from dequant.training.learner import Learner, Optimizer, Schedule
 
@@ -73,6 +76,11 @@ class Colorizer(Learner):
         return self.base.multiple
 
     @property
+    def extras(self) -> dict[str, ModelMixin]:
+        """Parts that learn and are not of the base, by the names of their folders."""
+        return {}
+
+    @property
     @abstractmethod
     def about(self) -> dict[str, Any]:
         """Options of a pipeline with these weights."""
@@ -112,11 +120,16 @@ class Colorizer(Learner):
                 raise InputError(f"The weights in {path} have a {part}, and the base none: set base.recognizes=true.")
             if other is not None:
                 _take(own, other.state_dict(), f"{path}/{part}")
+        for name, extra in self.extras.items():
+            if Source(path).has(name):
+                _take(extra, Source(path).model(name, type(extra)).state_dict(), f"{path}/{name}")
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the base with its trained parts, float16; low-rank changes are added to the weights."""
         with whole_folder(Path(folder)) as partial:
             self.base.save_pretrained(partial)
+            for name, part in self.extras.items():
+                copy_for_release(part).save_pretrained(partial / name)
             about = {"method": self.method, "num_inference_steps": self.num_inference_steps} | self.about
             (partial / "colorizer.json").write_text(json.dumps(about) + "\n")
 

@@ -1,0 +1,197 @@
+"""Semantic-aware colorization with a diffusion prior (Wang et al., ICMEW 2024, arXiv:2404.16678).
+
+A UNet draws the latents of the photo out of noise. At every step it reads the grey latents (equation 1) and a text that
+says what the photo shows; regions may have texts of their own (`dequant.diffusion.regional`).
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from torch import Tensor
+from torch.nn import functional as F
+
+from dequant.color.luminance import grayscale
+from dequant.colorization.colorizer import Batch, Colorizer
+from dequant.diffusion import regional
+from dequant.diffusion.guidance import PredictText, guided
+from dequant.errors import InputError, whole_number
+from dequant.models.latent import STEPS, LatentBase
+from dequant.models.mixing import GrayMix
+from dequant.training.learner import Optimizer, Schedule
+
+SCHEDULE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": STEPS}
+"""Of the noise, as Stable Diffusion 1.5 has it."""
+
+
+class Labelled(NamedTuple):
+    """A region that a text describes.
+
+    Attributes:
+        mask: (H, W), bool or in [0, 1].
+        text: such as "a red car".
+    """
+
+    mask: Tensor
+    text: str
+
+
+class Sampling(NamedTuple):
+    """How a picture is drawn.
+
+    Attributes:
+        steps: from 1 to 1000.
+        guidance_scale: see `guidance.guided`.
+        seed: of the noise that drawing starts from, the same for each photo.
+        strength: share of the steps, from the first on, that follow regions; 0 leaves them out.
+    """
+
+    steps: int = 50
+    guidance_scale: float = 5.0
+    seed: int = 0
+    strength: float = 0.3
+
+
+class SemanticColors(Colorizer):
+    """Teaches a latent base to draw coloured latents out of noise, with the grey ones before its eyes.
+
+    Args:
+        base: whose autoencoder stays as it is.
+        mix: of noisy and grey latents; None makes a new one, which changes nothing at first.
+        optimizer: makes the optimizer from parameters.
+        lr_schedule: makes a per-step schedule from the optimizer, or None for a constant rate.
+        num_inference_steps: of the pictures of a validation, and of a pipeline with these weights.
+        guidance_scale: likewise, see `guidance.guided`.
+        mask_share: share of the training in which a part of the grey latents is hidden, as regions hide it.
+        train_text: train the text encoder, too.
+        lora_rank: train low-rank changes of the UNet's attention instead of all its weights; None for all.
+        gradient_checkpointing: recompute activations in the backward pass, which takes time and saves memory.
+
+    Raises:
+        InputError: there is no such share, or peft is missing for `lora_rank`.
+    """
+
+    method = "semantic"
+
+    def __init__(
+        self,
+        base: LatentBase,
+        mix: GrayMix | None = None,
+        optimizer: Optimizer | None = None,
+        lr_schedule: Schedule | None = None,
+        num_inference_steps: int = 50,
+        guidance_scale: float = 5.0,
+        mask_share: float = 0.2,
+        train_text: bool = False,
+        lora_rank: int | None = None,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        if not 0 <= mask_share <= 1:
+            raise InputError(f"mask_share = {mask_share} is not a share: give a number from 0 to 1.")
+        options = (num_inference_steps, train_text, lora_rank, gradient_checkpointing)
+        super().__init__(base, optimizer, lr_schedule, *options)
+        self.guidance_scale, self.mask_share = guidance_scale, mask_share
+        self.mix = GrayMix(base.unet.config["in_channels"]) if mix is None else mix
+        self.learned["mix"] = self.mix
+
+    @property
+    def extras(self) -> dict[str, ModelMixin]:
+        """The mix of noisy and grey latents."""
+        return {"mix": self.mix}
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """How far texts are exaggerated."""
+        return {"guidance_scale": self.guidance_scale}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Squared error of the predicted noise (equation 2); each sample's seed fixes its noise, t and mask."""
+        photo, gray = batch["target"], grayscale(batch["target"])
+        z, z_gray = self.base.encode(torch.cat([photo, gray])).chunk(2)
+        draws = [self._drawn_at_random(seed, tuple(z.shape[1:])) for seed in batch["seed"]]
+        t, noise, masks = (torch.stack(parts).to(z.device) for parts in zip(*draws, strict=True))
+        noisy = DDIMScheduler(**SCHEDULE).add_noise(z, noise, t)
+        seen, text = self.base.recognize(gray, z.shape[2:]), self.base.embed(batch["caption"])
+        value = F.mse_loss(self.base.predict(self.mix(noisy, z_gray * masks), t, text, seen), noise)
+        self.log("train/loss", value, prog_bar=True, sync_dist=True)
+        return value
+
+    def _drawn_at_random(self, seed: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """Timestep (), noise (C, h, w) and mask (1, h, w) of a sample."""
+        rng = np.random.default_rng(seed)
+        noise = torch.from_numpy(rng.standard_normal(shape)).float()
+        mask = torch.ones(1, *shape[1:])
+        if rng.random() < self.mask_share:
+            (top, bottom), (left, right) = (np.sort(rng.integers(0, side + 1, 2)) for side in shape[1:])
+            mask.zero_()[:, top:bottom, left:right] = 1
+        return torch.tensor(int(rng.integers(STEPS))), noise, mask
+
+    def drawn(self, gray: Tensor, z_gray: Tensor, batch: Batch) -> Tensor:
+        """As `draw` makes it, from noise that is always the same."""
+        sampling = Sampling(self.num_inference_steps, self.guidance_scale)
+        return draw(self.base, self.mix, gray, z_gray, batch["caption"], sampling)
+
+
+@torch.no_grad()
+def draw(
+    base: LatentBase,
+    mix: GrayMix,
+    gray: Tensor,
+    z_gray: Tensor,
+    texts: Sequence[str],
+    sampling: Sampling,
+    regions: Sequence[Labelled] = (),
+) -> Tensor:
+    """Draw the colour of grey latents by DDIM without noise in between (Song et al., arXiv:2010.02502).
+
+    Args:
+        base: trained.
+        mix: of the same training.
+        gray: the photos (B, 3, H, W) in [0, 1].
+        z_gray: their latents (B, C, h, w).
+        texts: one for each; "" for none.
+        sampling: steps, guidance, seed and the strength of regions.
+        regions: of one photo, with texts of their own.
+
+    Returns:
+        The colour (B, C, h, w), so that `z_gray` plus it are the latents of the picture.
+
+    Raises:
+        InputError: there is no such number of steps, or there are regions and several photos.
+    """
+    whole_number("num_inference_steps", sampling.steps, 1, STEPS)
+    if regions and len(z_gray) != 1:
+        raise InputError(f"Regions are drawn for one photo at a time, got {len(z_gray)}.")
+    kept, masks = regional.disjoint([region.mask for region in regions], (z_gray.shape[2], z_gray.shape[3]))
+    scheduler = DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+    scheduler.set_timesteps(sampling.steps)
+    seen, empty, text = base.recognize(gray, z_gray.shape[2:]), base.embed([""]), base.embed(texts)
+    whole = guided(_reading(base, mix, z_gray, seen), text, empty, sampling.guidance_scale)
+    if kept:
+        told, words = (
+            torch.cat([z_gray, z_gray * masks[:, None].to(z_gray)]),
+            base.embed([regions[n].text for n in kept]),
+        )
+        apart = guided(_reading(base, mix, told, seen), torch.cat([text, words]), empty, sampling.guidance_scale)
+    first = regional.guided_steps(sampling.strength, sampling.steps) if kept else 0
+    generator = torch.Generator().manual_seed(sampling.seed)
+    z = torch.randn(z_gray.shape[1:], generator=generator).to(z_gray).expand_as(z_gray)
+    for number, step in enumerate(scheduler.timesteps):
+        before = z.expand(1 + len(kept), *z.shape[1:]) if number < first else z
+        t = torch.full((len(before),), int(step), device=z.device)
+        noise = (apart if number < first else whole)(before, t)
+        after = scheduler.step(noise, step, before).prev_sample
+        z = regional.merged(after[:1], after[1:], masks) if number < first else after
+    return z - z_gray
+
+
+def _reading(base: LatentBase, mix: GrayMix, told: Tensor, seen: Sequence[Tensor] | None) -> PredictText:
+    """A network that reads grey latents beside the noisy ones, as often as these are repeated."""
+
+    def predict(z: Tensor, t: Tensor, text: Tensor) -> Tensor:
+        return base.predict(mix(z, told.repeat(len(z) // len(told), 1, 1, 1)), t, text, seen)
+
+    return predict

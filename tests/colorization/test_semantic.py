@@ -1,0 +1,137 @@
+"""Semantic-aware colorization: what it is at first, what learns, and regions with texts of their own."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
+from dequant.color.luminance import grayscale
+from dequant.colorization.semantic import SCHEDULE, Labelled, Sampling, SemanticColors, draw
+from dequant.errors import InputError
+from dequant.models.latent import LatentBase
+from dequant.models.mixing import GrayMix
+from tests.support import latents
+
+
+@pytest.fixture(scope="module")
+def coder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("vae")
+    latents.vae().save_pretrained(folder)
+    return folder
+
+
+def model(coder: Path, **options: Any) -> SemanticColors:
+    base = latents.base(coder)
+    made = SemanticColors(base, None, partial(torch.optim.AdamW, lr=1e-3), num_inference_steps=3, **options)
+    made.log = lambda *args, **kwargs: None
+    return made
+
+
+def shown(coder: Path) -> tuple[LatentBase, GrayMix, torch.Tensor, torch.Tensor]:
+    """A base, a mix that looks at the grey latents, one grey photo and its latents."""
+    base, gray = latents.base(coder), grayscale(latents.batch(1)["target"])
+    mix = GrayMix(4)
+    torch.nn.init.normal_(mix.layer.weight, std=0.3)
+    return base, mix, gray, base.encode(gray)
+
+
+def test_at_first_it_is_the_base_itself(coder: Path) -> None:
+    """Deterministic DDIM of the untouched UNet, whatever the grey photo."""
+    base, _, gray, z_gray = shown(coder)
+    found = draw(base, GrayMix(4), gray, z_gray, ["a red car"], Sampling(4, 1.0, 7)) + z_gray
+    scheduler = DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+    scheduler.set_timesteps(4)
+    z, text = torch.randn(z_gray.shape[1:], generator=torch.Generator().manual_seed(7))[None], base.embed(["a red car"])
+    for step in scheduler.timesteps:
+        with torch.no_grad():
+            noise = base.predict(z, torch.full((1,), int(step)), text)
+        z = scheduler.step(noise, step, z).prev_sample
+    torch.testing.assert_close(found, z, atol=1e-5, rtol=1e-4)
+
+
+def test_the_same_seed_draws_the_same(coder: Path) -> None:
+    first, again, other = (draw(*shown(coder), ["a red car"], Sampling(3, 2.0, seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_regions_that_say_nothing_new_change_nothing(coder: Path) -> None:
+    everywhere, half = torch.ones(32, 32), torch.zeros(32, 32)
+    half[:, :16] = 1
+    plain = draw(*shown(coder), ["a red car"], Sampling(4, 2.0))
+    for regions, strength in (
+        ([Labelled(half, "a blue car")], 0.0),
+        ([Labelled(everywhere, "a red car")], 1.0),
+        ([Labelled(torch.zeros(32, 32), "a blue car")], 1.0),
+    ):
+        found = draw(*shown(coder), ["a red car"], Sampling(4, 2.0, 0, strength), regions)
+        torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-4)
+
+
+def test_the_first_step_leaves_what_is_outside_of_regions_alone(coder: Path) -> None:
+    """Later steps see the regions beside them."""
+    left, right = torch.zeros(2, 32, 32)
+    left[:, :8], right[:, 24:] = 1, 1
+    regions = [Labelled(left, "a blue car"), Labelled(right, "blue")]
+    plain = draw(*shown(coder), ["a red car"], Sampling(1, 2.0))
+    found = draw(*shown(coder), ["a red car"], Sampling(1, 2.0, 0, 1.0), regions)
+    torch.testing.assert_close(found[..., 2:6], plain[..., 2:6], atol=1e-5, rtol=1e-4)
+    assert (found - plain)[..., :2].abs().max() > 1e-4 and (found - plain)[..., 6:].abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("train_text", [False, True])
+def test_gradients_reach_what_learns_and_never_what_is_frozen(coder: Path, train_text: bool) -> None:
+    learner = model(coder, train_text=train_text, mask_share=0.5)
+    loss = learner.training_step(latents.batch(4), 0)
+    loss.backward()
+    assert loss.isfinite() and all(weight.grad is not None for weight in learner.mix.parameters())
+    assert all(weight.grad is not None for weight in learner.base.unet.parameters())
+    assert all((weight.grad is not None) == train_text for weight in learner.base.text_encoder.parameters())
+    assert all(weight.grad is None for weight in learner.base.vae.parameters())
+
+
+def test_seeds_decide_noise_time_and_mask(coder: Path) -> None:
+    learner = model(coder, mask_share=0.5)
+    first, again = (learner._drawn_at_random(3, (4, 8, 8)) for _ in range(2))
+    assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
+    masks = torch.stack([learner._drawn_at_random(seed, (4, 8, 8))[2] for seed in range(200)])
+    whole = (masks == 1).all((1, 2, 3)).float().mean()
+    assert 0.4 < whole < 0.65 and set(masks.unique().tolist()) == {0.0, 1.0}
+    assert torch.stack([learner._drawn_at_random(seed, (4, 8, 8))[0] for seed in range(200)]).float().mean() > 400
+
+
+def test_training_lowers_the_loss(coder: Path) -> None:
+    learner, batch = model(coder), latents.batch(4)
+    optimizer, losses = learner.configure_optimizers(), []
+    for _ in range(15):
+        optimizer.zero_grad()
+        losses.append(learner.training_step(batch, 0))
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[-1] < losses[0]
+
+
+def test_weights_are_released_and_loaded(coder: Path, tmp_path: Path) -> None:
+    learner = model(coder)
+    torch.nn.init.normal_(learner.mix.layer.weight)
+    learner.save_pretrained(tmp_path / "weights")
+    about = json.loads((tmp_path / "weights" / "colorizer.json").read_text())
+    assert about == {"method": "semantic", "num_inference_steps": 3, "guidance_scale": 5.0}
+    other = model(coder)
+    other.load_weights(tmp_path / "weights")
+    torch.testing.assert_close(other.mix.layer.weight, learner.mix.layer.weight, atol=1e-2, rtol=0)
+    assert learner.validation_step(latents.batch(), 0).shape == (2, 3, 32, 32)
+
+
+def test_wrong_settings_are_one_sentence(coder: Path) -> None:
+    with pytest.raises(InputError, match="mask_share = 2 is not a share"):
+        model(coder, mask_share=2)
+    base, mix, gray, z_gray = shown(coder)
+    with pytest.raises(InputError, match="one photo at a time, got 2"):
+        pair = (gray.repeat(2, 1, 1, 1), z_gray.repeat(2, 1, 1, 1))
+        draw(base, mix, *pair, ["", ""], Sampling(2), [Labelled(torch.ones(4, 4), "")])
+    with pytest.raises(InputError, match="num_inference_steps"):
+        draw(base, mix, gray, z_gray, [""], Sampling(0))
