@@ -72,6 +72,17 @@ def batch(count: int = 2, side: int = SIDE, **more: Any) -> dict[str, Any]:
     return {"target": photo, "caption": ["a red car"] * count, "seed": list(range(count))} | more
 
 
+def losses(learner: Any, given: dict[str, Any], steps: int) -> list[Tensor]:
+    """Of so many training steps on one batch."""
+    optimizer, found = learner.configure_optimizers(), []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        found.append(learner.training_step(given, 0))
+        found[-1].backward()
+        optimizer.step()
+    return found
+
+
 class Toy(nn.Module):
     """Stands for a frozen network: the mean colour of quarters of rgb (B, 3, H, W), (B, 12)."""
 
