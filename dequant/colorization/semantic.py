@@ -26,6 +26,10 @@ from dequant.training.learner import Optimizer, Schedule
 SCHEDULE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": STEPS}
 """Of the noise, as Stable Diffusion 1.5 has it."""
 
+PREDICTIONS = ("epsilon", "v_prediction")
+"""What a network may predict: the noise, or a mix of noise and latents that errs less where all is noise (Salimans and
+Ho, arXiv:2202.00512)."""
+
 
 class Labelled(NamedTuple):
     """A region that a text describes.
@@ -47,12 +51,14 @@ class Sampling(NamedTuple):
         guidance_scale: see `guidance.guided`.
         seed: of the noise that drawing starts from, the same for each photo.
         strength: share of the steps, from the first on, that follow regions; 0 leaves them out.
+        prediction_type: what the network predicts, one of `PREDICTIONS`.
     """
 
     steps: int = 50
     guidance_scale: float = 5.0
     seed: int = 0
     strength: float = 0.3
+    prediction_type: str = "epsilon"
 
 
 class SemanticColors(Colorizer):
@@ -65,13 +71,13 @@ class SemanticColors(Colorizer):
         lr_schedule: makes a per-step schedule from the optimizer, or None for a constant rate.
         num_inference_steps: of the pictures of a validation, and of a pipeline with these weights.
         guidance_scale: likewise, see `guidance.guided`.
-        mask_share: share of the training in which a part of the grey latents is hidden, as regions hide it.
+        prediction_type: what the network predicts, one of `PREDICTIONS`.
         train_text: train the text encoder, too.
         lora_rank: train low-rank changes of the UNet's attention instead of all its weights; None for all.
         gradient_checkpointing: recompute activations in the backward pass, which takes time and saves memory.
 
     Raises:
-        InputError: there is no such share, or peft is missing for `lora_rank`.
+        InputError: there is no such prediction, or peft is missing for `lora_rank`.
     """
 
     method = "semantic"
@@ -84,16 +90,16 @@ class SemanticColors(Colorizer):
         lr_schedule: Schedule | None = None,
         num_inference_steps: int = 50,
         guidance_scale: float = 5.0,
-        mask_share: float = 0.2,
+        prediction_type: str = "epsilon",
         train_text: bool = False,
         lora_rank: int | None = None,
         gradient_checkpointing: bool = False,
     ) -> None:
-        if not 0 <= mask_share <= 1:
-            raise InputError(f"mask_share = {mask_share} is not a share: give a number from 0 to 1.")
+        if prediction_type not in PREDICTIONS:
+            raise InputError(f"There is no prediction_type {prediction_type!r}: choose {' or '.join(PREDICTIONS)}.")
         options = (num_inference_steps, train_text, lora_rank, gradient_checkpointing)
         super().__init__(base, optimizer, lr_schedule, *options)
-        self.guidance_scale, self.mask_share = guidance_scale, mask_share
+        self.guidance_scale, self.prediction_type = guidance_scale, prediction_type
         self.mix = GrayMix(base.unet.config["in_channels"]) if mix is None else mix
         self.learned["mix"] = self.mix
 
@@ -104,34 +110,43 @@ class SemanticColors(Colorizer):
 
     @property
     def about(self) -> dict[str, Any]:
-        """How far texts are exaggerated."""
-        return {"guidance_scale": self.guidance_scale}
+        """How far texts are exaggerated, and what the UNet predicts."""
+        return {"guidance_scale": self.guidance_scale, "prediction_type": self.prediction_type}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Squared error of the predicted noise (equation 2); each sample's seed fixes its noise, t and mask."""
+        """Squared error of the prediction (equation 2), where a mask shows the grey photo; seeds fix noise and t."""
         photo, gray = batch["target"], grayscale(batch["target"])
         z, z_gray = self.base.encode(torch.cat([photo, gray])).chunk(2)
         draws = [self._drawn_at_random(seed, tuple(z.shape[1:])) for seed in batch["seed"]]
-        t, noise, masks = (torch.stack(parts).to(z.device) for parts in zip(*draws, strict=True))
-        noisy = DDIMScheduler(**SCHEDULE).add_noise(z, noise, t)
+        t, noise = (torch.stack(parts).to(z.device) for parts in zip(*draws, strict=True))
+        shown = self._shown(batch, z)
+        scheduler = DDIMScheduler(**SCHEDULE)
+        noisy = scheduler.add_noise(z, noise, t)
+        wanted = noise if self.prediction_type == "epsilon" else scheduler.get_velocity(z, noise, t)
         seen, text = self.base.recognize(gray, z.shape[2:]), self.base.embed(batch["caption"])
-        value = F.mse_loss(self.base.predict(self.mix(noisy, z_gray * masks), t, text, seen), noise)
+        errors = (self.base.predict(self.mix(noisy, z_gray * shown), t, text, seen) - wanted).square()
+        value = (errors * shown).sum() / (shown.sum() * errors.shape[1])
         self.log("train/loss", value, prog_bar=True, sync_dist=True)
         return value
 
-    def _drawn_at_random(self, seed: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """Timestep (), noise (C, h, w) and mask (1, h, w) of a sample."""
+    @staticmethod
+    def _drawn_at_random(seed: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Timestep () and noise (C, h, w) of a sample."""
         rng = np.random.default_rng(seed)
         noise = torch.from_numpy(rng.standard_normal(shape)).float()
-        mask = torch.ones(1, *shape[1:])
-        if rng.random() < self.mask_share:
-            (top, bottom), (left, right) = (np.sort(rng.integers(0, side + 1, 2)) for side in shape[1:])
-            mask.zero_()[:, top:bottom, left:right] = 1
-        return torch.tensor(int(rng.integers(STEPS))), noise, mask
+        return torch.tensor(int(rng.integers(STEPS))), noise
+
+    @staticmethod
+    def _shown(batch: Batch, z: Tensor) -> Tensor:
+        """Where the captions of a batch hold, (B, 1, h, w) of 0 and 1."""
+        if "mask" not in batch:
+            return torch.ones_like(z[:, :1])
+        small = F.interpolate(batch["mask"].to(z), z.shape[2:], mode="area")
+        return (small >= 0.5 * small.amax((1, 2, 3), keepdim=True)).to(z)
 
     def drawn(self, gray: Tensor, z_gray: Tensor, batch: Batch) -> Tensor:
         """As `draw` makes it, from noise that is always the same."""
-        sampling = Sampling(self.num_inference_steps, self.guidance_scale)
+        sampling = Sampling(self.num_inference_steps, self.guidance_scale, prediction_type=self.prediction_type)
         return draw(self.base, self.mix, gray, z_gray, batch["caption"], sampling)
 
 
@@ -166,7 +181,8 @@ def draw(
     if regions and len(z_gray) != 1:
         raise InputError(f"Regions are drawn for one photo at a time, got {len(z_gray)}.")
     kept, masks = regional.disjoint([region.mask for region in regions], (z_gray.shape[2], z_gray.shape[3]))
-    scheduler = DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+    options = SCHEDULE | {"prediction_type": sampling.prediction_type}
+    scheduler = DDIMScheduler(**options, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
     scheduler.set_timesteps(sampling.steps)
     seen, empty, text = base.recognize(gray, z_gray.shape[2:]), base.embed([""]), base.embed(texts)
     whole = guided(_reading(base, mix, z_gray, seen), text, empty, sampling.guidance_scale)

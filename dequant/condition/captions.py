@@ -21,7 +21,8 @@ def caption(rgb: Tensor, thing: str = "", inside: Tensor | None = None) -> str:
     Args:
         rgb: (3, H, W) in [0, 1].
         thing: what it shows; "" names the colours alone.
-        inside: how far each pixel belongs to the thing, (h, w) in [0, 1]; None lets the middle count most.
+        inside: how far each pixel belongs to the thing, (h, w) in [0, 1]; None lets the middle count most. Without a
+            thing, colours are named where they are inside; None counts all alike.
 
     Returns:
         "a COLOUR THING on COLOUR and COLOUR" or "COLOUR, COLOUR and COLOUR", the most common colours first.
@@ -29,9 +30,12 @@ def caption(rgb: Tensor, thing: str = "", inside: Tensor | None = None) -> str:
     scale = min(1.0, SIDE / max(rgb.shape[1:]))
     size = [max(1, round(scale * side)) for side in rgb.shape[1:]]
     names = named(F.interpolate(rgb[None], size, mode="area")[0])
+    if inside is None:
+        weight = _middle(size) if thing else torch.ones(size)
+    else:
+        weight = F.interpolate(inside[None, None], size, mode="bilinear")[0, 0]
     if not thing:
-        return _listed(_common(names, torch.ones(size))[:3])
-    weight = _middle(size) if inside is None else F.interpolate(inside[None, None], size, mode="bilinear")[0, 0]
+        return _listed(_common(names, weight)[:3])
     own = _common(names, weight)[0]
     rest = 1 - weight
     others = [word for word in _common(names, rest) if word != own][:2] if rest.mean() > 0.01 else []
@@ -43,6 +47,11 @@ def thing_of(text: str) -> str:
     """The thing that a caption of `caption` names, "" where it names colours alone."""
     found = re.fullmatch(rf"an? (?:{'|'.join(WORDS)}) (.+?)(?: on (?:{'|'.join(WORDS)})(?: and .*)?)?", text)
     return found[1] if found else ""
+
+
+def of_category(thing: str) -> str:
+    """A caption that names no colour: "a photo of an apple", "" for no thing (arXiv:2404.16678, section 3.2)."""
+    return f"a photo of {'an' if thing[0] in 'aeiou' else 'a'} {thing}" if thing else ""
 
 
 def _common(names: Tensor, weight: Tensor) -> list[str]:

@@ -39,6 +39,10 @@ class Scene(NamedTuple):
     word: str
     ground: str
 
+    def part(self, thing: bool) -> tuple[Tensor, str]:
+        """The pixels of the thing or of the ground, and what they show: "a red disc", "blue"."""
+        return (self.inside, self.caption.partition(" on ")[0]) if thing else (~self.inside, self.ground)
+
 
 def random_scene(size: int, rng: np.random.Generator) -> Scene:
     """Draw a scene with a shape of one colour on a ground of another, both with a random lightness and texture."""

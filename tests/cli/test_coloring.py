@@ -45,13 +45,13 @@ def evaluated(place: Path, out: Path, *options: str) -> list[dict[str, str]]:
 def test_a_comparison_has_all_rows_and_pictures(place: Path, tmp_path: Path) -> None:
     rows = evaluated(place, tmp_path / "out", "eval=colorization")
     ways = {row["variant"] for row in rows}
-    assert {"gray", "ground truth", "mean ab", "lookup"} < ways and len(ways) == 7
+    assert {"gray", "ground truth", "mean ab", "lookup", "ridge"} < ways and len(ways) == 8
     found = {(row["variant"], row["metric"]): float(row["mean"]) for row in rows}
     assert found["gray", "colorfulness"] < 0.01 and found["ground truth", "ciede2000"] == 0
     assert found["ground truth", "fd"] == pytest.approx(0, abs=1e-2) and found["gray", "fd"] > 0
     assert {row["size"] for row in rows} == {"32"} and "grey of equal L*" in rows[0]["dataset"]
     pictures = list((tmp_path / "out" / "pictures").rglob("*.png"))
-    assert len(pictures) == 14 and {Image.open(path).size for path in pictures} == {(32, 32)}
+    assert len(pictures) == 16 and {Image.open(path).size for path in pictures} == {(32, 32)}
     assert (tmp_path / "out" / "grid.png").is_file()
 
 

@@ -84,7 +84,7 @@ def test_the_first_step_leaves_what_is_outside_of_regions_alone(coder: Path) -> 
 
 @pytest.mark.parametrize("train_text", [False, True])
 def test_gradients_reach_what_learns_and_never_what_is_frozen(coder: Path, train_text: bool) -> None:
-    learner = model(coder, train_text=train_text, mask_share=0.5)
+    learner = model(coder, train_text=train_text)
     loss = learner.training_step(latents.batch(4), 0)
     loss.backward()
     assert loss.isfinite() and all(weight.grad is not None for weight in learner.mix.parameters())
@@ -93,14 +93,35 @@ def test_gradients_reach_what_learns_and_never_what_is_frozen(coder: Path, train
     assert all(weight.grad is None for weight in learner.base.vae.parameters())
 
 
-def test_seeds_decide_noise_time_and_mask(coder: Path) -> None:
-    learner = model(coder, mask_share=0.5)
+def test_seeds_decide_noise_and_time(coder: Path) -> None:
+    learner = model(coder)
     first, again = (learner._drawn_at_random(3, (4, 8, 8)) for _ in range(2))
     assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
-    masks = torch.stack([learner._drawn_at_random(seed, (4, 8, 8))[2] for seed in range(200)])
-    whole = (masks == 1).all((1, 2, 3)).float().mean()
-    assert 0.4 < whole < 0.65 and set(masks.unique().tolist()) == {0.0, 1.0}
     assert torch.stack([learner._drawn_at_random(seed, (4, 8, 8))[0] for seed in range(200)]).float().mean() > 400
+
+
+def test_what_a_mask_hides_teaches_nothing(coder: Path) -> None:
+    """The loss is that of the pixels inside, whatever the colours outside are."""
+    learner, batch = model(coder), latents.batch(2)
+    batch["mask"] = torch.zeros(2, 1, 32, 32)
+    batch["mask"][..., :16] = 1
+    shown = learner._shown(batch, torch.zeros(2, 4, 8, 8))
+    assert shown.shape == (2, 1, 8, 8) and shown[..., :4].all() and not shown[..., 4:].any()
+    assert learner._shown(latents.batch(2), torch.zeros(2, 4, 8, 8)).all()
+    whole = learner.training_step(latents.batch(2), 0)
+    assert learner.training_step(batch, 0).isfinite() and not torch.equal(learner.training_step(batch, 0), whole)
+
+
+def test_both_predictions_of_a_perfect_network_are_the_photo(coder: Path) -> None:
+    """One step from pure noise: v gives back the latents exactly, whatever the noise."""
+    base, mix, gray, z_gray = shown(coder)
+    base.recognizer = None
+    base.predict = lambda z, t, text, seen=None: torch.zeros_like(z)
+    found = draw(base, mix, gray, z_gray, [""], Sampling(1, 1.0, prediction_type="v_prediction")) + z_gray
+    alpha = DDIMScheduler(**SCHEDULE, set_alpha_to_one=False).alphas_cumprod
+    noise = torch.randn(z_gray.shape[1:], generator=torch.Generator().manual_seed(0))[None]
+    wanted = noise * (alpha[1] * alpha[0]).sqrt() + noise * ((1 - alpha[1]) * (1 - alpha[0])).sqrt()
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
 
 
 def test_training_lowers_the_loss(coder: Path) -> None:
@@ -114,7 +135,12 @@ def test_weights_are_released_and_loaded(coder: Path, tmp_path: Path) -> None:
     torch.nn.init.normal_(learner.mix.layer.weight)
     learner.save_pretrained(tmp_path / "weights")
     about = json.loads((tmp_path / "weights" / "colorizer.json").read_text())
-    assert about == {"method": "semantic", "num_inference_steps": 3, "guidance_scale": 5.0}
+    assert about == {
+        "method": "semantic",
+        "num_inference_steps": 3,
+        "guidance_scale": 5.0,
+        "prediction_type": "epsilon",
+    }
     other = model(coder)
     other.load_weights(tmp_path / "weights")
     torch.testing.assert_close(other.mix.layer.weight, learner.mix.layer.weight, atol=1e-2, rtol=0)
@@ -122,8 +148,8 @@ def test_weights_are_released_and_loaded(coder: Path, tmp_path: Path) -> None:
 
 
 def test_wrong_settings_are_one_sentence(coder: Path) -> None:
-    with pytest.raises(InputError, match="mask_share = 2 is not a share"):
-        model(coder, mask_share=2)
+    with pytest.raises(InputError, match="no prediction_type 'x': choose epsilon or v_prediction"):
+        model(coder, prediction_type="x")
     base, mix, gray, z_gray = shown(coder)
     with pytest.raises(InputError, match="one photo at a time, got 2"):
         pair = (gray.repeat(2, 1, 1, 1), z_gray.repeat(2, 1, 1, 1))

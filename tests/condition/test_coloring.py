@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from dequant.color.spaces import colorfulness, rgb_to_lab
-from dequant.condition.captions import caption, thing_of
+from dequant.condition.captions import caption, of_category, thing_of
 from dequant.condition.coloring import RandomColoring, old, turned
-from dequant.condition.scenes import SHAPES
+from dequant.condition.scenes import HUES, SHAPES
 from dequant.errors import InputError
 
 CAPTION = "a red cap on blue"
+
+RED, BLUE = (torch.tensor(color)[:, None, None] for color in ([0.8, 0.1, 0.1], [0.1, 0.2, 0.8]))
 
 
 def drawn(photo: torch.Tensor, seed: int = 0, **shares: Any) -> dict[str, Any]:
@@ -55,6 +57,35 @@ def test_turns_are_those_of_lab(photo: torch.Tensor, degrees: float) -> None:
     turn = torch.rad2deg((second / first)[colored].angle()) % 360
     torch.testing.assert_close(turn, torch.full_like(turn, degrees), atol=1, rtol=0)
     torch.testing.assert_close(turned(photo, 0), photo, atol=1e-3, rtol=0)
+
+
+def test_captions_name_the_thing_alone(photo: torch.Tensor) -> None:
+    assert drawn(photo, category_share=1)["caption"] == "a photo of a cap"
+    assert drawn(photo, category_share=1, dropout=1)["caption"] == ""
+    assert of_category("apple") == "a photo of an apple" and of_category("") == ""
+
+
+def test_captions_tell_of_a_part(photo: torch.Tensor) -> None:
+    photo = torch.where(torch.arange(photo.shape[2]) < photo.shape[2] // 2, RED, BLUE).expand_as(photo).contiguous()
+    shares, said = [], set()
+    for seed in range(40):
+        example = drawn(photo, seed, mask_share=1)
+        mask, (red, blue) = example["mask"], example["mask"][0].bool().any(0).chunk(2)
+        assert mask.shape == (1, *photo.shape[1:]) and set(mask.unique().tolist()) <= {0.0, 1.0} and mask.any()
+        assert ("red" in example["caption"]) <= bool(red.any()) and ("blue" in example["caption"]) <= bool(blue.any())
+        shares.append(float(mask.mean()))
+        said.add(example["caption"])
+    assert {"red", "blue"} < said and max(shares) > 0.4 and min(shares) < 0.2
+    assert drawn(photo, mask_share=1e-9)["mask"].all() and "mask" not in drawn(photo)
+
+
+def test_parts_of_scenes_are_the_thing_or_the_ground(photo: torch.Tensor) -> None:
+    for seed in range(10):
+        example = drawn(photo, seed, scene_share=1, mask_share=1)
+        inside = example["mask"][0].bool()
+        word = (set(HUES) & set(example["caption"].split())).pop()
+        _, a, b = rgb_to_lab(example["target"])[:, inside]
+        assert torch.atan2(b.mean(), a.mean()).rad2deg().item() % 360 == pytest.approx(HUES[word], abs=15)
 
 
 def test_scenes_are_drawn(photo: torch.Tensor) -> None:
