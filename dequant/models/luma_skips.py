@@ -33,16 +33,24 @@ class LumaSkips(ModelMixin, ConfigMixin):
     """One convolution for each of three sizes; at first they add nothing.
 
     At each size, what the encoder's last block makes of the grey photo is convolved and added to what the decoder's
-    last block makes of the latents.
+    last block makes of the latents. Blocks differ in the size of their numbers, a thousandfold in some autoencoders, so
+    that what is added has a factor of its own (alpha of equation 6).
 
     Args:
         taps: names of the encoder's blocks, `PHOTO` for the photo itself; for the whole size, its half, its quarter.
         places: names of the decoder's blocks.
         channels: of taps and places, two numbers each.
+        factors: of what is added.
     """
 
     @register_to_config
-    def __init__(self, taps: Sequence[str], places: Sequence[str], channels: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self,
+        taps: Sequence[str],
+        places: Sequence[str],
+        channels: Sequence[Sequence[int]],
+        factors: Sequence[float] = (1.0,) * LEVELS,
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(nn.Conv2d(read, written, 3, padding=1) for read, written in channels)
         for weight in self.layers.parameters():
@@ -57,17 +65,19 @@ class LumaSkips(ModelMixin, ConfigMixin):
             InputError: it has no blocks of a known kind at one of the sizes.
         """
         side = 8 * autoencoder.downscale(vae)
+        draws = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
         with _outputs(vae.encoder, _blocks(vae.encoder)) as encoded:
-            z = autoencoder.encode(vae, torch.zeros(1, 3, side, side))
+            z = autoencoder.encode(vae, draws)
         with _outputs(vae.decoder, _blocks(vae.decoder)) as decoded:
             autoencoder.decode(vae, z)
-        reads, writes = _by_size(encoded), _by_size(decoded)
-        reads.setdefault(side, (PHOTO, 3))
+        reads, writes = _by_size({PHOTO: 2 * draws - 1} | encoded), _by_size(decoded)
         sizes = [side >> level for level in range(LEVELS)]
         if not all(size in reads and size in writes for size in sizes):
             raise InputError(f"{type(vae).__name__} has no blocks that luminance could be carried between.")
-        channels = [(reads[size][1], writes[size][1]) for size in sizes]
-        return cls([reads[size][0] for size in sizes], [writes[size][0] for size in sizes], channels)
+        found = [(*reads[size], *writes[size]) for size in sizes]
+        taps, read, places, written = zip(*found, strict=True)
+        channels = [(one.shape[1], other.shape[1]) for one, other in zip(read, written, strict=True)]
+        return cls(taps, places, channels, [_ratio(*pair) for pair in zip(written, read, strict=True)])
 
     def forward(self, vae: ModelMixin, z: Tensor, gray: Tensor) -> Tensor:
         """`autoencoder.decode` with the details of grey photos.
@@ -86,10 +96,8 @@ class LumaSkips(ModelMixin, ConfigMixin):
         with torch.no_grad(), _outputs(vae.encoder, [name for name in self.config["taps"] if name != PHOTO]) as found:
             autoencoder.latents(vae, gray)
         found[PHOTO] = 2 * gray - 1
-        added = {
-            place: layer(found[tap].to(self.dtype))
-            for tap, place, layer in zip(self.config["taps"], self.config["places"], self.layers, strict=True)
-        }
+        parts = zip(self.config["taps"], self.config["places"], self.config["factors"], self.layers, strict=True)
+        added = {place: factor * layer(found[tap].to(self.dtype)) for tap, place, factor, layer in parts}
         with _adding(vae.decoder, added):
             return autoencoder.decode(vae, z)
 
@@ -113,9 +121,15 @@ def _blocks(network: nn.Module) -> list[str]:
     return [name for name, module in network.named_modules() if isinstance(module, BLOCKS)]
 
 
-def _by_size(outputs: Mapping[str, Tensor]) -> dict[int, tuple[str, int]]:
-    """The last block of each size and its channels."""
-    return {value.shape[-1]: (name, value.shape[1]) for name, value in outputs.items()}
+def _by_size(outputs: Mapping[str, Tensor]) -> dict[int, tuple[str, Tensor]]:
+    """The last block of each size and what it makes."""
+    return {value.shape[-1]: (name, value) for name, value in outputs.items()}
+
+
+def _ratio(written: Tensor, read: Tensor) -> float:
+    """Of the sizes of their numbers, to two digits."""
+    ratio = float(written.square().mean().sqrt() / read.square().mean().sqrt().clamp(min=1e-6))
+    return float(f"{max(ratio, 1e-3):.2g}")
 
 
 @contextmanager

@@ -52,6 +52,16 @@ def test_blocks_of_stable_diffusion() -> None:
     assert [(layer.in_channels, layer.out_channels) for layer in skips.layers] == [(4, 4), (8, 8), (16, 16)]
 
 
+def test_what_is_added_is_of_the_size_of_what_is_there() -> None:
+    """In an autoencoder whose decoder has a last block of large numbers, the first factor grows as they do."""
+    vae = folded()
+    before = LumaSkips.of(vae).config["factors"]
+    with torch.no_grad():
+        vae.decoder.up_blocks[0][-1].norm.weight.mul_(1000)
+    after = LumaSkips.of(vae).config["factors"]
+    assert after[0] > 50 * before[0] and list(after[1:]) == list(before[1:])
+
+
 def test_an_encoder_without_blocks_at_the_whole_size_gives_the_photo() -> None:
     skips = LumaSkips.of(folded())
     assert skips.config["taps"][0] == PHOTO and [layer.in_channels for layer in skips.layers] == [3, 16, 32]
