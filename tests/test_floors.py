@@ -77,8 +77,9 @@ def is_command(node: ast.FunctionDef) -> bool:
 
 
 def is_configuration(node: ast.FunctionDef) -> bool:
-    """Whether diffusers saves the parameters as a configuration."""
-    return any(isinstance(one, ast.Name) and one.id == "register_to_config" for one in node.decorator_list)
+    """Whether diffusers saves the parameters as a configuration, or as those of a pipeline."""
+    decorated = any(isinstance(one, ast.Name) and one.id == "register_to_config" for one in node.decorator_list)
+    return decorated or (node.name == "__init__" and "self.register_modules(" in ast.unparse(node))
 
 
 def parameters(node: ast.FunctionDef) -> int:

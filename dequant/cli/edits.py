@@ -165,7 +165,7 @@ def transfer(
     """
     from dequant.io.palettes import palette_name
 
-    pins = [(_numbers(place, 2, "--pin 120,80=#c81e1e"), color) for place, color in map(_pair, pin or [])]
+    pins = [(_numbers(place, 2, "--pin 120,80=#c81e1e"), color) for place, color in map(pair, pin or [])]
     swaps = swapped(pin_color)
     if palette is None and not pins and not swaps:
         raise InputError("Nothing is asked for: give --palette, --pin or --pin-color.")
@@ -198,7 +198,7 @@ def recolor(
     if at and color is not None:
         points = [_numbers(one, 2, "--at 120,80") for one in at]
         regions.append({"color": color, "points": points})
-    regions += [{"color": wanted, **_place(place)} for place, wanted in map(_pair, region or [])]
+    regions += [{"color": wanted, **placed(place)} for place, wanted in map(pair, region or [])]
     if not regions:
         raise InputError("Nothing is asked for: give --at and --color, or --region.")
     _check_colors([one["color"] for one in regions])
@@ -219,7 +219,7 @@ def replay(
 
 def swapped(texts: Sequence[str] | None) -> dict[str, str]:
     """Colours and what they become, of texts such as "#aa0000=#00aa88"."""
-    swaps = dict(_pair(text) for text in texts or [])
+    swaps = dict(pair(text) for text in texts or [])
     _check_colors([*swaps, *swaps.values()])
     return swaps
 
@@ -231,7 +231,8 @@ def region(one: dict[str, Any]) -> "Region":
     return Region(**one)
 
 
-def _place(text: str) -> dict[str, Any]:
+def placed(text: str) -> dict[str, Any]:
+    """The place of a region, of "X,Y", "LEFT,TOP,RIGHT,BOTTOM" or the path of a mask."""
     numbers = text.split(",")
     if len(numbers) in (2, 4) and all(one.strip().isdigit() for one in numbers):
         values = [int(one) for one in numbers]
@@ -241,7 +242,8 @@ def _place(text: str) -> dict[str, Any]:
     return {"mask": str(Path(text).resolve())}
 
 
-def _pair(text: str) -> tuple[str, str]:
+def pair(text: str) -> tuple[str, str]:
+    """What stands before and after the last "="."""
     before, equals, after = text.rpartition("=")
     if not (before and equals and after):
         raise InputError(f"Expected something such as #aa0000=#00aa88, got {text!r}.")

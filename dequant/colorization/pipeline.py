@@ -17,15 +17,17 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from dequant.color import spaces
 from dequant.color.luminance import grayscale
-from dequant.colorization import diffusing_colors
+from dequant.colorization import diffusing_colors, semantic
 from dequant.colorization.drawn import MOST_SCALE, Colored, Drawn
 from dequant.colorization.ranker import choose, features_of
 from dequant.diffusion import bridge
+from dequant.diffusion.regional import Labelled
 from dequant.errors import InputError
 from dequant.models.folders import AUTOENCODERS, is_folder, read_json
 from dequant.models.hub import Source
 from dequant.models.latent import LatentBase, bundled
 from dequant.models.luma_skips import LumaSkips
+from dequant.models.mixing import GrayMix
 from dequant.models.ranker import ScaleRanker
 from dequant.models.recognition import Recognizer
 from dequant.pipelines import inputs
@@ -38,7 +40,10 @@ MOST_GUIDANCE, MOST_COLORFULNESS = 20.0, 150.0
 """What a call may ask for."""
 
 COLORIZER = "colorizer.json"
-"""What a training leaves beside its weights: the method, its target and its steps."""
+"""What a training leaves beside its weights: the method and its options."""
+
+METHODS = ("diffusing_colors", "semantic")
+"""Which come with weights, each under its name."""
 
 
 @dataclass
@@ -68,9 +73,12 @@ class ColorizePipeline(SavedPipeline):
         ranker: chooses the scale for `scale="auto"`.
         recognizer: of the UNet, where it was trained with one.
         skips: of the autoencoder's decoder, where it is luminance-aware.
-        method: "diffusing_colors".
-        target: what the UNet predicts, one of `bridge.TARGETS`.
+        mix: of noisy and grey latents, for "semantic".
+        method: one of `METHODS`.
+        target: what the UNet predicts: for "diffusing_colors" one of `bridge.TARGETS`, for "semantic" one of
+            `semantic.TARGETS`; None takes the first.
         num_inference_steps: how many steps a call takes unless it says otherwise.
+        guidance_scale: likewise, how far it exaggerates prompts.
 
     Raises:
         InputError: the parts do not fit each other.
@@ -84,10 +92,11 @@ class ColorizePipeline(SavedPipeline):
         "ranker": (ScaleRanker, type(None)),
         "recognizer": (Recognizer, type(None)),
         "skips": (LumaSkips, type(None)),
+        "mix": (GrayMix, type(None)),
     }
     mark: ClassVar[str] = "ColorizePipeline"
     model_cpu_offload_seq = "text_encoder->unet->vae"
-    _optional_components = ["ranker", "recognizer", "skips"]
+    _optional_components = ["ranker", "recognizer", "skips", "mix"]
 
     def __init__(
         self,
@@ -98,17 +107,24 @@ class ColorizePipeline(SavedPipeline):
         ranker: ScaleRanker | None = None,
         recognizer: Recognizer | None = None,
         skips: LumaSkips | None = None,
+        mix: GrayMix | None = None,
         method: str = "diffusing_colors",
-        target: str = "delta",
+        target: str | None = None,
         num_inference_steps: int = 10,
+        guidance_scale: Number = 1.0,
     ) -> None:
         super().__init__()
-        if method != "diffusing_colors":
-            raise InputError(f"There is no colorizer {method!r}: choose diffusing_colors.")
-        bridge.check_target(target)
+        if method not in METHODS:
+            raise InputError(f"There is no colorizer {method!r}: choose {' or '.join(METHODS)}.")
+        if (method == "semantic") != (mix is not None):
+            raise InputError(f"A mix of noisy and grey latents belongs to semantic, and method is {method}.")
+        targets = bridge if method == "diffusing_colors" else semantic
+        target = targets.TARGETS[0] if target is None else target
+        targets.check_target(target)
         parts: dict[str, Any] = {"vae": vae, "unet": unet, "text_encoder": text_encoder, "tokenizer": tokenizer}
-        self.register_modules(**parts, ranker=ranker, recognizer=recognizer, skips=skips)
-        self.register_to_config(method=method, target=target, num_inference_steps=num_inference_steps)
+        self.register_modules(**parts, ranker=ranker, recognizer=recognizer, skips=skips, mix=mix)
+        usual = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
+        self.register_to_config(method=method, target=target, **usual)
         self.base, self._features = LatentBase(**parts, recognizer=recognizer, skips=skips), list[nn.Module]()
 
     @classmethod
@@ -118,27 +134,35 @@ class ColorizePipeline(SavedPipeline):
         return cls(*parts, ranker, base.recognizer, base.skips, **options)
 
     @classmethod
-    def load(cls, source: str | Path = "diffusing_colors") -> Self:
+    def load(cls, source: str | Path = "diffusing_colors", decoder: str | None = None) -> Self:
         """A pipeline from the bundled weights, a training run, a saved pipeline or the hub.
 
         Args:
-            source: "diffusing_colors", the bundled weights; the folder of a finished run of train.py, or its weights/;
-                a folder that `save_pretrained` wrote, or the hub id "OWNER/NAME" of one. A run has the bundled ranker.
+            source: one of `METHODS`, its bundled weights; the folder of a finished run of train.py, or its weights/; a
+                folder that `save_pretrained` wrote, or the hub id "OWNER/NAME" of one. A run has the bundled ranker.
+            decoder: "luma_aware" for the bundled luminance-aware decoder, or the weights of another.
 
         Raises:
             InputError: `source` is none of these.
         """
-        folder = Path(bundled() if str(source) == "diffusing_colors" else source)
+        folder = weights_of(str(source)) if str(source) in METHODS else Path(source)
         if is_folder(folder) and (folder / "weights" / COLORIZER).is_file():
             folder = folder / "weights"
         if is_folder(folder) and (folder / COLORIZER).is_file():
             ranker = Source(Path(bundled()).with_name("ranker")).model(None, ScaleRanker)
-            return cls.of(LatentBase.from_pretrained(folder), ranker, **_described(folder / COLORIZER))
+            vae = None if (folder / "vae").is_dir() else f"{bundled()}/vae"
+            aware = f"{bundled()}/luma_aware" if decoder == "luma_aware" else decoder
+            described = _described(folder / COLORIZER)
+            if (folder / "mix").is_dir():
+                described["mix"] = Source(folder).model("mix", GrayMix)
+            return cls.of(LatentBase.from_pretrained(folder, vae=vae, decoder=aware), ranker, **described)
         if not (folder / INDEX).is_file() and not is_hub_id(str(source)):
             raise InputError(
-                f"Expected diffusing_colors (the bundled weights), the folder of a finished run of a colorizer, or a "
-                f"saved ColorizePipeline, but '{source}' is none of these."
+                f"Expected {' or '.join(METHODS)} (the bundled weights), the folder of a finished run of a colorizer, "
+                f"or a saved ColorizePipeline, but '{source}' is none of these."
             )
+        if decoder is not None:
+            raise InputError("A saved pipeline has its decoder: leave decoder out.")
         return cls.from_pretrained(source)
 
     def __call__(
@@ -149,7 +173,8 @@ class ColorizePipeline(SavedPipeline):
         scale: Number | str = 1.0,
         colorfulness: Number | None = None,
         num_inference_steps: int | None = None,
-        guidance_scale: Number = 1.0,
+        guidance_scale: Number | None = None,
+        seed: int = 0,
         output_type: str = "pil",
         profile: str = "srgb",
         return_dict: bool = True,
@@ -162,8 +187,10 @@ class ColorizePipeline(SavedPipeline):
                 to the network.
             scale: of the colour; 0 is grey, and "auto" lets the ranker choose.
             colorfulness: chooses the scale that makes pictures as colourful as this number, 0 to 150, instead.
-            num_inference_steps: 1 to 1000; one step is the mean of what is likely, more are more vivid.
-            guidance_scale: how far the prompt is exaggerated, 0 to 20.
+            num_inference_steps: 1 to 1000; None takes the pipeline's own. One step of Diffusing Colors is the mean of
+                what is likely, more are more vivid.
+            guidance_scale: how far the prompt is exaggerated, 0 to 20; None takes the pipeline's own.
+            seed: of the noise that "semantic" begins with; "diffusing_colors" draws nothing at random.
             output_type: "pil", "np" or "pt".
             profile: of PIL images, "srgb" or "source", that of the photo.
             return_dict: False returns a tuple.
@@ -175,7 +202,7 @@ class ColorizePipeline(SavedPipeline):
         check_output(output_type, profile, has_latents=False)
         prompts = inputs.one_each(prompt, len(photos), "prompt")
         options: dict[str, Any] = {"scale": scale, "colorfulness": colorfulness, "guidance_scale": guidance_scale}
-        options |= {"num_inference_steps": num_inference_steps}
+        options |= {"num_inference_steps": num_inference_steps, "seed": seed}
         pictures, scales = [], []
         for photo, text in zip(self.progress_bar(photos), prompts, strict=True):
             colored = self.color(photo.rgb, text, **options)
@@ -196,23 +223,40 @@ class ColorizePipeline(SavedPipeline):
         scale: Number | str = 1.0,
         colorfulness: Number | None = None,
         num_inference_steps: int | None = None,
-        guidance_scale: Number = 1.0,
+        guidance_scale: Number | None = None,
+        seed: int = 0,
+        regions: Sequence[Labelled] = (),
+        strength: float = 0.3,
     ) -> Colored:
         """A coloured copy of a photo, at the size that the network was trained on.
 
         Args:
             rgb: the photo, or a copy of it, (3, H, W) in [0, 1].
             prompt: as in `__call__`, as the others.
+            regions: with texts of their own, for "semantic"; masks of any size that cover the photo.
+            strength: share of the steps that follow the regions.
         """
-        steps = self.config["num_inference_steps"] if num_inference_steps is None else num_inference_steps
-        _check(prompt, scale, colorfulness, guidance_scale)
+        own = self.config
+        steps = own["num_inference_steps"] if num_inference_steps is None else num_inference_steps
+        guidance = own["guidance_scale"] if guidance_scale is None else guidance_scale
+        _check(prompt, scale, colorfulness, guidance)
+        if regions and own["method"] != "semantic":
+            raise InputError(f"{own['method']} takes no regions: use semantic.")
         base = self.base
-        size = working_size(rgb.shape[1], rgb.shape[2], base.side, base.multiple)
-        gray = grayscale(_resized(rgb, size))[None].to(base.device)
+        gray = self.gray(rgb)
         z_gray = base.encode(gray)
-        delta = diffusing_colors.draw(base, gray, z_gray, [prompt], steps, float(guidance_scale), self.config["target"])
+        if own["method"] == "semantic":
+            sampling = semantic.Sampling(steps, float(guidance), seed, strength, own["target"])
+            delta = semantic.draw(base, self.mix, gray, z_gray, [prompt], sampling, regions)
+        else:
+            delta = diffusing_colors.draw(base, gray, z_gray, [prompt], steps, float(guidance), own["target"])
         drawn = Drawn(base, z_gray, delta, gray)
         return drawn.at(self._scale(scale, drawn)) if colorfulness is None else drawn.reaching(colorfulness, rgb)
+
+    def gray(self, rgb: Tensor) -> Tensor:
+        """What the network sees of a photo (3, H, W): a grey copy of its working size, (1, 3, h, w)."""
+        size = working_size(rgb.shape[1], rgb.shape[2], self.base.side, self.base.multiple)
+        return grayscale(_resized(rgb, size))[None].to(self.base.device)
 
     def _scale(self, scale: Number | str, drawn: "Drawn") -> float:
         if scale != "auto":
@@ -224,11 +268,16 @@ class ColorizePipeline(SavedPipeline):
         return choose(self.ranker, self._features[0], *drawn)
 
 
+def weights_of(method: str) -> Path:
+    """Folder of the bundled weights of one of `METHODS`."""
+    return Path(bundled()) if method == "diffusing_colors" else Path(bundled()).with_name(method)
+
+
 def _described(path: Path) -> dict[str, Any]:
-    """The method, the target and the steps that a training left beside its weights."""
-    found = read_json(path)
-    if unknown := found.keys() - {"method", "target", "num_inference_steps"}:
-        raise InputError(f"Expected method, target and num_inference_steps in {path}, got {min(unknown)!r} too.")
+    """The method and its options, which a training left beside its weights."""
+    found, known = read_json(path), ("method", "target", "num_inference_steps", "guidance_scale")
+    if unknown := found.keys() - set(known):
+        raise InputError(f"Expected {', '.join(known)} in {path}, got {min(unknown)!r} too.")
     return found
 
 

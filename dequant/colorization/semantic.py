@@ -18,6 +18,7 @@ from dequant.color.luminance import grayscale
 from dequant.colorization.colorizer import Batch, Colorizer
 from dequant.diffusion import regional
 from dequant.diffusion.guidance import PredictText, guided
+from dequant.diffusion.regional import Labelled
 from dequant.errors import InputError, whole_number
 from dequant.models.latent import STEPS, LatentBase
 from dequant.models.mixing import GrayMix
@@ -26,21 +27,9 @@ from dequant.training.learner import Optimizer, Schedule
 SCHEDULE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": STEPS}
 """Of the noise, as Stable Diffusion 1.5 has it."""
 
-PREDICTIONS = ("epsilon", "v_prediction")
+TARGETS = ("epsilon", "v_prediction")
 """What a network may predict: the noise, or a mix of noise and latents that errs less where all is noise (Salimans and
 Ho, arXiv:2202.00512)."""
-
-
-class Labelled(NamedTuple):
-    """A region that a text describes.
-
-    Attributes:
-        mask: (H, W), bool or in [0, 1].
-        text: such as "a red car".
-    """
-
-    mask: Tensor
-    text: str
 
 
 class Sampling(NamedTuple):
@@ -51,14 +40,14 @@ class Sampling(NamedTuple):
         guidance_scale: see `guidance.guided`.
         seed: of the noise that drawing starts from, the same for each photo.
         strength: share of the steps, from the first on, that follow regions; 0 leaves them out.
-        prediction_type: what the network predicts, one of `PREDICTIONS`.
+        target: what the network predicts, one of `TARGETS`.
     """
 
     steps: int = 50
     guidance_scale: float = 5.0
     seed: int = 0
     strength: float = 0.3
-    prediction_type: str = "epsilon"
+    target: str = "epsilon"
 
 
 class SemanticColors(Colorizer):
@@ -71,7 +60,7 @@ class SemanticColors(Colorizer):
         lr_schedule: makes a per-step schedule from the optimizer, or None for a constant rate.
         num_inference_steps: of the pictures of a validation, and of a pipeline with these weights.
         guidance_scale: likewise, see `guidance.guided`.
-        prediction_type: what the network predicts, one of `PREDICTIONS`.
+        target: what the network predicts, one of `TARGETS`.
         train_text: train the text encoder, too.
         lora_rank: train low-rank changes of the UNet's attention instead of all its weights; None for all.
         gradient_checkpointing: recompute activations in the backward pass, which takes time and saves memory.
@@ -90,16 +79,15 @@ class SemanticColors(Colorizer):
         lr_schedule: Schedule | None = None,
         num_inference_steps: int = 50,
         guidance_scale: float = 5.0,
-        prediction_type: str = "epsilon",
+        target: str = "epsilon",
         train_text: bool = False,
         lora_rank: int | None = None,
         gradient_checkpointing: bool = False,
     ) -> None:
-        if prediction_type not in PREDICTIONS:
-            raise InputError(f"There is no prediction_type {prediction_type!r}: choose {' or '.join(PREDICTIONS)}.")
+        check_target(target)
         options = (num_inference_steps, train_text, lora_rank, gradient_checkpointing)
         super().__init__(base, optimizer, lr_schedule, *options)
-        self.guidance_scale, self.prediction_type = guidance_scale, prediction_type
+        self.guidance_scale, self.target = guidance_scale, target
         self.mix = GrayMix(base.unet.config["in_channels"]) if mix is None else mix
         self.learned["mix"] = self.mix
 
@@ -111,7 +99,7 @@ class SemanticColors(Colorizer):
     @property
     def about(self) -> dict[str, Any]:
         """How far texts are exaggerated, and what the UNet predicts."""
-        return {"guidance_scale": self.guidance_scale, "prediction_type": self.prediction_type}
+        return {"guidance_scale": self.guidance_scale, "target": self.target}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Squared error of the prediction (equation 2), where a mask shows the grey photo; seeds fix noise and t."""
@@ -122,7 +110,7 @@ class SemanticColors(Colorizer):
         shown = self._shown(batch, z)
         scheduler = DDIMScheduler(**SCHEDULE)
         noisy = scheduler.add_noise(z, noise, t)
-        wanted = noise if self.prediction_type == "epsilon" else scheduler.get_velocity(z, noise, t)
+        wanted = noise if self.target == "epsilon" else scheduler.get_velocity(z, noise, t)
         seen, text = self.base.recognize(gray, z.shape[2:]), self.base.embed(batch["caption"])
         errors = (self.base.predict(self.mix(noisy, z_gray * shown), t, text, seen) - wanted).square()
         value = (errors * shown).sum() / (shown.sum() * errors.shape[1])
@@ -146,8 +134,14 @@ class SemanticColors(Colorizer):
 
     def drawn(self, gray: Tensor, z_gray: Tensor, batch: Batch) -> Tensor:
         """As `draw` makes it, from noise that is always the same."""
-        sampling = Sampling(self.num_inference_steps, self.guidance_scale, prediction_type=self.prediction_type)
+        sampling = Sampling(self.num_inference_steps, self.guidance_scale, target=self.target)
         return draw(self.base, self.mix, gray, z_gray, batch["caption"], sampling)
+
+
+def check_target(target: str) -> None:
+    """Refuse what is none of `TARGETS` with an `InputError`."""
+    if target not in TARGETS:
+        raise InputError(f"There is no target {target!r}: choose {' or '.join(TARGETS)}.")
 
 
 @torch.no_grad()
@@ -181,16 +175,12 @@ def draw(
     if regions and len(z_gray) != 1:
         raise InputError(f"Regions are drawn for one photo at a time, got {len(z_gray)}.")
     kept, masks = regional.disjoint([region.mask for region in regions], (z_gray.shape[2], z_gray.shape[3]))
-    options = SCHEDULE | {"prediction_type": sampling.prediction_type}
-    scheduler = DDIMScheduler(**options, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
-    scheduler.set_timesteps(sampling.steps)
+    scheduler = _scheduler(sampling)
     seen, empty, text = base.recognize(gray, z_gray.shape[2:]), base.embed([""]), base.embed(texts)
     whole = guided(_reading(base, mix, z_gray, seen), text, empty, sampling.guidance_scale)
     if kept:
-        told, words = (
-            torch.cat([z_gray, z_gray * masks[:, None].to(z_gray)]),
-            base.embed([regions[n].text for n in kept]),
-        )
+        words = base.embed([regions[number].text for number in kept])
+        told = torch.cat([z_gray, z_gray * masks[:, None].to(z_gray)])
         apart = guided(_reading(base, mix, told, seen), torch.cat([text, words]), empty, sampling.guidance_scale)
     first = regional.guided_steps(sampling.strength, sampling.steps) if kept else 0
     generator = torch.Generator().manual_seed(sampling.seed)
@@ -202,6 +192,13 @@ def draw(
         after = scheduler.step(noise, step, before).prev_sample
         z = regional.merged(after[:1], after[1:], masks) if number < first else after
     return z - z_gray
+
+
+def _scheduler(sampling: Sampling) -> DDIMScheduler:
+    options = SCHEDULE | {"prediction_type": sampling.target}
+    scheduler = DDIMScheduler(**options, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+    scheduler.set_timesteps(sampling.steps)
+    return scheduler
 
 
 def _reading(base: LatentBase, mix: GrayMix, told: Tensor, seen: Sequence[Tensor] | None) -> PredictText:

@@ -32,7 +32,7 @@ class Region:
     Exactly one of the last four says where it is. Coordinates are pixels of the upright photo, x before y.
 
     Attributes:
-        color: such as "#c81e1e", "tomato", or three numbers in [0, 1].
+        color: such as "#c81e1e", "tomato", or three numbers in [0, 1]; for `colorize` a text, such as "a red car".
         mask: as the pipeline takes it: an image, its path, or an array (H, W); it may be soft.
         points: (x, y) on the thing; its segments are found.
         box: (left, top, right, bottom), the last two not included.

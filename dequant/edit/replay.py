@@ -40,7 +40,7 @@ def replay(photo: Photo, recipe: Recipe | str | Path, pipe: DequantPipeline | No
     try:
         notes, scale = _differences(found, original)
         if settings is None:
-            edited = colorize(original, **found.edit, settings=ColorSettings(**found.settings))
+            edited = _colored(found, original, scale)
         else:
             edited = _repeated(found, original, scale, settings, pipe)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -71,7 +71,7 @@ def _differences(recipe: Recipe, original: Original) -> tuple[list[str], float]:
         return [], 1.0
     scale = width / recipe.source["width"]
     notes = ["another photo than the recipe's"]
-    placed = "regions" in recipe.edit or "pins" in recipe.edit
+    placed = bool(recipe.edit.get("regions")) or "pins" in recipe.edit
     if placed and abs(height - scale * recipe.source["height"]) > max(1.0, 0.01 * height):
         raise InputError(
             f"The recipe's places are of a photo of {recipe.source['width']} x {recipe.source['height']} pixels, and "
@@ -103,6 +103,23 @@ def _repeated(
     return transfer(
         original, palette, edit["n_colors"], pins=pins, swaps=swaps, settings=settings, pipe=pipe, **options
     )
+
+
+def _colored(recipe: Recipe, original: Original, scale: float) -> Edited:
+    edit: dict[str, Any] = {**recipe.edit}
+    if "regions" in edit:
+        edit["regions"] = [_told(one, scale) for one in edit["regions"]]
+    return colorize(original, **edit, settings=ColorSettings(**recipe.settings))
+
+
+def _told(one: dict[str, Any], scale: float) -> dict[str, Any]:
+    """A region with a text at another scale; masks have none."""
+    moved = dict(one)
+    if "points" in one:
+        moved["points"] = [_scaled(point, scale) for point in one["points"]]
+    if "box" in one:
+        moved["box"] = _scaled(one["box"], scale)
+    return moved
 
 
 def _region(one: dict[str, Any], original: Original, scale: float) -> Region:

@@ -103,16 +103,33 @@ class Recolor(TypedDict, total=False):
 class ColorSettings(TypedDict, total=False):
     """How a photo is coloured, as `dequant.edit.colorizing.ColorSettings`."""
 
-    weights: Literal["diffusing_colors"]
+    weights: Literal["diffusing_colors", "semantic"]
     num_inference_steps: Annotated[int | None, Field(ge=1, le=50)]
-    guidance_scale: Annotated[float, Field(ge=0, le=20)]
+    guidance_scale: Annotated[float | None, Field(ge=0, le=20)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    strength: Annotated[float, Field(ge=0, le=1)]
+
+
+@with_config(CHECKED)
+class Told(TypedDict, total=False):
+    """A part of a photo, by points on a thing, a box or a mask, and what it shows."""
+
+    text: Required[Annotated[str, Field(max_length=1000)]]
+    points: Annotated[list[Point], Field(min_length=1, max_length=256)]
+    box: Annotated[list[Pixels], Field(min_length=4, max_length=4, description="Left, top, right and bottom.")]
+    mask: Mask
 
 
 @with_config(CHECKED)
 class Colorize(TypedDict, total=False):
     """Colour a grey photo."""
 
-    prompt: Annotated[str, Field(max_length=1000, description="What it shows and in which colours; may be empty.")]
+    prompt: Annotated[
+        str | None,
+        Field(max_length=1000, description="What it shows and in which colours. Null lets semantic read it."),
+    ]
+    category: Annotated[str | None, Field(max_length=100, description="Of the main thing, for semantic.")]
+    regions: Annotated[list[Told] | None, Field(max_length=8, description="For semantic.")]
     scale: Annotated[float, Field(ge=0, le=4)] | Literal["auto"]
     colorfulness: Annotated[float, Field(ge=0, le=150)] | None
     settings: ColorSettings

@@ -97,6 +97,9 @@ def edited(operation: str, path: Path, body: dict[str, Any], reference: Path | N
         return replay(original, _recipe(arguments["recipe"], original))
     told = arguments.pop("settings", {})
     if operation == "colorize":
+        if arguments.get("regions"):
+            _check_placed(arguments, original)
+            arguments["regions"] = [_region({**one, "color": one["text"]}, original) for one in arguments["regions"]]
         return colorize(original, **arguments, settings=ColorSettings(**told))
     settings = Settings(**told)
     _check_placed(arguments, original)
@@ -159,7 +162,8 @@ def _palette(value: Any, reference: Path | None) -> Any:
 
 
 def _region(one: dict[str, Any], original: Original) -> Region:
-    return Region(**{**one, "mask": _mask(one["mask"], original)} if "mask" in one else one)
+    given = {name: value for name, value in one.items() if name != "text"}
+    return Region(**given | ({"mask": _mask(one["mask"], original)} if "mask" in one else {}))
 
 
 def _mask(text: str, original: Original) -> Image.Image:

@@ -10,7 +10,8 @@ import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
 from dequant.color.luminance import grayscale
-from dequant.colorization.semantic import SCHEDULE, Labelled, Sampling, SemanticColors, draw
+from dequant.colorization.semantic import SCHEDULE, Sampling, SemanticColors, draw
+from dequant.diffusion.regional import Labelled
 from dequant.errors import InputError
 from dequant.models.latent import LatentBase
 from dequant.models.mixing import GrayMix
@@ -117,7 +118,7 @@ def test_both_predictions_of_a_perfect_network_are_the_photo(coder: Path) -> Non
     base, mix, gray, z_gray = shown(coder)
     base.recognizer = None
     base.predict = lambda z, t, text, seen=None: torch.zeros_like(z)
-    found = draw(base, mix, gray, z_gray, [""], Sampling(1, 1.0, prediction_type="v_prediction")) + z_gray
+    found = draw(base, mix, gray, z_gray, [""], Sampling(1, 1.0, target="v_prediction")) + z_gray
     alpha = DDIMScheduler(**SCHEDULE, set_alpha_to_one=False).alphas_cumprod
     noise = torch.randn(z_gray.shape[1:], generator=torch.Generator().manual_seed(0))[None]
     wanted = noise * (alpha[1] * alpha[0]).sqrt() + noise * ((1 - alpha[1]) * (1 - alpha[0])).sqrt()
@@ -139,7 +140,7 @@ def test_weights_are_released_and_loaded(coder: Path, tmp_path: Path) -> None:
         "method": "semantic",
         "num_inference_steps": 3,
         "guidance_scale": 5.0,
-        "prediction_type": "epsilon",
+        "target": "epsilon",
     }
     other = model(coder)
     other.load_weights(tmp_path / "weights")
@@ -148,8 +149,8 @@ def test_weights_are_released_and_loaded(coder: Path, tmp_path: Path) -> None:
 
 
 def test_wrong_settings_are_one_sentence(coder: Path) -> None:
-    with pytest.raises(InputError, match="no prediction_type 'x': choose epsilon or v_prediction"):
-        model(coder, prediction_type="x")
+    with pytest.raises(InputError, match="no target 'x': choose epsilon or v_prediction"):
+        model(coder, target="x")
     base, mix, gray, z_gray = shown(coder)
     with pytest.raises(InputError, match="one photo at a time, got 2"):
         pair = (gray.repeat(2, 1, 1, 1), z_gray.repeat(2, 1, 1, 1))

@@ -1,5 +1,6 @@
 """Colouring as an edit: every pixel keeps its lightness, and a recipe repeats it."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def test_report_and_recipe_say_what_was_done(pipe: ColorizePipeline, photo: Imag
     assert found == pytest.approx(20, abs=2)
     assert recipe.operation == "colorize"
     assert recipe.edit == {"prompt": "a red car", "scale": 1.0, "colorfulness": 20}
-    assert recipe.settings == {"weights": str(weights), "num_inference_steps": None, "guidance_scale": 2.0}
+    assert recipe.settings == asdict(settings) and recipe.settings["guidance_scale"] == 2.0
     assert recipe.result["colorfulness"] == pytest.approx(found, abs=0.01) and 0 < recipe.result["scale"] < 4
     assert any(f"colourfulness {found:.0f}" in note and "no scale" not in note for note in edited.report.notes)
     far = colorize(photo, colorfulness=150, pipe=pipe)
@@ -96,7 +97,7 @@ def test_a_colourless_scale_is_grey(pipe: ColorizePipeline, photo: Image.Image) 
 
 
 def test_wrong_arguments_are_one_sentence(pipe: ColorizePipeline, photo: Image.Image) -> None:
-    for options in ({"scale": "auto"}, {"scale": 9}, {"colorfulness": -1}, {"prompt": None}):
+    for options in ({"scale": "auto"}, {"scale": 9}, {"colorfulness": -1}, {"prompt": 3}):
         with pytest.raises(InputError):
             colorize(photo, **options, pipe=pipe)
     with pytest.raises(InputError, match="for num_inference_steps"):

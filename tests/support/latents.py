@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dequant.colorization.pipeline import ColorizePipeline
 from dequant.models.latent import LatentBase, new_latent_base
+from dequant.models.mixing import GrayMix
 from dequant.models.ranker import ScaleRanker
 
 WORDS = ("a", "red", "blue", "car", "on")
@@ -53,15 +54,19 @@ def ranker(features: int = 1280) -> ScaleRanker:
 
 def pipeline(coder: Path, **options: Any) -> ColorizePipeline:
     """A quiet pipeline of `base`."""
+    if options.get("method") == "semantic":
+        torch.manual_seed(4)
+        options["mix"] = GrayMix(4)
+        nn.init.normal_(options["mix"].layer.weight, std=0.3)
     pipe = ColorizePipeline.of(base(coder), **options)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
-def saved(folder: Path) -> Path:
+def saved(folder: Path, **options: Any) -> Path:
     """The folder of a saved pipeline without a ranker, which takes two steps."""
     vae().save_pretrained(folder / "vae")
-    pipeline(folder / "vae", num_inference_steps=2).save_pretrained(folder / "saved")
+    pipeline(folder / "vae", num_inference_steps=2, **options).save_pretrained(folder / "saved")
     return folder / "saved"
 
 
