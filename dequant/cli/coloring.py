@@ -2,8 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,30 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dequant.cli.hydra import plain, process
-from dequant.color.luminance import grayscale
+from dequant.color.luminance import grayscale, with_lightness
 from dequant.colorization.pictures import decoded
-from dequant.colorization.pipeline import ColorizePipeline
-from dequant.colorization.priors import Describer
+from dequant.colorization.pipeline import METHODS, ColorizePipeline
+from dequant.colorization.priors import THINGS, Describer
+from dequant.colorization.reading import Reader, Reading
+from dequant.diffusion.regional import Labelled
 from dequant.errors import InputError
-from dequant.evaluation import colorization, runner
+from dequant.evaluation import colorization, runner, semantics
 from dequant.evaluation import tables as reports
 from dequant.evaluation.colorization import Summary
 from dequant.io import figures
 from dequant.io.images import write_image
 from dequant.metrics.coloring import read_boxes
 from dequant.metrics.efficientnet import EfficientNetLite0
+from dequant.models.latent import LatentBase
 from dequant.models.recognition import recognized
 from dequant.provenance import provenance
 
 log = logging.getLogger(__name__)
+
+SEMANTIC = ("by_region", "ablate")
+"""Measures of a colorizer that is told what a photo shows."""
+
+STOCK, AWARE = "decoder of the autoencoder", "luminance-aware decoder"
 
 
 class Bench:
@@ -42,10 +50,12 @@ class Bench:
 
     def __init__(self, cfg: DictConfig) -> None:
         self.cfg, self.name = cfg, str(HydraConfig.get().runtime.choices["model"])
-        if self.name != "diffusing_colors":
-            raise InputError(f"model={self.name} is no colorizer: give model=diffusing_colors.")
-        self.device = process(cfg.device)[0]
+        if self.name not in METHODS:
+            raise InputError(f"model={self.name} is no colorizer: give model={' or model='.join(METHODS)}.")
+        self.device, self.reader = process(cfg.device)[0], cache(Reader)
         self.pipe = ColorizePipeline.load(cfg.ckpt_path or self.name).to(self.device)
+        if cfg.eval.measure in SEMANTIC and self.pipe.config["method"] != "semantic":
+            raise InputError(f"{self.name} takes no priors to measure in eval={cfg.eval.name}: give model=semantic.")
         self.pipe.set_progress_bar_config(disable=True)
         self.data = instantiate(cfg.data.module)
         self.photos = runner.choose(self.data.photos(cfg.data.eval_split, cfg.eval.size), cfg.eval.max_photos)
@@ -53,10 +63,20 @@ class Bench:
         self.kept: dict[str, dict[str, Tensor]] = {}
 
     def paint(self, rgb: Tensor, prompt: str, scale: float | str) -> Tensor:
-        """`colorization.Paint`, with the steps and the guidance of the options."""
-        own = self.cfg.eval
-        steps: dict[str, Any] = {"num_inference_steps": own.num_inference_steps, "guidance_scale": own.guidance_scale}
-        return self.pipe.color(rgb, prompt, scale=scale, **steps).apply(rgb, 0, rgb.shape[1])
+        """`colorization.Paint`; where the colorizer is told what a photo shows and no prompt says it, it is read."""
+        told = self.reader()(grayscale(rgb)) if self.reads and not prompt else Reading(prompt)
+        how = self.how | ({"regions": told.regions} if self.reads else {})
+        return self.pipe.color(rgb, told.prompt, scale=scale, **how).apply(rgb, 0, rgb.shape[1])
+
+    @property
+    def reads(self) -> bool:
+        """Whether the colorizer is told what a photo shows."""
+        return bool(self.pipe.config["method"] == "semantic")
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """Steps and guidance of the options."""
+        return {name: self.cfg.eval[name] for name in ("num_inference_steps", "guidance_scale")}
 
     def keep(self, way: str, photo: runner.Photo, picture: Tensor) -> None:
         """Keep the pictures of the first photos."""
@@ -99,6 +119,58 @@ class Bench:
         asked = (self.photos, self.paint, self.name, describer.caption, describer.where)
         return colorization.by_prompt(*asked, **options, keep=self.keep)
 
+    def steer(self, rgb: Tensor, prompt: str, regions: Sequence[Labelled], strength: float) -> Tensor:
+        """`semantics.Steer`."""
+        colored = self.pipe.color(rgb, prompt, regions=regions, strength=strength, **self.how)
+        return colored.apply(rgb, 0, rgb.shape[1])
+
+    def by_region(self) -> Summary:
+        """`eval=region_control`."""
+        own = self.cfg.eval
+        options = (own.scenes, self.pipe.base.side, self.cfg.seed, plain(own.strengths))
+        found = semantics.by_region(self.steer, self.name, *options)
+        recognize = partial(Describer().thing, gray=True)
+        return found + semantics.by_category(self.photos, self.steer, self.name, recognize, list(THINGS), self.cfg.seed)
+
+    def ablate(self) -> Summary:
+        """`eval=ablation`."""
+        return semantics.ablate(self.photos, self.parts, Describer().classifier, self.keep)
+
+    def parts(self, rgb: Tensor) -> dict[tuple[str, str], Tensor]:
+        """Pictures with and without guidance by what a photo shows, and with both decoders."""
+        found, told = {}, self.reader()(grayscale(rgb))
+        for guided, reading in ((False, Reading()), (True, told)):
+            drawn = self.pipe.draw(rgb, reading.prompt, regions=reading.regions, **self.how)
+            for name, base in self.decoders.items():
+                variant = {(False, False): "neither", (True, True): "both"}.get((guided, name == AWARE))
+                variant = variant or ("guidance" if guided else "decoder")
+                found[variant, "as decoded"] = base.decode(drawn.z_gray + drawn.delta, drawn.gray)[0].cpu()
+                found[variant, "the photo's lightness"] = drawn._replace(base=base).at(1.0).rgb
+        return found
+
+    @cached_property
+    def decoders(self) -> dict[str, LatentBase]:
+        """Bases on the same latents, with the decoder that these had first and with a luminance-aware one."""
+        source = self.cfg.ckpt_path or self.name
+        aware = ColorizePipeline.load(source, decoder=self.cfg.eval.decoder).base
+        return {STOCK: ColorizePipeline.load(source, decoder=None).base, AWARE: aware}
+
+    def decode(self) -> Summary:
+        """`eval=decoders`."""
+        return semantics.decoders(self.photos, self.decoded)
+
+    @torch.no_grad()
+    def decoded(self, rgb: Tensor) -> dict[tuple[str, str], Tensor]:
+        """A photo from its own latents and from those that are drawn, by both decoders."""
+        found, gray = {}, grayscale(rgb)
+        drawn, z = self.pipe.draw(rgb, "", **self.how), self.pipe.base.encode(rgb[None].to(self.device))
+        for name, base in self.decoders.items():
+            own = base.decode(z, gray[None])[0].cpu()
+            found[name, "the photo's latents"] = own
+            found[f"{name}, the photo's lightness", "the photo's latents"] = with_lightness(own, gray)
+            found[name, "drawn latents"] = base.decode(drawn.z_gray + drawn.delta, drawn.gray)[0].cpu()
+        return found
+
 
 def evaluate(cfg: DictConfig) -> float | None:
     """Measure a colorizer, then write tables, CSV and pictures; returns the optimized metric."""
@@ -111,16 +183,21 @@ def evaluate(cfg: DictConfig) -> float | None:
     about = {"protocol": cfg.eval.name, "size": cfg.eval.size or "native"}
     about |= {"dataset": f"{place}/{cfg.data.eval_split} ({listed}, {square}, grey of equal L*)"}
     steps = cfg.eval.num_inference_steps or bench.pipe.config["num_inference_steps"]
-    about |= {"sampler": f"euler{steps}, guidance {cfg.eval.guidance_scale:g}"}
+    guidance = bench.pipe.config["guidance_scale"] if cfg.eval.guidance_scale is None else cfg.eval.guidance_scale
+    about |= {"sampler": f"{'ddim' if bench.reads else 'euler'}{steps}, guidance {guidance:g}"}
     about |= {"weights": str(cfg.ckpt_path or bench.name)} | provenance(bench.device)
-    cells = [row for one in summary for row in reports.cells([one], _drawn(one["variant"], bench.name), about)]
+    cells = [
+        row
+        for one in summary
+        for row in reports.cells([one], _drawn(one["variant"], bench.name, cfg.eval.measure), about)
+    ]
     reports.show(cells, bench.folder, cfg.results, plain(cfg.eval.tables), cfg.eval.same, curves=plain(cfg.eval.curves))
     for key, pictures in bench.kept.items():
         own = bench.folder / "pictures" / key.replace("/", "_")
         own.mkdir(parents=True, exist_ok=True)
         for way, picture in pictures.items():
             write_image(picture, own / f"{way}.png")
-    if bench.kept and cfg.eval.measure == "compare":
+    if bench.kept and cfg.eval.measure in ("compare", "ablate"):
         names = list(next(iter(bench.kept.values())))
         columns = {way: [pictures[way] for pictures in bench.kept.values()] for way in names}
         figures.save(figures.ragged_grid(columns, [""] * len(bench.kept)), bench.folder / "grid.png")
@@ -138,6 +215,6 @@ def _cosine(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], T
     return lambda picture, photo: F.cosine_similarity(network(picture), network(photo))
 
 
-def _drawn(variant: str, name: str) -> str:
+def _drawn(variant: str, name: str, measure: str) -> str:
     """The variant where the colorizer drew it, whose rows name sampler and weights."""
-    return variant if variant.startswith(name) else ""
+    return variant if variant.startswith(name) or measure in ("ablate", "decode") else ""

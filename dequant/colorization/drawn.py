@@ -7,11 +7,9 @@ from torch import Tensor
 from dequant.color import spaces
 from dequant.color.details import Details
 from dequant.color.luminance import grayscale, with_lightness
+from dequant.colorization.checks import MOST_SCALE
 from dequant.colorization.pictures import decoded, tint
 from dequant.models.latent import LatentBase
-
-MOST_SCALE = 4.0
-"""What a call may ask for."""
 
 TRIES, ROUNDS = 12, 3
 """Bisections of the scale, and how often it is solved for at most."""

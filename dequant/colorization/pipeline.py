@@ -18,7 +18,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from dequant.color import spaces
 from dequant.color.luminance import grayscale
 from dequant.colorization import diffusing_colors, semantic
-from dequant.colorization.drawn import MOST_SCALE, Colored, Drawn
+from dequant.colorization.checks import check_amount, check_words
+from dequant.colorization.drawn import Colored, Drawn
 from dequant.colorization.ranker import choose, features_of
 from dequant.diffusion import bridge
 from dequant.diffusion.regional import Labelled
@@ -35,9 +36,6 @@ from dequant.pipelines.outputs import Images, check_output, convert
 from dequant.pipelines.saving import INDEX, SavedPipeline, is_hub_id
 
 Number = int | float
-
-MOST_GUIDANCE, MOST_COLORFULNESS = 20.0, 150.0
-"""What a call may ask for."""
 
 COLORIZER = "colorizer.json"
 """What a training leaves beside its weights: the method and its options."""
@@ -214,7 +212,6 @@ class ColorizePipeline(SavedPipeline):
         found = [float(spaces.colorfulness(picture)) for picture in pictures]
         return ColorizeOutput(images, scales, found, [note for photo in photos for note in photo.notes])
 
-    @torch.no_grad()
     def color(
         self,
         rgb: Tensor,
@@ -222,13 +219,34 @@ class ColorizePipeline(SavedPipeline):
         *,
         scale: Number | str = 1.0,
         colorfulness: Number | None = None,
+        **how: Any,
+    ) -> Colored:
+        """A coloured copy of a photo, at the size that the network was trained on.
+
+        Args:
+            rgb: the photo, or a copy of it, (3, H, W) in [0, 1].
+            prompt: as in `__call__`, as the next.
+            scale: of the colour.
+            colorfulness: instead of a scale.
+            how: the other arguments of `draw`.
+        """
+        check_amount(scale, colorfulness)
+        drawn = self.draw(rgb, prompt, **how)
+        return drawn.at(self._scale(scale, drawn)) if colorfulness is None else drawn.reaching(colorfulness, rgb)
+
+    @torch.no_grad()
+    def draw(
+        self,
+        rgb: Tensor,
+        prompt: str = "",
+        *,
         num_inference_steps: int | None = None,
         guidance_scale: Number | None = None,
         seed: int = 0,
         regions: Sequence[Labelled] = (),
         strength: float = 0.3,
-    ) -> Colored:
-        """A coloured copy of a photo, at the size that the network was trained on.
+    ) -> Drawn:
+        """The colour of a photo, as latents.
 
         Args:
             rgb: the photo, or a copy of it, (3, H, W) in [0, 1].
@@ -239,19 +257,17 @@ class ColorizePipeline(SavedPipeline):
         own = self.config
         steps = own["num_inference_steps"] if num_inference_steps is None else num_inference_steps
         guidance = own["guidance_scale"] if guidance_scale is None else guidance_scale
-        _check(prompt, scale, colorfulness, guidance)
+        check_words(prompt, guidance)
         if regions and own["method"] != "semantic":
             raise InputError(f"{own['method']} takes no regions: use semantic.")
-        base = self.base
-        gray = self.gray(rgb)
+        base, gray = self.base, self.gray(rgb)
         z_gray = base.encode(gray)
         if own["method"] == "semantic":
             sampling = semantic.Sampling(steps, float(guidance), seed, strength, own["target"])
             delta = semantic.draw(base, self.mix, gray, z_gray, [prompt], sampling, regions)
         else:
             delta = diffusing_colors.draw(base, gray, z_gray, [prompt], steps, float(guidance), own["target"])
-        drawn = Drawn(base, z_gray, delta, gray)
-        return drawn.at(self._scale(scale, drawn)) if colorfulness is None else drawn.reaching(colorfulness, rgb)
+        return Drawn(base, z_gray, delta, gray)
 
     def gray(self, rgb: Tensor) -> Tensor:
         """What the network sees of a photo (3, H, W): a grey copy of its working size, (1, 3, h, w)."""
@@ -287,21 +303,6 @@ def working_size(height: int, width: int, side: int, multiple: int) -> tuple[int
     sizes = (min(4 * side, size * scale) for size in (height, width))
     rows, columns = (max(1, round(size / multiple)) * multiple for size in sizes)
     return rows, columns
-
-
-def _check(prompt: Any, scale: Any, colorfulness: Any, guidance_scale: Any) -> None:
-    if not isinstance(prompt, str):
-        raise InputError(f"Expected a text for prompt, got {prompt!r}.")
-    if scale != "auto" and not _within(scale, MOST_SCALE):
-        raise InputError(f"Expected a number from 0 to {MOST_SCALE:g} or 'auto' for scale, got {scale!r}.")
-    if colorfulness is not None and not _within(colorfulness, MOST_COLORFULNESS):
-        raise InputError(f"Expected a number from 0 to {MOST_COLORFULNESS:g} for colorfulness, got {colorfulness!r}.")
-    if not _within(guidance_scale, MOST_GUIDANCE):
-        raise InputError(f"Expected a number from 0 to {MOST_GUIDANCE:g} for guidance_scale, got {guidance_scale!r}.")
-
-
-def _within(value: Any, most: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _resized(rgb: Tensor, size: tuple[int, int]) -> Tensor:

@@ -5,6 +5,7 @@ what each region of a hierarchy shows, unless models of transformers are given f
 """
 
 from collections.abc import Sequence
+from math import ceil
 from typing import NamedTuple
 
 import torch
@@ -95,5 +96,5 @@ def _crop(gray: Tensor, mask: Tensor) -> Tensor:
         places = mask.any(1 - axis).nonzero().flatten()
         first, last = int(places[0]), int(places[-1]) + 1
         margin, scale = MARGIN * (last - first), side / mask.shape[axis]
-        parts.append(slice(max(0, int((first - margin) * scale)), max(1, min(side, int((last + margin) * scale) + 1))))
+        parts.append(slice(max(0, int((first - margin) * scale)), min(side, ceil((last + margin) * scale))))
     return gray[:, parts[0], parts[1]]

@@ -28,6 +28,9 @@ from dequant.metrics.perceptual import frechet_distance
 Paint = Callable[[Tensor, str, float | str], Tensor]
 """A photo (3, H, W) in [0, 1], a prompt and a scale or "auto" -> the coloured photo."""
 
+Keep = Callable[[str, Photo, Tensor], None]
+"""Way, photo and its picture -> kept, to show it later."""
+
 Summary = list[dict[str, Any]]
 """Dictionaries of variant, paper_item, `LABELS`, metric, mean, stderr (or None) and n, as `runner.summarize` makes."""
 
@@ -43,7 +46,7 @@ def compare(
     seen: Sequence[Tensor],
     features: Callable[[Tensor], Tensor] | None,
     describe: Callable[[Tensor], str] | None,
-    keep: Callable[[str, Photo, Tensor], None],
+    keep: Keep,
     likeness: Mapping[str, Callable[[Tensor, Tensor], Tensor]] | None = None,
     boxes: Mapping[str, Sequence[Box]] | None = None,
     see: See | None = None,
@@ -65,11 +68,11 @@ def compare(
     """
     ways = _ways(paint, name, seen, describe, see)
     truth = [photo.rgb for photo in photos]
-    reference = None if features is None else _features(features, truth)
+    reference = None if features is None else features_of(features, truth)
     summary: Summary = []
     for way, make in ways.items():
         made = []
-        for photo in _shown(photos, way):
+        for photo in shown(photos, way):
             made.append(make(photo.rgb))
             keep(way, photo, made[-1])
         values, whole = measured(made, truth)
@@ -77,13 +80,13 @@ def compare(
             pairs = zip(made, truth, strict=True)
             values[metric] = [float(measure(picture[None], photo[None])) for picture, photo in pairs]
         if features is not None and reference is not None:
-            whole["fd"] = frechet_distance(_features(features, made), reference)
-        summary += _rows(way, values, whole)
+            whole["fd"] = frechet_distance(features_of(features, made), reference)
+        summary += rows(way, values, whole)
         for word, found in by_word(made, truth).items():
-            summary += _rows(way, found, {}, method=word)
+            summary += rows(way, found, {}, method=word)
         own = [(boxes or {}).get(PurePath(photo.key).stem, ()) for photo in photos]
         for kind, found in by_kind(made, truth, own).items():
-            summary += _rows(way, found, {}, method=kind)
+            summary += rows(way, found, {}, method=kind)
     return summary
 
 
@@ -122,10 +125,10 @@ def by_scale(
     """
     summary: Summary = []
     for way, make in ways.items():
-        found = np.array([[float(colorfulness(make(photo.rgb, s))) for s in scales] for photo in _shown(photos, way)])
+        found = np.array([[float(colorfulness(make(photo.rgb, s))) for s in scales] for photo in shown(photos, way)])
         for scale, values in zip(scales, found.T, strict=True):
-            summary += _rows(way, {"colorfulness": values.tolist()}, {}, strength=scale)
-        summary += _rows(way, {"correlation": [float(np.corrcoef(scales, row)[0, 1]) for row in found]}, {})
+            summary += rows(way, {"colorfulness": values.tolist()}, {}, strength=scale)
+        summary += rows(way, {"correlation": [float(np.corrcoef(scales, row)[0, 1]) for row in found]}, {})
     return summary
 
 
@@ -138,7 +141,7 @@ def by_prompt(
     scenes: int,
     size: int,
     seed: int,
-    keep: Callable[[str, Photo, Tensor], None],
+    keep: Keep,
 ) -> Summary:
     """How often the named colour wins: on drawn scenes, whose lightness tells nothing, and on photos of one thing.
 
@@ -162,43 +165,47 @@ def by_prompt(
     rng, found = np.random.default_rng(seed), dict[str, list[float]]()
     for _ in track(range(scenes), "drawing scenes", transient=True):
         scene = random_scene(size, rng)
-        other = _other(scene.word, rng)
+        other = other_than(scene.word, rng)
         for kind, word in (("scene, own", scene.word), ("scene, swapped", other)):
             picture = paint(scene.rgb, scene.caption.replace(scene.word, word, 1), 1.0)
             found.setdefault(kind, []).append(float(winner(picture, scene.inside.float()) == word))
-    for photo in _shown(photos, "photos"):
+    for photo in shown(photos, "photos"):
         caption = describe(photo.rgb)
         thing, own = thing_of(caption), caption.split()[1] if caption.startswith("a") else ""
         if not thing or own not in HUES:
             continue
         inside = where(photo.rgb, thing)
         inside = F.interpolate(inside[None, None], photo.rgb.shape[1:], mode="bilinear")[0, 0] > 0.5
-        other = _other(own, rng)
+        other = other_than(own, rng)
         for kind, word in (("photo, own", own), ("photo, swapped", other)):
             picture = paint(photo.rgb, caption.replace(own, word, 1), 1.0)
             keep(f"{word} {thing}", photo, picture)
             found.setdefault(kind, []).append(float(winner(picture, inside.float()) == word))
-    return [row for kind, values in found.items() for row in _rows(name, {"obeyed": values}, {}, method=kind)]
+    return [row for kind, values in found.items() for row in rows(name, {"obeyed": values}, {}, method=kind)]
 
 
-def _other(word: str, rng: np.random.Generator) -> str:
+def other_than(word: str, rng: np.random.Generator) -> str:
+    """Another word of `HUES`."""
     return str(rng.choice([one for one in HUES if one != word]))
 
 
-def _features(network: Callable[[Tensor], Tensor], pictures: Sequence[Tensor]) -> Tensor:
+def features_of(network: Callable[[Tensor], Tensor], pictures: Sequence[Tensor]) -> Tensor:
+    """Of pictures of any sizes, (B, D)."""
     with torch.no_grad():
         return torch.cat([network(picture[None]) for picture in pictures])
 
 
-def _shown(photos: Sequence[Photo], what: str) -> Iterator[Photo]:
+def shown(photos: Sequence[Photo], what: str) -> Iterator[Photo]:
+    """The photos, with a bar that says how far they are."""
     yield from track(photos, f"colouring, {what}", transient=True)
 
 
-def _rows(variant: str, values: Mapping[str, Sequence[float]], whole: Mapping[str, float], **labels: Any) -> Summary:
+def rows(variant: str, values: Mapping[str, Sequence[float]], whole: Mapping[str, float], **labels: Any) -> Summary:
+    """Of a summary: means of the values of photos, and numbers of all photos together, by metric."""
     about = {"variant": variant, "paper_item": "", **dict.fromkeys(LABELS, ""), **labels}
-    rows = []
+    found = []
     for metric, numbers in values.items():
         mean, stderr = mean_and_stderr(numbers)
-        rows.append(about | {"metric": metric, "mean": mean, "stderr": stderr, "n": len(numbers)})
+        found.append(about | {"metric": metric, "mean": mean, "stderr": stderr, "n": len(numbers)})
     count = len(next(iter(values.values())))
-    return rows + [about | {"metric": m, "mean": value, "stderr": None, "n": count} for m, value in whole.items()]
+    return found + [about | {"metric": m, "mean": value, "stderr": None, "n": count} for m, value in whole.items()]

@@ -30,6 +30,8 @@ METRICS = {
     "psnr_pooled": ("PSNR, pooled", 2),
     "ciede2000_p95": ("CIEDE2000 p95", 2),
     "fd": ("FD(EfficientNet)", 2),
+    "fine_error": ("fine error, L*", 2),
+    "ciede2000_off": ("CIEDE2000, off", 2),
     "same_word": ("same colour word", 2),
     "ciede2000_of_word": ("CIEDE2000", 2),
     "obeyed": ("word wins", 2),

@@ -70,5 +70,7 @@ def test_prompts_are_swapped(place: Path, tmp_path: Path) -> None:
 
 
 def test_other_models_are_no_colorizers(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="model=dequantizer is no colorizer: give model=diffusing_colors"):
+    with pytest.raises(
+        InputError, match="model=dequantizer is no colorizer: give model=diffusing_colors or model=semantic"
+    ):
         coloring.evaluate(job("evaluate", tmp_path, "eval=colorization"))

@@ -12,6 +12,7 @@ from PIL import Image
 from dequant.color.luminance import grayscale
 from dequant.color.spaces import colorfulness, rgb_to_lab
 from dequant.colorization import pipeline as module
+from dequant.colorization.checks import MOST_SCALE
 from dequant.colorization.diffusing_colors import DiffusingColors
 from dequant.colorization.pipeline import ColorizePipeline, working_size
 from dequant.colorization.ranker import CANDIDATES
@@ -115,7 +116,7 @@ def test_a_colourfulness_is_reached(pipe: ColorizePipeline, target: int) -> None
 
 
 def test_what_cannot_be_reached_takes_the_largest_scale(pipe: ColorizePipeline) -> None:
-    assert pipe(photo(), colorfulness=150).scales[0] == pytest.approx(module.MOST_SCALE, abs=0.01)
+    assert pipe(photo(), colorfulness=150).scales[0] == pytest.approx(MOST_SCALE, abs=0.01)
 
 
 def test_steps_and_guidance_have_an_effect(pipe: ColorizePipeline) -> None:

@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.modeling_utils import ModelMixin
+from PIL import Image, ImageDraw, ImageFont
 
+from dequant.color.luminance import grayscale
+from dequant.color.spaces import rgb_to_lab
 from dequant.errors import InputError
 from dequant.models.autoencoder import decode, encode, new_autoencoder
-from dequant.models.latent import LatentBase
+from dequant.models.latent import LatentBase, bundled
 from dequant.models.luma_skips import PHOTO, LumaSkips, with_decoder
 from tests.support import latents
 
@@ -105,3 +109,19 @@ def test_a_base_is_saved_with_its_skips(tmp_path: Path) -> None:
     assert not torch.equal(base.decode(z, gray), aware.decode(z, gray))
     plain = LatentBase.from_pretrained(tmp_path / "base")
     assert plain.skips is None and torch.equal(plain.decode(z, gray), base.decode(z, gray))
+
+
+@torch.no_grad()
+def test_what_is_written_in_a_picture_stays_legible() -> None:
+    """With the bundled weights: words in small letters, decoded from latents that lost them."""
+    image = Image.new("RGB", (128, 128), "#d8cfae")
+    ImageDraw.Draw(image).text(
+        (8, 8), "the quick brown\nfox jumps over\na lazy dog", "#35205a", ImageFont.load_default(11)
+    )
+    photo = torch.from_numpy(np.array(image)).movedim(-1, 0)[None] / 255
+    gray, errors = grayscale(photo), []
+    for decoder in (None, "luma_aware"):
+        base = LatentBase.from_pretrained(bundled(), decoder=decoder)
+        light = rgb_to_lab(base.decode(base.encode(photo), gray))[:, 0]
+        errors.append((light - rgb_to_lab(photo)[:, 0]).abs()[:, 8:50, 8:110].mean().item())
+    assert errors[1] < 0.4 * errors[0] and errors[1] < 4
