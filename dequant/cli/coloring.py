@@ -20,7 +20,7 @@ from dequant.colorization.pictures import decoded
 from dequant.colorization.pipeline import METHODS, ColorizePipeline
 from dequant.colorization.priors import THINGS, Describer
 from dequant.colorization.reading import Reader, Reading
-from dequant.diffusion.regional import Labelled
+from dequant.condition.captions import Labelled
 from dequant.errors import InputError
 from dequant.evaluation import colorization, runner, semantics
 from dequant.evaluation import tables as reports

@@ -21,8 +21,8 @@ from dequant.colorization import diffusing_colors, semantic
 from dequant.colorization.checks import check_amount, check_words
 from dequant.colorization.drawn import Colored, Drawn
 from dequant.colorization.ranker import choose, features_of
+from dequant.condition.captions import Labelled
 from dequant.diffusion import bridge
-from dequant.diffusion.regional import Labelled
 from dequant.errors import InputError
 from dequant.models.folders import AUTOENCODERS, is_folder, read_json
 from dequant.models.hub import Source

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from dequant.colorization.priors import Describer
-from dequant.condition.captions import of_category
+from dequant.condition.captions import Labelled, of_category
 from dequant.condition.regions import regions
-from dequant.diffusion.regional import MOST, Labelled
+from dequant.diffusion.regional import MOST
 from dequant.models.describing import Captioner, Segmenter
 
 PIECES = 12

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from dequant.color.luminance import grayscale
 from dequant.colorization.colorizer import Batch, Colorizer
+from dequant.condition.captions import Labelled
 from dequant.diffusion import regional
 from dequant.diffusion.guidance import PredictText, guided
-from dequant.diffusion.regional import Labelled
 from dequant.errors import InputError, whole_number
 from dequant.models.latent import STEPS, LatentBase
 from dequant.models.mixing import GrayMix

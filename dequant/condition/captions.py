@@ -1,6 +1,7 @@
 """Captions that name a thing and the colours of a photo: "a red apple on white and green", "blue, green and white"."""
 
 import re
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +14,18 @@ SIDE = 64
 
 LEAST = 0.12
 """Share of the pixels from which on a colour is named."""
+
+
+class Labelled(NamedTuple):
+    """A region that a text describes.
+
+    Attributes:
+        mask: (H, W), bool or in [0, 1].
+        text: such as "a red car".
+    """
+
+    mask: Tensor
+    text: str
 
 
 def caption(rgb: Tensor, thing: str = "", inside: Tensor | None = None) -> str:

@@ -6,7 +6,6 @@ three regions make it three times as large. Here it is counted once, and regions
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,18 +15,6 @@ from dequant.errors import InputError
 
 MOST = 8
 """Regions at most, each of which costs another pass of the network."""
-
-
-class Labelled(NamedTuple):
-    """A region that a text describes.
-
-    Attributes:
-        mask: (H, W), bool or in [0, 1].
-        text: such as "a red car".
-    """
-
-    mask: Tensor
-    text: str
 
 
 def disjoint(masks: Sequence[Tensor], size: tuple[int, int]) -> tuple[list[int], Tensor]:

@@ -12,8 +12,7 @@ from torch.nn import functional as F
 
 from dequant.color.luminance import grayscale
 from dequant.colorization.reading import Reader, Reading
-from dequant.condition.captions import of_category
-from dequant.diffusion.regional import Labelled
+from dequant.condition.captions import Labelled, of_category
 from dequant.edit.recipe import mask_of, mask_text
 from dequant.edit.regions import Region, share
 from dequant.errors import InputError

@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dequant.color.spaces import rgb_to_lab
-from dequant.condition.captions import of_category
+from dequant.condition.captions import Labelled, of_category
 from dequant.condition.scenes import HUES, random_scene
-from dequant.diffusion.regional import Labelled
 from dequant.evaluation.colorization import Keep, Summary, features_of, other_than, rows, shown
 from dequant.evaluation.runner import Photo
 from dequant.metrics.coloring import measured, winner

@@ -8,7 +8,8 @@ import torch
 from dequant.color.luminance import grayscale
 from dequant.colorization.priors import THINGS
 from dequant.colorization.reading import Reader, Reading, _crop, joined
-from dequant.diffusion.regional import MOST, Labelled
+from dequant.condition.captions import Labelled
+from dequant.diffusion.regional import MOST
 from dequant.errors import InputError
 from tests.support.photos import golden_square
 from tests.support.readers import blip, mask2former

@@ -11,7 +11,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
 from dequant.color.luminance import grayscale
 from dequant.colorization.semantic import SCHEDULE, Sampling, SemanticColors, draw
-from dequant.diffusion.regional import Labelled
+from dequant.condition.captions import Labelled
 from dequant.errors import InputError
 from dequant.models.latent import LatentBase
 from dequant.models.mixing import GrayMix

@@ -10,7 +10,7 @@ from PIL import Image
 
 from dequant.colorization.pipeline import ColorizePipeline
 from dequant.colorization.reading import Reading
-from dequant.diffusion.regional import Labelled
+from dequant.condition.captions import Labelled
 from dequant.edit import colorizing, telling
 from dequant.edit.colorizing import ColorSettings, colorize
 from dequant.edit.regions import Region

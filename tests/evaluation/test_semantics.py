@@ -8,8 +8,8 @@ from torch import Tensor
 
 from dequant.color.luminance import grayscale
 from dequant.color.spaces import rgb_to_lab
+from dequant.condition.captions import Labelled
 from dequant.condition.scenes import HUES, colored
-from dequant.diffusion.regional import Labelled
 from dequant.evaluation import runner
 from dequant.evaluation.colorization import Summary
 from dequant.evaluation.semantics import ablate, by_category, by_region, decoders, fine_error
