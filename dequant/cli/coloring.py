@@ -153,7 +153,7 @@ class Bench:
         """Bases on the same latents, with the decoder that these had first and with a luminance-aware one."""
         source = self.cfg.ckpt_path or self.name
         aware = ColorizePipeline.load(source, decoder=self.cfg.eval.decoder).base
-        return {STOCK: ColorizePipeline.load(source, decoder=None).base, AWARE: aware}
+        return {STOCK: ColorizePipeline.load(source, decoder="autoencoder").base, AWARE: aware}
 
     def decode(self) -> Summary:
         """`eval=decoders`."""

@@ -122,7 +122,10 @@ class Colorizer(Learner):
                 _take(own, other.state_dict(), f"{path}/{part}")
         for name, extra in self.extras.items():
             if Source(path).has(name):
-                _take(extra, Source(path).model(name, type(extra)).state_dict(), f"{path}/{name}")
+                other = Source(path).model(name, type(extra))
+                if odd := [key for key, value in extra.config.items() if key[0] != "_" and other.config[key] != value]:
+                    raise InputError(f"{path}/{name} has another {odd[0]} than the network: give the same one.")
+                _take(extra, other.state_dict(), f"{path}/{name}")
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the base with its trained parts, float16; low-rank changes are added to the weights."""

@@ -138,7 +138,8 @@ class ColorizePipeline(SavedPipeline):
         Args:
             source: one of `METHODS`, its bundled weights; the folder of a finished run of train.py, or its weights/; a
                 folder that `save_pretrained` wrote, or the hub id "OWNER/NAME" of one. A run has the bundled ranker.
-            decoder: "luma_aware" for the bundled luminance-aware decoder, or the weights of another.
+            decoder: "luma_aware", the bundled luminance-aware decoder; "autoencoder", that of the autoencoder; or the
+                weights of another. None takes the first for the bundled semantic colorizer, otherwise the second.
 
         Raises:
             InputError: `source` is none of these.
@@ -148,12 +149,14 @@ class ColorizePipeline(SavedPipeline):
             folder = folder / "weights"
         if is_folder(folder) and (folder / COLORIZER).is_file():
             ranker = Source(Path(bundled()).with_name("ranker")).model(None, ScaleRanker)
-            vae = None if (folder / "vae").is_dir() else f"{bundled()}/vae"
-            aware = f"{bundled()}/luma_aware" if decoder == "luma_aware" else decoder
+            shares = not (folder / "vae").is_dir()
+            chosen = decoder or ("luma_aware" if shares else "autoencoder")
+            aware = {"luma_aware": f"{bundled()}/luma_aware", "autoencoder": None}.get(chosen, chosen)
+            base = LatentBase.from_pretrained(folder, vae=f"{bundled()}/vae" if shares else None, decoder=aware)
             described = _described(folder / COLORIZER)
             if (folder / "mix").is_dir():
                 described["mix"] = Source(folder).model("mix", GrayMix)
-            return cls.of(LatentBase.from_pretrained(folder, vae=vae, decoder=aware), ranker, **described)
+            return cls.of(base, ranker, **described)
         if not (folder / INDEX).is_file() and not is_hub_id(str(source)):
             raise InputError(
                 f"Expected {' or '.join(METHODS)} (the bundled weights), the folder of a finished run of a colorizer, "

@@ -55,7 +55,7 @@ class SemanticColors(Colorizer):
 
     Args:
         base: whose autoencoder stays as it is.
-        mix: of noisy and grey latents; None makes a new one, which changes nothing at first.
+        mix: of noisy and grey latents, and what is drawn; None makes one that changes nothing at first.
         optimizer: makes the optimizer from parameters.
         lr_schedule: makes a per-step schedule from the optimizer, or None for a constant rate.
         num_inference_steps: of the pictures of a validation, and of a pipeline with these weights.
@@ -109,8 +109,9 @@ class SemanticColors(Colorizer):
         t, noise = (torch.stack(parts).to(z.device) for parts in zip(*draws, strict=True))
         shown = self._shown(batch, z)
         scheduler = DDIMScheduler(**SCHEDULE)
-        noisy = scheduler.add_noise(z, noise, t)
-        wanted = noise if self.target == "epsilon" else scheduler.get_velocity(z, noise, t)
+        clean = self.mix.of_photo(z, z_gray)
+        noisy = scheduler.add_noise(clean, noise, t)
+        wanted = noise if self.target == "epsilon" else scheduler.get_velocity(clean, noise, t)
         seen, text = self.base.recognize(gray, z.shape[2:]), self.base.embed(batch["caption"])
         errors = (self.base.predict(self.mix(noisy, z_gray * shown), t, text, seen) - wanted).square()
         value = (errors * shown).sum() / (shown.sum() * errors.shape[1])
@@ -191,12 +192,13 @@ def draw(
         noise = (apart if number < first else whole)(before, t)
         after = scheduler.step(noise, step, before).prev_sample
         z = regional.merged(after[:1], after[1:], masks) if number < first else after
-    return z - z_gray
+    return mix.color(z, z_gray)
 
 
 def _scheduler(sampling: Sampling) -> DDIMScheduler:
+    """Steps that end without noise and begin where all is noise (Lin et al., arXiv:2305.08891)."""
     options = SCHEDULE | {"prediction_type": sampling.target}
-    scheduler = DDIMScheduler(**options, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+    scheduler = DDIMScheduler(**options, clip_sample=False, timestep_spacing="trailing")
     scheduler.set_timesteps(sampling.steps)
     return scheduler
 

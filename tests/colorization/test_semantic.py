@@ -27,7 +27,7 @@ def coder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def model(coder: Path, **options: Any) -> SemanticColors:
     base = latents.base(coder)
-    made = SemanticColors(base, None, partial(torch.optim.AdamW, lr=1e-3), num_inference_steps=3, **options)
+    made = SemanticColors(base, optimizer=partial(torch.optim.AdamW, lr=1e-3), num_inference_steps=3, **options)
     made.log = lambda *args, **kwargs: None
     return made
 
@@ -44,7 +44,7 @@ def test_at_first_it_is_the_base_itself(coder: Path) -> None:
     """Deterministic DDIM of the untouched UNet, whatever the grey photo."""
     base, _, gray, z_gray = shown(coder)
     found = draw(base, GrayMix(4), gray, z_gray, ["a red car"], Sampling(4, 1.0, 7)) + z_gray
-    scheduler = DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+    scheduler = DDIMScheduler(**SCHEDULE, clip_sample=False, timestep_spacing="trailing")
     scheduler.set_timesteps(4)
     z, text = torch.randn(z_gray.shape[1:], generator=torch.Generator().manual_seed(7))[None], base.embed(["a red car"])
     for step in scheduler.timesteps:
@@ -113,16 +113,26 @@ def test_what_a_mask_hides_teaches_nothing(coder: Path) -> None:
     assert learner.training_step(batch, 0).isfinite() and not torch.equal(learner.training_step(batch, 0), whole)
 
 
-def test_both_predictions_of_a_perfect_network_are_the_photo(coder: Path) -> None:
-    """One step from pure noise: v gives back the latents exactly, whatever the noise."""
-    base, mix, gray, z_gray = shown(coder)
-    base.recognizer = None
-    base.predict = lambda z, t, text, seen=None: torch.zeros_like(z)
-    found = draw(base, mix, gray, z_gray, [""], Sampling(1, 1.0, target="v_prediction")) + z_gray
-    alpha = DDIMScheduler(**SCHEDULE, set_alpha_to_one=False).alphas_cumprod
-    noise = torch.randn(z_gray.shape[1:], generator=torch.Generator().manual_seed(0))[None]
-    wanted = noise * (alpha[1] * alpha[0]).sqrt() + noise * ((1 - alpha[1]) * (1 - alpha[0])).sqrt()
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+def test_one_step_is_what_a_network_says_of_pure_noise(coder: Path) -> None:
+    """v = sqrt(a) noise - sqrt(1 - a) x for a network that says v; x itself up to the noise that is left at t = 999."""
+    base, _, gray, z_gray = shown(coder)
+    wanted = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    base.predict = lambda z, t, text, seen=None: -wanted
+    drawn = [
+        draw(base, mix, gray, z_gray, [""], Sampling(1, 1.0, target="v_prediction"))
+        for mix in (GrayMix(4), GrayMix(4, color_scale=2.0))
+    ]
+    torch.testing.assert_close(drawn[0] + z_gray, wanted, atol=0.3, rtol=0)
+    torch.testing.assert_close(2 * drawn[1], drawn[0] + z_gray, atol=1e-5, rtol=1e-4)
+
+
+def test_noise_is_added_to_photos_or_to_their_colour() -> None:
+    z, z_gray = torch.randn(2, 1, 4, 8, 8)
+    for mix in (GrayMix(4), GrayMix(4, gray=0.5, color_scale=3.0)):
+        torch.testing.assert_close(mix.color(mix.of_photo(z, z_gray), z_gray), z - z_gray, atol=1e-5, rtol=1e-5)
+    assert torch.equal(GrayMix(4)(z, z_gray), z) and torch.equal(GrayMix(4).of_photo(z, z_gray), z)
+    torch.testing.assert_close(mix(z, z_gray), z + 0.5 * z_gray, atol=1e-6, rtol=0)
+    assert mix.of_photo(z, z_gray).std() > 2
 
 
 def test_training_lowers_the_loss(coder: Path) -> None:
@@ -145,6 +155,8 @@ def test_weights_are_released_and_loaded(coder: Path, tmp_path: Path) -> None:
     other = model(coder)
     other.load_weights(tmp_path / "weights")
     torch.testing.assert_close(other.mix.layer.weight, learner.mix.layer.weight, atol=1e-2, rtol=0)
+    with pytest.raises(InputError, match="mix has another color_scale than the network"):
+        model(coder, mix=GrayMix(4, color_scale=2.0)).load_weights(tmp_path / "weights")
     assert learner.validation_step(latents.batch(), 0).shape == (2, 3, 32, 32)
 
 
