@@ -119,9 +119,11 @@ class Bench:
         asked = (self.photos, self.paint, self.name, describer.caption, describer.where)
         return colorization.by_prompt(*asked, **options, keep=self.keep)
 
-    def steer(self, rgb: Tensor, prompt: str, regions: Sequence[Labelled], strength: float) -> Tensor:
-        """`semantics.Steer`."""
-        colored = self.pipe.color(rgb, prompt, regions=regions, strength=strength, **self.how)
+    def steer(
+        self, rgb: Tensor, prompt: str, regions: Sequence[Labelled], strength: float, apart: bool = False
+    ) -> Tensor:
+        """`semantics.Steer`, with regions drawn together or apart."""
+        colored = self.pipe.color(rgb, prompt, regions=regions, strength=strength, apart=apart, **self.how)
         return colored.apply(rgb, 0, rgb.shape[1])
 
     def by_region(self) -> Summary:
@@ -129,6 +131,7 @@ class Bench:
         own = self.cfg.eval
         options = (own.scenes, self.pipe.base.side, self.cfg.seed, plain(own.strengths))
         found = semantics.by_region(self.steer, self.name, *options)
+        found += semantics.by_region(partial(self.steer, apart=True), f"{self.name}, apart", *options)
         recognize = partial(Describer().thing, gray=True)
         return found + semantics.by_category(self.photos, self.steer, self.name, recognize, list(THINGS), self.cfg.seed)
 

@@ -248,6 +248,7 @@ class ColorizePipeline(SavedPipeline):
         seed: int = 0,
         regions: Sequence[Labelled] = (),
         strength: float = 0.3,
+        apart: bool = False,
     ) -> Drawn:
         """The colour of a photo, as latents.
 
@@ -256,6 +257,7 @@ class ColorizePipeline(SavedPipeline):
             prompt: as in `__call__`, as the others.
             regions: with texts of their own, for "semantic"; masks of any size that cover the photo.
             strength: share of the steps that follow the regions.
+            apart: see `semantic.Sampling`.
         """
         own = self.config
         steps = own["num_inference_steps"] if num_inference_steps is None else num_inference_steps
@@ -266,7 +268,7 @@ class ColorizePipeline(SavedPipeline):
         base, gray = self.base, self.gray(rgb)
         z_gray = base.encode(gray)
         if own["method"] == "semantic":
-            sampling = semantic.Sampling(steps, float(guidance), seed, strength, own["target"])
+            sampling = semantic.Sampling(steps, float(guidance), seed, strength, own["target"], apart)
             delta = semantic.draw(base, self.mix, gray, z_gray, [prompt], sampling, regions)
         else:
             delta = diffusing_colors.draw(base, gray, z_gray, [prompt], steps, float(guidance), own["target"])

@@ -41,6 +41,8 @@ class Sampling(NamedTuple):
         seed: of the noise that drawing starts from, the same for each photo.
         strength: share of the steps, from the first on, that follow regions; 0 leaves them out.
         target: what the network predicts, one of `TARGETS`.
+        apart: regions are drawn apart and put together once, when they are no longer followed (after MT-Color,
+            arXiv:2505.08705), instead of after each step.
     """
 
     steps: int = 50
@@ -48,6 +50,7 @@ class Sampling(NamedTuple):
     seed: int = 0
     strength: float = 0.3
     target: str = "epsilon"
+    apart: bool = False
 
 
 class SemanticColors(Colorizer):
@@ -187,11 +190,12 @@ def draw(
     generator = torch.Generator().manual_seed(sampling.seed)
     z = torch.randn(z_gray.shape[1:], generator=generator).to(z_gray).expand_as(z_gray)
     for number, step in enumerate(scheduler.timesteps):
-        before = z.expand(1 + len(kept), *z.shape[1:]) if number < first else z
+        before = z.expand(1 + len(kept), *z.shape[1:]) if number < first and len(z) == 1 else z
         t = torch.full((len(before),), int(step), device=z.device)
         noise = (apart if number < first else whole)(before, t)
-        after = scheduler.step(noise, step, before).prev_sample
-        z = regional.merged(after[:1], after[1:], masks) if number < first else after
+        z = scheduler.step(noise, step, before).prev_sample
+        if number < first and not (sampling.apart and number + 1 < first):
+            z = regional.merged(z[:1], z[1:], masks)
     return mix.color(z, z_gray)
 
 

@@ -83,6 +83,20 @@ def test_the_first_step_leaves_what_is_outside_of_regions_alone(coder: Path) -> 
     assert (found - plain)[..., :2].abs().max() > 1e-4 and (found - plain)[..., 6:].abs().max() > 1e-4
 
 
+def test_regions_drawn_apart_are_put_together_once(coder: Path) -> None:
+    """Two guided steps of four differ, one does not, and a region that says nothing new changes nothing."""
+    half = torch.zeros(32, 32)
+    half[:, :16] = 1
+    regions, wanted = [Labelled(half, "a blue car")], ["a red car"]
+    one, two = (draw(*shown(coder), wanted, Sampling(4, 2.0, 0, 0.5, apart=apart), regions) for apart in (False, True))
+    assert (one - two).abs().max() > 1e-4
+    same = [draw(*shown(coder), wanted, Sampling(4, 2.0, 0, 0.25, apart=apart), regions) for apart in (False, True)]
+    torch.testing.assert_close(*same)
+    whole = [Labelled(torch.ones(32, 32), "a red car")]
+    plain = draw(*shown(coder), wanted, Sampling(4, 2.0))
+    torch.testing.assert_close(draw(*shown(coder), wanted, Sampling(4, 2.0, 0, 1.0, apart=True), whole), plain)
+
+
 @pytest.mark.parametrize("train_text", [False, True])
 def test_gradients_reach_what_learns_and_never_what_is_frozen(coder: Path, train_text: bool) -> None:
     learner = model(coder, train_text=train_text)
