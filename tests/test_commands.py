@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from dequant.cli.main import main
@@ -122,6 +123,21 @@ def test_commands_of_colorize(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
             line = re.sub(rf"={name}$", f"={next(folder.glob(f'outputs/train/{run_of}/*/weights'), name)}", line)
         run(line, folder)
     assert len(list(folder.glob("outputs/train/small_*/*/weights"))) == 3
+
+
+@pytest.mark.slow
+def test_commands_of_semantic(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the page colours, with the bundled weights: what is read stands in the recipe, which a replay takes."""
+    monkeypatch.chdir(folder)
+    for line in commands("dequant colorize ", ["docs/semantic.md"]):
+        with contextlib.suppress(SystemExit):
+            assert not main(shlex.split(line)[1:]), line
+    content = yaml.safe_load((folder / "photo.colorize.jpg.yaml").read_text())
+    assert {"prompt", "category", "regions"} <= set(content["edit"])
+    content["edit"]["regions"] = [{"text": "a blue shirt", "box": [0, 0, 40, 40]}]
+    (folder / "changed.yaml").write_text(yaml.safe_dump(content))
+    run("dequant replay changed.yaml photo.jpg -o again.jpg", folder)
+    assert (folder / "again.jpg").read_bytes() != (folder / "photo.colorize.jpg").read_bytes()
 
 
 def fill_manifest(photos: Path) -> None:

@@ -42,6 +42,7 @@ app.command(
         "dequant colorize old.jpg",
         "dequant colorize old.jpg --prompt 'a red car on green' --scale auto",
         "dequant colorize album/ --colorfulness holiday.jpg -o coloured/ --resume",
+        "dequant colorize old.jpg --method semantic --region '120,80=a blue coat'",
     )
 )(colorize)
 app.command(

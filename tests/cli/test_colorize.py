@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from dequant.cli.main import main
@@ -103,3 +104,29 @@ def test_what_a_pipeline_refuses_is_said_for_the_photo(
     printed = capsys.readouterr().err
     assert sentence in printed and "Traceback" not in printed
     assert not photo.with_name("old.colorize.png").exists()
+
+
+def test_what_is_read_stands_in_the_recipe_and_regions_are_told(photo: Path, tmp_path: Path) -> None:
+    own = ("--weights", latents.saved(tmp_path / "semantic", method="semantic"), "--jobs", "0")
+    read, told, again = (photo.with_name(f"{name}.png") for name in ("read", "told", "again"))
+    assert status("colorize", photo, *own, "-o", read) == 0
+    edit = yaml.safe_load(read.with_name("read.png.yaml").read_text())["edit"]
+    assert {"prompt", "category", "regions"} <= set(edit)
+    assert status("colorize", photo, *own, "-o", told, "--region", "0,0,8,8=a blue coat", "--strength", "1") == 0
+    edit = yaml.safe_load(told.with_name("told.png.yaml").read_text())["edit"]
+    assert [one["text"] for one in edit["regions"]] == ["a blue coat"]
+    assert status("replay", told.with_name("told.png.yaml"), photo, "-o", again, "--jobs", "0") == 0
+    assert again.read_bytes() == told.read_bytes() != read.read_bytes()
+
+
+def test_seeds_and_wrong_regions(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = ("--weights", latents.saved(tmp_path / "semantic", method="semantic"), "--jobs", "0", "--prompt", "a car")
+    made = [photo.with_name(f"{seed}.png") for seed in (1, 2)]
+    for seed, path in enumerate(made, 1):
+        assert status("colorize", photo, *own, "--seed", seed, "-o", path) == 0
+    assert made[0].read_bytes() != made[1].read_bytes()
+    capsys.readouterr()
+    assert status("colorize", photo, *own, "--region", "nowhere=a car") == 2
+    assert "'nowhere' is no place" in capsys.readouterr().err
+    assert status("colorize", photo, *own, "--region", "0,0,9000,9=a car") == 1
+    assert "is not in the photo" in capsys.readouterr().err
