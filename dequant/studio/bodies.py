@@ -108,6 +108,8 @@ class ColorSettings(TypedDict, total=False):
     guidance_scale: Annotated[float | None, Field(ge=0, le=20)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     strength: Annotated[float, Field(ge=0, le=1)]
+    captioner: Annotated[None, Field(description="Of recipes; no request chooses models.")]
+    segmenter: None
 
 
 @with_config(CHECKED)

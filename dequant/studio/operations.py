@@ -196,7 +196,7 @@ def _check_placed(arguments: dict[str, Any], original: Original) -> None:
     pixels = original.levels.shape[0] * original.levels.shape[1]
     most = max(1, PLACED // pixels)
     for name in ("regions", "pins"):
-        if len(arguments.get(name, [])) > most:
+        if len(arguments.get(name) or []) > most:
             raise InputError(f"There are too many {name} for a photo of {pixels} pixels: give at most {most}.")
 
 
@@ -213,7 +213,7 @@ def _recipe(text: str, original: Original) -> Recipe:
             raise InputError("The recipe is damaged (counts): use the file as the edit wrote it.")
     except ValidationError as error:
         raise InputError(f"The recipe cannot be used here. {bodies.explained(error)}") from None
-    for region in edit.get("regions", []):
+    for region in edit.get("regions") or []:
         if "mask" in region:
             _opened(region["mask"])
     _check_placed(edit, original)
