@@ -57,11 +57,13 @@ def merged(z: Tensor, parts: Tensor, masks: Tensor) -> Tensor:
 
 
 def guided_steps(strength: float, steps: int) -> int:
-    """How many of the steps, from the first on, follow the regions: those with `t > T (1 - strength)`.
+    """How many of the steps, from the first on, follow the regions: those with `t > T (1 - strength)`, one at least.
+
+    None do with a strength of 0.
 
     Raises:
         InputError: `strength` is not from 0 to 1.
     """
     if not 0 <= strength <= 1:
         raise InputError(f"Expected a strength of regions from 0 to 1, got {strength}.")
-    return round(strength * steps)
+    return max(round(strength * steps), int(strength > 0))

@@ -51,6 +51,7 @@ def test_one_region_that_covers_all_takes_its_place() -> None:
 
 def test_the_first_steps_follow_regions() -> None:
     assert [guided_steps(strength, 50) for strength in (0, 0.3, 1)] == [0, 15, 50]
+    assert [guided_steps(strength, 1) for strength in (0, 0.3)] == [0, 1]
     for strength in (-0.1, 1.1):
         with pytest.raises(InputError, match="a strength of regions from 0 to 1"):
             guided_steps(strength, 50)
