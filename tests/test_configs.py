@@ -29,7 +29,7 @@ KINDS = {
     **dict.fromkeys(("vae", "small_vae"), Autoencoder),
     **dict.fromkeys(("luma_decoder", "small_luma_decoder", "semantic_decoder"), LumaDecoder),
     **dict.fromkeys(("diffusing_colors", "small_diffusing_colors"), DiffusingColors),
-    **dict.fromkeys(("semantic", "semantic_unet"), SemanticColors),
+    **dict.fromkeys(("semantic", "semantic_unet", "small_semantic"), SemanticColors),
     **dict.fromkeys(("ranker", "small_ranker"), RankerTraining),
 }
 """Of other models than Dequantizer, by the name of the run."""
@@ -45,6 +45,7 @@ NEEDED = {
     "experiment=edit": [f"data.shards={bundled()}"],
     "experiment=small_vae": [f"data.shards={bundled()}"],
     "experiment=small_luma_decoder": [f"data.shards={bundled()}"],
+    "experiment=small_semantic": [f"data.shards={bundled()}"],
     "experiment=semantic_unet": [f"data.shards={bundled()}"],
     "experiment=semantic_decoder": [f"data.shards={bundled()}"],
     "experiment=small_diffusing_colors": [f"data.shards={bundled()}"],
@@ -113,7 +114,13 @@ def test_evaluate(option: str, tmp_path: Path) -> None:
     instantiate(cfg.data.module)
 
 
-@pytest.mark.parametrize("option", ["eval=colorization", "eval=color_scale", "eval=text_control"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        f"eval={name}"
+        for name in ("colorization", "color_scale", "text_control", "ablation", "decoders", "region_control")
+    ],
+)
 def test_evaluations_of_colorizers(option: str, tmp_path: Path) -> None:
     cfg = load("evaluate", tmp_path, option, "model=diffusing_colors")
     assert callable(getattr(Bench, cfg.eval.measure)) and cfg.run_dir == str(tmp_path)

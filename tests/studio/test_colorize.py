@@ -10,12 +10,12 @@ SEMANTIC = {"weights": "semantic", "num_inference_steps": 2, "seed": 3}
 def test_a_reading_is_changed_and_replayed(client: TestClient, photo: str) -> None:
     box = [{"text": "a red cap", "box": [0, 0, 24, 32]}]
     answer = client.post(f"/v1/photos/{photo}/colorize", json={"regions": box, "settings": SEMANTIC})
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == 201, answer.text
     recipe = yaml.safe_load(answer.json()["recipe"])
     assert {"prompt", "category"} <= set(recipe["edit"]) and recipe["edit"]["regions"][0]["text"] == "a red cap"
     recipe["edit"]["regions"][0]["text"] = "a blue cap"
     again = client.post(f"/v1/photos/{photo}/replay", json={"recipe": yaml.safe_dump(recipe)})
-    assert again.status_code == 200, again.text
+    assert again.status_code == 201, again.text
     assert yaml.safe_load(again.json()["recipe"])["edit"]["regions"][0]["text"] == "a blue cap"
 
 
