@@ -155,8 +155,8 @@ class Bench:
     def decoders(self) -> dict[str, LatentBase]:
         """Bases on the same latents, with the decoder that these had first and with a luminance-aware one."""
         source = self.cfg.ckpt_path or self.name
-        aware = ColorizePipeline.load(source, decoder=self.cfg.eval.decoder).base
-        return {STOCK: ColorizePipeline.load(source, decoder="autoencoder").base, AWARE: aware}
+        names = {STOCK: "autoencoder", AWARE: self.cfg.eval.decoder}
+        return {way: ColorizePipeline.load(source, decoder=name).to(self.device).base for way, name in names.items()}
 
     def decode(self) -> Summary:
         """`eval=decoders`."""
@@ -168,7 +168,7 @@ class Bench:
         found, gray = {}, grayscale(rgb)
         drawn, z = self.pipe.draw(rgb, "", **self.how), self.pipe.base.encode(rgb[None].to(self.device))
         for name, base in self.decoders.items():
-            own = base.decode(z, gray[None])[0].cpu()
+            own = base.decode(z, gray[None].to(self.device))[0].cpu()
             found[name, "the photo's latents"] = own
             found[f"{name}, the photo's lightness", "the photo's latents"] = with_lightness(own, gray)
             found[name, "drawn latents"] = base.decode(drawn.z_gray + drawn.delta, drawn.gray)[0].cpu()

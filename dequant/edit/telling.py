@@ -67,7 +67,7 @@ class Asked:
             InputError: there is more.
         """
         if self.category is not None or self.regions is not None:
-            raise InputError(f"{method} takes no category and no regions: use the weights 'semantic'.")
+            raise InputError(f"{method} takes no category and no regions: use semantic.")
         return Reading(self.prompt or "")
 
 

@@ -2,9 +2,7 @@
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from transformers import (
     AutoTokenizer,
@@ -14,6 +12,7 @@ from transformers import (
     Mask2FormerImageProcessorPil,
 )
 
+from dequant.io.images import to_pil
 from dequant.models.finite import check_finite
 from dequant.models.hub import Source
 
@@ -53,7 +52,7 @@ class Captioner:
     @torch.no_grad()
     def __call__(self, rgb: Tensor) -> str:
         """A caption of rgb (3, H, W) in [0, 1]; the same photo always has the same."""
-        pixels = self.images(_image(rgb), return_tensors="pt")["pixel_values"]
+        pixels = self.images(to_pil(rgb), return_tensors="pt")["pixel_values"]
         tokens = self.model.generate(pixel_values=pixels, max_new_tokens=MOST_TOKENS, do_sample=False)
         return str(self.words.decode(tokens[0], skip_special_tokens=True)).strip()
 
@@ -76,7 +75,7 @@ class Segmenter:
     @torch.no_grad()
     def __call__(self, rgb: Tensor) -> list[Instance]:
         """The things in rgb (3, H, W) in [0, 1], the surest first."""
-        outputs = self.model(**self.images(_image(rgb), return_tensors="pt"))
+        outputs = self.model(**self.images(to_pil(rgb), return_tensors="pt"))
         size = [(rgb.shape[1], rgb.shape[2])]
         found = self.images.post_process_instance_segmentation(outputs, threshold=SURE, target_sizes=size)[0]
         order = sorted(found["segments_info"], key=lambda one: -one["score"])
@@ -90,7 +89,3 @@ def _loaded(path: str, kind: Any) -> Any:
         check_finite(part.parameters(), path)
         part.eval()
     return part
-
-
-def _image(rgb: Tensor) -> Image.Image:
-    return Image.fromarray((255 * rgb).round().byte().movedim(0, -1).numpy().astype(np.uint8))
