@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from dequant.cli import coloring
-from dequant.cli.hydra import one_sentence, plain, process, resolved, run
+from dequant.cli.hydra import computes_bfloat16, one_sentence, plain, process, resolved, run
 from dequant.errors import InputError, obey_signals
 from dequant.evaluation import methods, runner
 from dequant.evaluation import tables as reports
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 OPTIONS = (
-    ("bf16", bool, "true or false"),
+    ("bf16", (bool, NoneType), "true, false or null"),
     ("ckpt_path", (str, NoneType), "a path or null"),
     ("results", (str, NoneType), "a path or null"),
     ("run_dir", str, "a path"),
@@ -63,7 +63,8 @@ def entrants(cfg: DictConfig, device: torch.device) -> dict[str, methods.Method]
     settings = {key: plain(cfg[key]) for key in ("variant", "sampler", "seed")}
     settings |= {"weights": methods.weights_hash(model.trained), "base": model.base.fingerprint}
     settings |= {"code": methods.code_hash("color/*.py", "condition/*.py", "diffusion/*.py", "models/*.py")}
-    options = {"device": device, "bf16": cfg.bf16, "finish": instantiate(cfg.variant.finish)}
+    bf16 = computes_bfloat16(device) if cfg.bf16 is None else cfg.bf16
+    options = {"device": device, "bf16": bf16, "finish": instantiate(cfg.variant.finish)}
     ours = methods.of_model(model.to(device).eval(), settings, **options)
     baselines = {**(instantiate(cfg.eval.baselines) or {}), **(instantiate(cfg.peers) or {})}
     measures = methods.code_hash("color/*.py", "condition/*.py", "metrics/*.py", "evaluation/measure.py")
@@ -96,7 +97,7 @@ def check(cfg: DictConfig) -> None:
     """Refuse, ahead of the work, options that cannot be, and what could not be written at its end."""
     for name, kinds, expected in OPTIONS:
         value = OmegaConf.select(cfg, name)
-        if not isinstance(plain(value), kinds) or (isinstance(value, bool) and kinds is not bool):
+        if not isinstance(plain(value), kinds) or (isinstance(value, bool) and name != "bf16"):
             raise InputError(f"Expected {name} to be {expected}, got {value!r}.")
     if unknown := [column for column in cfg.eval.same if column not in reports.COLUMNS]:
         raise InputError(f"There is no column {unknown[0]!r} for eval.same: choose of {', '.join(reports.COLUMNS)}.")

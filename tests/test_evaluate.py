@@ -101,7 +101,7 @@ def test_a_dirty_tree_publishes_nothing(tmp_path: Path, monkeypatch: pytest.Monk
         (["results={folder}/closed/new.csv"], "is read-only"),
         (["run_dir={folder}/closed/run"], "is read-only.: choose another folder with run_dir=PATH"),
         (["run_dir={folder}/marked.csv"], "is not a folder.: choose another folder with run_dir=PATH"),
-        (["bf16=3"], "Expected bf16 to be true or false, got 3"),
+        (["bf16=3"], "Expected bf16 to be true, false or null, got 3"),
         (["ckpt_path=3"], "Expected ckpt_path to be a path or null, got 3"),
         (["eval.batch_size=2.5"], "Expected eval.batch_size to be a whole number, got 2.5"),
         (["eval.max_photos=true"], "Expected eval.max_photos to be a whole number or null, got True"),

@@ -68,6 +68,24 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 OmegaConf.register_new_resolver("sampler_name", lambda sampler: instantiate(sampler).name, replace=True)
 
 
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 itself; emulation is many times slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    has: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # of PyTorch before 2.10 nothing is known
+    return device.type != "cpu" or any(has.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+def fast_precision(accelerator: str) -> str:
+    """Lightning's precision for a trainer's accelerator: bf16-mixed where `computes_bfloat16`, else 32-true."""
+    kind = {"auto": str(torch.accelerator.current_accelerator() or "cpu"), "gpu": "cuda"}.get(accelerator, accelerator)
+    there = kind != "cuda" or torch.cuda.is_available()  # the trainer says what is missing
+    return "bf16-mixed" if there and computes_bfloat16(torch.device(kind)) else "32-true"
+
+
+OmegaConf.register_new_resolver("fast_precision", fast_precision, replace=True)
+
+
 def process(device: str | None) -> tuple[torch.device, int, int]:
     """The device, rank and number of processes of this one, as torchrun says in the environment.
 
