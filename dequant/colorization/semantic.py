@@ -61,9 +61,10 @@ class SemanticColors(Colorizer):
         mix: of noisy and grey latents, and what is drawn; None makes one that changes nothing at first.
         optimizer: makes the optimizer from parameters.
         lr_schedule: makes a per-step schedule from the optimizer, or None for a constant rate.
-        num_inference_steps: of the pictures of a validation, and of a pipeline with these weights.
-        guidance_scale: likewise, see `guidance.guided`.
-        target: what the network predicts, one of `TARGETS`.
+        sampling: of the pictures of a validation, and of a pipeline with these weights, whose target
+            is learned; None is as in the document.
+        timestep_shift: with s, a timestep drawn at random at the share u of all moves to s u / (1 + (s - 1) u), so
+            that more is learned where most is noise (Esser et al., arXiv:2403.03206, equation 23).
         train_text: train the text encoder, too.
         lora_rank: train low-rank changes of the UNet's attention instead of all its weights; None for all.
         gradient_checkpointing: recompute activations in the backward pass, which takes time and saves memory.
@@ -80,17 +81,19 @@ class SemanticColors(Colorizer):
         mix: GrayMix | None = None,
         optimizer: Optimizer | None = None,
         lr_schedule: Schedule | None = None,
-        num_inference_steps: int = 50,
-        guidance_scale: float = 5.0,
-        target: str = "epsilon",
+        sampling: Sampling | None = None,
+        timestep_shift: float = 1.0,
         train_text: bool = False,
         lora_rank: int | None = None,
         gradient_checkpointing: bool = False,
     ) -> None:
-        check_target(target)
-        options = (num_inference_steps, train_text, lora_rank, gradient_checkpointing)
+        sampling = Sampling() if sampling is None else sampling
+        check_target(sampling.target)
+        if timestep_shift <= 0:
+            raise InputError(f"Expected a timestep_shift above 0, got {timestep_shift}.")
+        options = (sampling.steps, train_text, lora_rank, gradient_checkpointing)
         super().__init__(base, optimizer, lr_schedule, *options)
-        self.guidance_scale, self.target = guidance_scale, target
+        self.sampling, self.timestep_shift = sampling, timestep_shift
         self.mix = GrayMix(base.unet.config["in_channels"]) if mix is None else mix
         self.learned["mix"] = self.mix
 
@@ -102,7 +105,7 @@ class SemanticColors(Colorizer):
     @property
     def about(self) -> dict[str, Any]:
         """How far texts are exaggerated, and what the UNet predicts."""
-        return {"guidance_scale": self.guidance_scale, "target": self.target}
+        return {"guidance_scale": self.sampling.guidance_scale, "target": self.sampling.target}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Squared error of the prediction (equation 2), where a mask shows the grey photo; seeds fix noise and t."""
@@ -114,19 +117,27 @@ class SemanticColors(Colorizer):
         scheduler = DDIMScheduler(**SCHEDULE)
         clean = self.mix.of_photo(z, z_gray)
         noisy = scheduler.add_noise(clean, noise, t)
-        wanted = noise if self.target == "epsilon" else scheduler.get_velocity(clean, noise, t)
-        seen, text = self.base.recognize(gray, z.shape[2:]), self.base.embed(batch["caption"])
+        wanted = noise if self.sampling.target == "epsilon" else scheduler.get_velocity(clean, noise, t)
+        seen, text = self._seen(batch, gray, z.shape[2:]), self.base.embed(batch["caption"])
         errors = (self.base.predict(self.mix(noisy, z_gray * shown), t, text, seen) - wanted).square()
         value = (errors * shown).sum() / (shown.sum() * errors.shape[1])
         self.log("train/loss", value, prog_bar=True, sync_dist=True)
         return value
 
-    @staticmethod
-    def _drawn_at_random(seed: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    def _drawn_at_random(self, seed: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Timestep () and noise (C, h, w) of a sample."""
         rng = np.random.default_rng(seed)
         noise = torch.from_numpy(rng.standard_normal(shape)).float()
-        return torch.tensor(int(rng.integers(STEPS))), noise
+        share = (int(rng.integers(STEPS)) + 1) / STEPS
+        shifted = self.timestep_shift * share / (1 + (self.timestep_shift - 1) * share)
+        return torch.tensor(round(shifted * STEPS) - 1), noise
+
+    def _seen(self, batch: Batch, gray: Tensor, size: Sequence[int]) -> list[Tensor] | None:
+        """What the recognizer tells of the photos that it may look at."""
+        told = self.base.recognize(gray, size)
+        if told is None or "seen" not in batch:
+            return told
+        return [one * batch["seen"].to(one)[:, None, None, None] for one in told]
 
     @staticmethod
     def _shown(batch: Batch, z: Tensor) -> Tensor:
@@ -138,8 +149,7 @@ class SemanticColors(Colorizer):
 
     def drawn(self, gray: Tensor, z_gray: Tensor, batch: Batch) -> Tensor:
         """As `draw` makes it, from noise that is always the same."""
-        sampling = Sampling(self.num_inference_steps, self.guidance_scale, target=self.target)
-        return draw(self.base, self.mix, gray, z_gray, batch["caption"], sampling)
+        return draw(self.base, self.mix, gray, z_gray, batch["caption"], self.sampling)
 
 
 def check_target(target: str) -> None:

@@ -1,7 +1,7 @@
 """Training examples of colorization: a photo and a caption that names its colours."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from math import cos, pi, sin
 from typing import Any
@@ -35,6 +35,7 @@ class RandomColoring:
         old_share: share of the photos made to look old: blurred, noisy and pale in contrast.
         mask_share: share of the examples whose caption describes a part of the picture.
         category_share: share of the captions of photos that name the thing alone: "a photo of a car".
+        unseen_share: share of the photos that no classifier looks at, so that the network has to read the caption.
     """
 
     dropout: float = 0.1
@@ -44,10 +45,11 @@ class RandomColoring:
     old_share: float = 0.0
     mask_share: float = 0.0
     category_share: float = 0.0
+    unseen_share: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse impossible settings with an `InputError`."""
-        for name in ("dropout", "hue_share", "scene_share", "old_share", "mask_share", "category_share"):
+        for name in (field.name for field in fields(self) if field.name != "min_colorfulness"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} = {getattr(self, name)} is not a probability: give a number from 0 to 1.")
 
@@ -66,7 +68,7 @@ class RandomColoring:
 
         Returns:
             "target" (3, H, H) in [0, 1] and "caption"; with a `mask_share` also "mask" (1, H, H) of 0 and 1, where the
-            caption holds.
+            caption holds, and with an `unseen_share` "seen" (), whether a classifier looks at it.
         """
         check_photo(rgb)
         draws = rng.random(4)
@@ -78,7 +80,11 @@ class RandomColoring:
                 inside, example["caption"] = scene.part(rng.random() < 0.5)
         else:
             example = self._photo(rgb, rng, draws[1:], caption, inside)
-        return example if not self.mask_share else example | {"mask": _mask(inside, rgb)}
+        if self.mask_share:
+            example["mask"] = _mask(inside, rgb)
+        if self.unseen_share:
+            example["seen"] = torch.tensor(rng.random() >= self.unseen_share)
+        return example
 
     def _photo(self, rgb: Tensor, rng: np.random.Generator, draws: Any, caption: str, inside: Tensor | None) -> Example:
         hue, dropout, age = draws < (self.hue_share, self.dropout, self.old_share)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dequant.cli import coloring
-from dequant.colorization.semantic import SemanticColors
+from dequant.colorization.semantic import Sampling, SemanticColors
 from dequant.data.sources import Shards, bundled
 from dequant.errors import InputError
 from dequant.models.luma_skips import LumaSkips
@@ -22,7 +22,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("semantic")
     vae = latents.vae()
     vae.save_pretrained(folder / "vae")
-    learner = SemanticColors(latents.base(folder / "vae"), num_inference_steps=2, guidance_scale=1.5)
+    learner = SemanticColors(latents.base(folder / "vae"), sampling=Sampling(2, 1.5))
     torch.nn.init.normal_(learner.mix.layer.weight, std=0.3)
     learner.save_pretrained(folder / "run" / "weights")
     skips = LumaSkips.of(vae)

@@ -25,9 +25,11 @@ def coder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def model(coder: Path, **options: Any) -> SemanticColors:
+def model(coder: Path, sampling: Sampling | None = None, **options: Any) -> SemanticColors:
     base = latents.base(coder)
-    made = SemanticColors(base, optimizer=partial(torch.optim.AdamW, lr=1e-3), num_inference_steps=3, **options)
+    made = SemanticColors(
+        base, optimizer=partial(torch.optim.AdamW, lr=1e-3), sampling=sampling or Sampling(3), **options
+    )
     made.log = lambda *args, **kwargs: None
     return made
 
@@ -149,6 +151,31 @@ def test_noise_is_added_to_photos_or_to_their_colour() -> None:
     assert mix.of_photo(z, z_gray).std() > 2
 
 
+def test_a_shift_of_the_timesteps_trains_where_most_is_noise(coder: Path) -> None:
+    """s u / (1 + (s - 1) u) of what is drawn at random without a shift; all noise stays all noise."""
+    plain, shifted = model(coder), model(coder, timestep_shift=4.0)
+    pairs = [
+        tuple(int(one._drawn_at_random(seed, (1,))[0]) for one in (plain, shifted))
+        for seed in range(500)
+    ]
+    for before, after in pairs:
+        share = (before + 1) / 1000
+        assert after == round(1000 * 4 * share / (1 + 3 * share)) - 1
+    assert max(after for _, after in pairs) <= 999 and sorted(after for _, after in pairs)[250] == pytest.approx(
+        800, abs=30
+    )
+
+
+def test_a_photo_that_no_classifier_may_see_tells_nothing(coder: Path) -> None:
+    learner, told = model(coder), [torch.ones(2, 3, 4, 4), torch.ones(2, 5, 2, 2)]
+    learner.base.recognize = lambda gray, size: told
+    batch = latents.batch(2)
+    gray = grayscale(batch["target"])
+    assert learner._seen(batch, gray, (8, 8)) is told
+    first, second = learner._seen(batch | {"seen": torch.tensor([True, False])}, gray, (8, 8)) or []
+    assert first[0].all() and not first[1].any() and second[0].all() and not second[1].any()
+
+
 def test_training_lowers_the_loss(coder: Path) -> None:
     learner, batch = model(coder), latents.batch(4)
     losses = latents.losses(learner, batch, 15)
@@ -176,7 +203,9 @@ def test_weights_are_released_and_loaded(coder: Path, tmp_path: Path) -> None:
 
 def test_wrong_settings_are_one_sentence(coder: Path) -> None:
     with pytest.raises(InputError, match="no target 'x': choose epsilon or v_prediction"):
-        model(coder, target="x")
+        model(coder, Sampling(target="x"))
+    with pytest.raises(InputError, match="timestep_shift above 0, got 0"):
+        model(coder, timestep_shift=0)
     base, mix, gray, z_gray = shown(coder)
     with pytest.raises(InputError, match="one photo at a time, got 2"):
         pair = (gray.repeat(2, 1, 1, 1), z_gray.repeat(2, 1, 1, 1))
