@@ -176,6 +176,8 @@ def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callb
 def prepared(cfg: DictConfig) -> Learner:
     """The model, with the weights that it starts from."""
     model: Learner = instantiate(cfg.model)
+    if not isinstance(model, Learner):
+        raise InputError(f"model={cfg.name} is not trained: dequant colorize --method {cfg.name} tunes it to a photo.")
     if cfg.rebase and cfg.init_weights is None:
         raise InputError("rebase=true needs an encoder to start from: give init_weights as well.")
     if cfg.rebase and cfg.model.get("control") is None:

@@ -16,14 +16,19 @@ from dequant.colorization.pipeline import ColorizePipeline
 from dequant.colorization.ranker import RankerTraining
 from dequant.colorization.semantic import SemanticColors
 from dequant.data.sources import bundled
+from dequant.edit.diffcolor import TuneSettings
+from dequant.errors import InputError
 from dequant.models.latent import LatentBase
+from dequant.training.aligner import AlignerTraining
 from dequant.training.autoencoder import Autoencoder
 from dequant.training.dequantizer import Dequantizer
+from dequant.training.image_text import ImageTextTraining
 from dequant.training.learner import Learner
 from dequant.training.luma_decoder import LumaDecoder
 from tests.support import latents
 from tests.support.configs import GROUPS, TINY_BASE, load
 from tests.support.paths import CONF, GOLDEN
+from train import prepared
 
 KINDS = {
     **dict.fromkeys(("vae", "small_vae"), Autoencoder),
@@ -31,6 +36,8 @@ KINDS = {
     **dict.fromkeys(("diffusing_colors", "small_diffusing_colors"), DiffusingColors),
     **dict.fromkeys(("semantic", "semantic_unet", "small_semantic"), SemanticColors),
     **dict.fromkeys(("ranker", "small_ranker"), RankerTraining),
+    **dict.fromkeys(("image_text", "small_image_text"), ImageTextTraining),
+    **dict.fromkeys(("aligner", "small_aligner"), AlignerTraining),
 }
 """Of other models than Dequantizer, by the name of the run."""
 
@@ -50,6 +57,8 @@ NEEDED = {
     "experiment=semantic_decoder": [f"data.shards={bundled()}"],
     "experiment=small_diffusing_colors": [f"data.shards={bundled()}"],
     "experiment=small_ranker": [f"data.shards={bundled()}"],
+    "experiment=small_image_text": [f"data.shards={bundled()}"],
+    "experiment=small_aligner": [f"data.shards={bundled()}"],
 }
 
 LATENT = ("colors", "ranker", "semantic")
@@ -71,7 +80,7 @@ def coder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tiny(option: str, coder: Path | str = "nowhere") -> list[str]:
     """Options that make the base of a configuration small."""
-    if "prior" in option or "vae" in option:
+    if any(name in option for name in ("prior", "vae", "image_text", "aligner", "diffcolor")):
         return []
     if "_decoder" in option:
         return [f"model.vae.path={coder}/.."]
@@ -87,6 +96,8 @@ def options(*groups: str) -> list[str]:
     options("variant", "condition", "data", "sampler", "model", "callbacks", "logger", "trainer", "experiment"),
 )
 def test_train(option: str, coder: Path, tmp_path: Path) -> None:
+    if option == "model=diffcolor":
+        pytest.skip("is not trained")
     cfg = load("train", tmp_path, *tiny(option, coder), option, *NEEDED.get(option, []))
     model = instantiate(cfg.model)
     assert isinstance(model, KINDS.get(cfg.name, Dequantizer)) and isinstance(model, Learner)
@@ -98,6 +109,16 @@ def test_train(option: str, coder: Path, tmp_path: Path) -> None:
             instantiate(cfg.trainer)
         return
     assert isinstance(instantiate(cfg.trainer, logger=logger, callbacks=callbacks), L.Trainer)
+
+
+def test_the_tuning_of_diffcolor_is_the_usual_one(tmp_path: Path) -> None:
+    cfg = load("evaluate", tmp_path, "eval=edit_control", "model=diffcolor")
+    assert instantiate(cfg.model) == TuneSettings() and callable(getattr(Bench, cfg.eval.measure))
+
+
+def test_diffcolor_is_not_trained(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="model=diffcolor is not trained: dequant colorize --method diffcolor"):
+        prepared(load("train", tmp_path, "model=diffcolor"))
 
 
 @pytest.mark.parametrize("option", NEEDED)

@@ -22,7 +22,7 @@ from tests.support.configs import GROUPS, load
 from tests.support.paths import ROOT
 from tests.support.programs import Done, Program
 
-COLORIZATION = ("colorization", "color_scale", "text_control", "ablation", "decoders", "region_control")
+COLORIZATION = ("colorization", "color_scale", "text_control", "ablation", "decoders", "region_control", "edit_control")
 PROTOCOLS = [name for name in GROUPS.get("eval", []) if name not in ("all", "steps", *COLORIZATION)]
 
 

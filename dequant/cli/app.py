@@ -43,6 +43,7 @@ app.command(
         "dequant colorize old.jpg --prompt 'a red car on green' --scale auto",
         "dequant colorize album/ --colorfulness holiday.jpg -o coloured/ --resume",
         "dequant colorize old.jpg --method semantic --region '120,80=a blue coat'",
+        "dequant colorize dog.jpg --method diffcolor --prompt 'a dog on a bench' --edit 'a brown dog on a red bench'",
     )
 )(colorize)
 app.command(

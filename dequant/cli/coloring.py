@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,14 @@ from dequant.colorization.pipeline import METHODS, ColorizePipeline
 from dequant.colorization.priors import THINGS, Describer
 from dequant.colorization.reading import Reader, Reading
 from dequant.condition.captions import Labelled
+from dequant.edit.colorizing import colorizer
+from dequant.edit.diffcolor import Session, TuneSettings, tune
 from dequant.errors import InputError
-from dequant.evaluation import colorization, runner, semantics
+from dequant.evaluation import colorization, editing, runner, semantics
 from dequant.evaluation import tables as reports
 from dequant.evaluation.colorization import Summary
 from dequant.io import figures
-from dequant.io.images import write_image
+from dequant.io.images import to_pil, write_image
 from dequant.metrics.coloring import read_boxes
 from dequant.metrics.efficientnet import EfficientNetLite0
 from dequant.models.latent import LatentBase
@@ -37,6 +40,9 @@ log = logging.getLogger(__name__)
 
 SEMANTIC = ("by_region", "ablate")
 """Measures of a colorizer that is told what a photo shows."""
+
+TUNED, EDITING = "diffcolor", ("by_edit",)
+"""The colorizer that is tuned to each photo, and what is measured of it alone."""
 
 STOCK, AWARE = "decoder of the autoencoder", "luminance-aware decoder"
 
@@ -50,20 +56,32 @@ class Bench:
 
     def __init__(self, cfg: DictConfig) -> None:
         self.cfg, self.name = cfg, str(HydraConfig.get().runtime.choices["model"])
-        if self.name not in METHODS:
-            raise InputError(f"model={self.name} is no colorizer: give model={' or model='.join(METHODS)}.")
+        if self.name not in (*METHODS, TUNED):
+            raise InputError(f"model={self.name} is no colorizer: give model={' or model='.join((*METHODS, TUNED))}.")
         self.device, self.reader = process(cfg.device)[0], cache(Reader)
-        self.pipe = ColorizePipeline.load(cfg.ckpt_path or self.name).to(self.device)
-        if cfg.eval.measure in SEMANTIC and self.pipe.config["method"] != "semantic":
+        self.settings: TuneSettings | None = instantiate(cfg.model) if self.name == TUNED else None
+        if self.settings is not None and cfg.ckpt_path is not None:
+            self.settings = replace(self.settings, weights=str(cfg.ckpt_path))
+        source = self.name if self.settings is None else self.settings.weights
+        self.pipe = colorizer(str(cfg.ckpt_path or source)).to(self.device)
+        if cfg.eval.measure in SEMANTIC and (self.settings or self.pipe.config["method"] != "semantic"):
             raise InputError(f"{self.name} takes no priors to measure in eval={cfg.eval.name}: give model=semantic.")
+        if (cfg.eval.measure in EDITING) != (self.settings is not None) and cfg.eval.measure != "compare":
+            raise InputError(f"eval={cfg.eval.name} is not for model={self.name}: see docs/evaluate.md.")
         self.pipe.set_progress_bar_config(disable=True)
         self.data = instantiate(cfg.data.module)
         self.photos = runner.choose(self.data.photos(cfg.data.eval_split, cfg.eval.size), cfg.eval.max_photos)
         self.folder = Path(cfg.run_dir)
         self.kept: dict[str, dict[str, Tensor]] = {}
+        self._session: tuple[object, Session] | None = None
 
     def paint(self, rgb: Tensor, prompt: str, scale: float | str) -> Tensor:
-        """`colorization.Paint`; where the colorizer is told what a photo shows and no prompt says it, it is read."""
+        """`colorization.Paint`; where the colorizer is told what a photo shows and no prompt says it, it is read.
+
+        A network that is tuned to the photo is tuned by what is read, and edited to a prompt that is given.
+        """
+        if self.settings is not None:
+            return self.session(rgb, None).picture(prompt or None, scale=scale).apply(rgb, 0, rgb.shape[1])
         told = self.reader()(grayscale(rgb)) if self.reads and not prompt else Reading(prompt)
         how = self.how | ({"regions": told.regions} if self.reads else {})
         return self.pipe.color(rgb, told.prompt, scale=scale, **how).apply(rgb, 0, rgb.shape[1])
@@ -99,6 +117,24 @@ class Bench:
         chosen = instantiate(self.cfg.perceptual, folder=self.folder, device=str(self.device))
         found = {} if chosen.lpips is None else {"lpips": chosen.lpips}
         return found | {f"{name}_cosine": _cosine(network) for name, network in chosen.features.items()}
+
+    def session(self, rgb: Tensor, prompt: str | None) -> Session:
+        """A network tuned to a photo; the last one is remembered."""
+        asked = prompt, rgb.numpy().tobytes()
+        if self._session is None or self._session[0] != asked:
+            self._session = asked, tune(to_pil(rgb), prompt, settings=self.settings)
+        return self._session[1]
+
+    def editor(self, rgb: Tensor, prompt: str) -> editing.Edit:
+        """`editing.Tune`."""
+        session = self.session(rgb, prompt)
+        return lambda edit, strength: session.picture(edit, strength).apply(rgb, 0, rgb.shape[1])
+
+    def by_edit(self) -> Summary:
+        """`eval=edit_control`."""
+        own = self.cfg.eval
+        options = (own.scenes, self.pipe.base.side, self.cfg.seed, plain(own.strengths))
+        return editing.by_edit(self.editor, self.name, *options)
 
     def by_scale(self) -> Summary:
         """`eval=color_scale`."""

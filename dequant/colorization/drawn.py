@@ -8,7 +8,7 @@ from dequant.color import spaces
 from dequant.color.details import Details
 from dequant.color.luminance import grayscale, with_lightness
 from dequant.colorization.checks import MOST_SCALE
-from dequant.colorization.pictures import decoded, tint
+from dequant.colorization.pictures import Align, decoded, tint
 from dequant.models.latent import LatentBase
 
 TRIES, ROUNDS = 12, 3
@@ -25,14 +25,16 @@ class Colored(NamedTuple):
         rgb: the copy, (3, h, w) in [0, 1].
         scale: of its colour.
         details: that carry the colour to the photo.
+        relit: whether the photo's lightness takes the place of the copy's.
     """
 
     rgb: Tensor
     scale: float
     details: Details
+    relit: bool = True
 
     def apply(self, photo: Tensor, top: int, height: int, levels: int | None = None) -> Tensor:
-        """Some rows of the coloured photo, whose lightness L* is the photo's.
+        """Some rows of the coloured photo, whose lightness L* is the photo's if it is `relit`.
 
         Args:
             photo: these rows of the photo, (3, H', W) in [0, 1].
@@ -41,21 +43,33 @@ class Colored(NamedTuple):
             levels: as in `luminance.with_lightness`.
         """
         gray = grayscale(photo)
-        return with_lightness(self.details.apply(gray, top, height), gray, levels)
+        carried = self.details.apply(gray, top, height)
+        return with_lightness(carried, gray, levels) if self.relit else carried.clamp(0, 1)
 
 
 class Drawn(NamedTuple):
-    """The colour `delta` of the latents `z_gray` of one grey photo (1, 3, h, w)."""
+    """The colour of one grey photo.
+
+    Attributes:
+        base: whose decoder makes pictures.
+        z_gray: latents of the photo, (1, C, h, w).
+        delta: their colour.
+        gray: the photo (1, 3, H, W) in [0, 1].
+        align: puts the colour onto the photo.
+        relit: see `Colored`.
+    """
 
     base: LatentBase
     z_gray: Tensor
     delta: Tensor
     gray: Tensor
+    align: Align = decoded
+    relit: bool = True
 
     def at(self, scale: float) -> Colored:
         """The picture at a scale."""
-        picture = decoded(self.base, self.z_gray, scale * self.delta, self.gray)[0].cpu()
-        return Colored(picture, scale, Details.of(self.gray[0].cpu(), picture))
+        picture = self.align(self.base, self.z_gray, scale * self.delta, self.gray)[0].cpu()
+        return Colored(picture, scale, Details.of(self.gray[0].cpu(), picture), self.relit)
 
     def reaching(self, target: float, rgb: Tensor) -> Colored:
         """The picture that is as colourful as a number at the size of the photo (3, H, W), or as near as it gets.
@@ -64,7 +78,7 @@ class Drawn(NamedTuple):
         """
         wanted = float(target)
         for _ in range(ROUNDS):
-            colored = self.at(_reaching(wanted, *self))
+            colored = self.at(_reaching(wanted, *self[:4]))
             found = float(spaces.colorfulness(colored.apply(rgb, 0, rgb.shape[1])))
             wanted *= target / max(found, 1e-3)
             if abs(found - target) < NEAR or colored.scale > MOST_SCALE - NEAR:

@@ -1,11 +1,16 @@
 """From coloured latents to pictures that are as light as the photo, whatever drew them."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from dequant.color.luminance import in_gamut
 from dequant.color.spaces import lab_to_rgb, rgb_to_lab
 from dequant.models.latent import LatentBase
+
+Align = Callable[[LatentBase, Tensor, Tensor, Tensor], Tensor]
+"""A base, latents of grey photos, their colour, and the photos (B, 3, H, W) -> pictures of the same size."""
 
 
 @torch.no_grad()

@@ -234,7 +234,10 @@ class ColorizePipeline(SavedPipeline):
             how: the other arguments of `draw`.
         """
         check_amount(scale, colorfulness)
-        drawn = self.draw(rgb, prompt, **how)
+        return self.scaled(self.draw(rgb, prompt, **how), rgb, scale, colorfulness)
+
+    def scaled(self, drawn: Drawn, rgb: Tensor, scale: Number | str, colorfulness: Number | None) -> Colored:
+        """The picture of what was drawn for a photo (3, H, W), at a scale, or as colourful as asked for."""
         return drawn.at(self._scale(scale, drawn)) if colorfulness is None else drawn.reaching(colorfulness, rgb)
 
     @torch.no_grad()
@@ -286,7 +289,7 @@ class ColorizePipeline(SavedPipeline):
             raise InputError("This pipeline has no ranker for scale='auto': give a number, such as 1.")
         if not self._features:
             self._features.append(features_of(self.ranker).to(self.base.device).eval())
-        return choose(self.ranker, self._features[0], *drawn)
+        return choose(self.ranker, self._features[0], *drawn[:4])
 
 
 def weights_of(method: str) -> Path:

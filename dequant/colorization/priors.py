@@ -9,6 +9,7 @@ from dequant.color.luminance import grayscale
 from dequant.color.names import WORDS
 from dequant.condition import patches
 from dequant.condition.captions import caption
+from dequant.condition.dull import DULL
 from dequant.condition.scenes import SHAPES
 from dequant.metrics.efficientnet import EfficientNetLite0
 
@@ -167,4 +168,4 @@ def numbers(thing: str) -> list[int]:
 def vocabulary() -> list[str]:
     """Words of captions and of what is likely to be asked for, which a small tokenizer keeps whole."""
     others = "a an and the on of in with photo dark light pale sky grass tree sea water sand snow skin hair man woman"
-    return [*WORDS, *SHAPES, *" ".join(THINGS).split(), *others.split()]
+    return [*WORDS, *SHAPES, *" ".join((*THINGS, *DULL)).split(), *others.split()]

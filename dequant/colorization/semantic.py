@@ -63,8 +63,7 @@ class SemanticColors(Colorizer):
         lr_schedule: makes a per-step schedule from the optimizer, or None for a constant rate.
         sampling: of the pictures of a validation, and of a pipeline with these weights, whose target
             is learned; None is as in the document.
-        timestep_shift: with s, a timestep drawn at random at the share u of all moves to s u / (1 + (s - 1) u), so
-            that more is learned where most is noise (Esser et al., arXiv:2403.03206, equation 23).
+        timestep_shift: of the timesteps that are drawn at random, see `shifted`.
         train_text: train the text encoder, too.
         lora_rank: train low-rank changes of the UNet's attention instead of all its weights; None for all.
         gradient_checkpointing: recompute activations in the backward pass, which takes time and saves memory.
@@ -128,9 +127,7 @@ class SemanticColors(Colorizer):
         """Timestep () and noise (C, h, w) of a sample."""
         rng = np.random.default_rng(seed)
         noise = torch.from_numpy(rng.standard_normal(shape)).float()
-        share = (int(rng.integers(STEPS)) + 1) / STEPS
-        shifted = self.timestep_shift * share / (1 + (self.timestep_shift - 1) * share)
-        return torch.tensor(round(shifted * STEPS) - 1), noise
+        return torch.tensor(shifted(int(rng.integers(STEPS)), self.timestep_shift)), noise
 
     def _seen(self, batch: Batch, gray: Tensor, size: Sequence[int]) -> list[Tensor] | None:
         """What the recognizer tells of the photos that it may look at."""
@@ -152,6 +149,15 @@ class SemanticColors(Colorizer):
         return draw(self.base, self.mix, gray, z_gray, batch["caption"], self.sampling)
 
 
+def shifted(timestep: int, shift: float) -> int:
+    """A timestep at the share u of all moved to s u / (1 + (s - 1) u), for a shift s.
+
+    Above 1, more is learned where most is noise (Esser et al., arXiv:2403.03206, equation 23).
+    """
+    share = (timestep + 1) / STEPS
+    return round(STEPS * shift * share / (1 + (shift - 1) * share)) - 1
+
+
 def check_target(target: str) -> None:
     """Refuse what is none of `TARGETS` with an `InputError`."""
     if target not in TARGETS:
@@ -164,7 +170,7 @@ def draw(
     mix: GrayMix,
     gray: Tensor,
     z_gray: Tensor,
-    texts: Sequence[str],
+    texts: Sequence[str] | Tensor,
     sampling: Sampling,
     regions: Sequence[Labelled] = (),
 ) -> Tensor:
@@ -175,7 +181,7 @@ def draw(
         mix: of the same training.
         gray: the photos (B, 3, H, W) in [0, 1].
         z_gray: their latents (B, C, h, w).
-        texts: one for each; "" for none.
+        texts: one for each, "" for none; or embedded (B, T, D).
         sampling: steps, guidance, seed and the strength of regions.
         regions: of one photo, with texts of their own.
 
@@ -190,7 +196,8 @@ def draw(
         raise InputError(f"Regions are drawn for one photo at a time, got {len(z_gray)}.")
     kept, masks = regional.disjoint([region.mask for region in regions], (z_gray.shape[2], z_gray.shape[3]))
     scheduler = _scheduler(sampling)
-    seen, empty, text = base.recognize(gray, z_gray.shape[2:]), base.embed([""]), base.embed(texts)
+    seen, empty = base.recognize(gray, z_gray.shape[2:]), base.embed([""])
+    text = texts if isinstance(texts, Tensor) else base.embed(texts)
     whole = guided(_reading(base, mix, z_gray, seen), text, empty, sampling.guidance_scale)
     if kept:
         words = base.embed([regions[number].text for number in kept])

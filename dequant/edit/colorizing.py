@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dequant.color.spaces import colorfulness as colorfulness_of
+from dequant.color.spaces import colorfulness as colorfulness_in
 from dequant.colorization.drawn import Colored
 from dequant.colorization.pipeline import ColorizePipeline
 from dequant.edit import recipe as recipes
@@ -105,18 +105,18 @@ def colorize(
     options: dict[str, Any] = {"num_inference_steps": settings.num_inference_steps, "seed": settings.seed}
     options |= {"guidance_scale": settings.guidance_scale, "regions": found.regions, "strength": settings.strength}
     colored = pipe.color(copy, found.prompt, scale=scale, colorfulness=colorfulness, **options)
-    levels = _carried(original.levels, colored)
-    colorful = _colorfulness(levels)
+    levels = carried(original.levels, colored)
+    colorful = colorfulness_of(levels)
     notes.append(_scaled(colored.scale, colorful, colorfulness))
 
-    report = reports.measure(original.levels, levels, [], _nowhere, False, notes)
+    report = reports.measure(original.levels, levels, [], nowhere, False, notes)
     edit = described(found) if reads else {"prompt": found.caption}
     edit |= {"scale": scale, "colorfulness": colorfulness}
     result = {"scale": colored.scale, "colorfulness": round(colorful, 2)}
     return Edited(levels, original, report, _recipe(edit, settings, (*size, digest), pipe, result))
 
 
-def _nowhere(rgb: Tensor, rows: slice, columns: slice) -> Tensor:
+def nowhere(rgb: Tensor, rows: slice, columns: slice) -> Tensor:
     """No pixel is of a palette or a region."""
     return torch.full(rgb.shape[1:], -2)
 
@@ -134,10 +134,10 @@ def _recipe(
     return Recipe("colorize", edit, asdict(settings), source, weights, recipes.versions(), result)
 
 
-def _colorfulness(levels: NDArray[Any]) -> float:
+def colorfulness_of(levels: NDArray[Any]) -> float:
     """Of a photo (H, W, 3), or of a part of its pixels."""
     rows, columns = (max(1, side // 512) for side in levels.shape[:2])
-    return float(colorfulness_of(as_rgb(levels[::rows, ::columns])))
+    return float(colorfulness_in(as_rgb(levels[::rows, ::columns])))
 
 
 def _scaled(scale: float, found: float, wanted: float | None) -> str:
@@ -146,7 +146,7 @@ def _scaled(scale: float, found: float, wanted: float | None) -> str:
     return f"{note}, and no scale comes nearer to {wanted:g}" if missed else note
 
 
-def _carried(levels: NDArray[Any], colored: Colored) -> NDArray[Any]:
+def carried(levels: NDArray[Any], colored: Colored) -> NDArray[Any]:
     """A photo (H, W, 3) with the colour of its small copy, in stripes."""
     result, (height, width), most = np.empty_like(levels), levels.shape[:2], int(np.iinfo(levels.dtype).max)
     rows = max(1, STRIPE // width)

@@ -28,7 +28,7 @@ KEY = "dequant"
 """Of the text in a PNG that holds the recipe."""
 
 
-OPERATIONS = ("dequantize", "transfer", "recolor", "colorize")
+OPERATIONS = ("dequantize", "transfer", "recolor", "colorize", "diffcolor")
 
 MAX_BYTES = 2**24
 """Of a recipe; masks make it large."""
@@ -149,7 +149,7 @@ def digest(levels: NDArray[Any], alpha: NDArray[Any] | None) -> str:
 def weights_digest(pipe: DiffusionPipeline) -> str:
     """Sha256 of the networks of a pipeline."""
     found = hashlib.sha256()
-    for name in ("unet", "control", "vae", "text_encoder", "ranker"):
+    for name in ("unet", "control", "vae", "text_encoder", "ranker", "recognizer", "skips", "mix"):
         module = getattr(pipe, name, None)
         for key, tensor in () if module is None else module.state_dict().items():
             found.update(f"{name}.{key} {tuple(tensor.shape)}".encode())

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from dequant.colorization.diffcolor import Tuning
 from dequant.edit import recipe as recipes
 from dequant.edit.colorizing import ColorSettings, colorize
+from dequant.edit.diffcolor import TuneSettings, tune
 from dequant.edit.edits import Edited, Photo, Reference, dequantize, recolor, transfer
 from dequant.edit.painting import Settings
 from dequant.edit.recipe import Recipe, read_recipe
@@ -36,10 +38,12 @@ def replay(photo: Photo, recipe: Recipe | str | Path, pipe: DequantPipeline | No
     """
     found = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
     original = photo if isinstance(photo, Original) else read_original(photo)
-    settings = None if found.operation == "colorize" else _settings(found)
+    settings = None if found.operation in ("colorize", "diffcolor") else _settings(found)
     try:
         notes, scale = _differences(found, original)
-        if settings is None:
+        if found.operation == "diffcolor":
+            edited = _tuned(found, original)
+        elif settings is None:
             edited = _colored(found, original, scale)
         else:
             edited = _repeated(found, original, scale, settings, pipe)
@@ -110,6 +114,13 @@ def _colored(recipe: Recipe, original: Original, scale: float) -> Edited:
     if "regions" in edit:
         edit["regions"] = [_told(one, scale) for one in edit["regions"]]
     return colorize(original, **edit, settings=ColorSettings(**recipe.settings))
+
+
+def _tuned(recipe: Recipe, original: Original) -> Edited:
+    """Tuned anew: a recipe holds no weights."""
+    settings = {**recipe.settings, "tuning": Tuning(**recipe.settings["tuning"])}
+    asked = dict(recipe.edit)
+    return tune(original, asked.pop("prompt"), settings=TuneSettings(**settings)).edited(**asked)
 
 
 def _told(one: dict[str, Any], scale: float) -> dict[str, Any]:

@@ -181,6 +181,12 @@ class LatentBase(nn.Module):
             skips = source.model("skips", LumaSkips)
         return cls(coder, unet, text, tokenizer, recognizer, skips)
 
+    def with_unet(self, unet: UNet2DConditionModel) -> Self:
+        """A base with another UNet of the same layout, which shares all other parts."""
+        other = copy.copy(self)
+        other.__dict__["_modules"] = {**self._modules, "unet": unet}
+        return other
+
     def add_lora(self, rank: int) -> None:
         """Freeze the UNet and let low-rank changes of its attention learn (Hu et al., arXiv:2106.09685).
 

@@ -204,6 +204,8 @@ def _recipe(text: str, original: Original) -> Recipe:
     """A recipe that asks for nothing that a request could not ask for."""
     _check_yaml(text)
     recipe = Recipe.parse(text)
+    if recipe.operation not in bodies.BODIES:
+        raise InputError(f"A server does no {recipe.operation}, which takes minutes: use dequant replay.")
     edit = dict(recipe.edit)
     counts = edit.pop("counts", None)
     try:

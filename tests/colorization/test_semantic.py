@@ -154,10 +154,7 @@ def test_noise_is_added_to_photos_or_to_their_colour() -> None:
 def test_a_shift_of_the_timesteps_trains_where_most_is_noise(coder: Path) -> None:
     """s u / (1 + (s - 1) u) of what is drawn at random without a shift; all noise stays all noise."""
     plain, shifted = model(coder), model(coder, timestep_shift=4.0)
-    pairs = [
-        tuple(int(one._drawn_at_random(seed, (1,))[0]) for one in (plain, shifted))
-        for seed in range(500)
-    ]
+    pairs = [tuple(int(one._drawn_at_random(seed, (1,))[0]) for one in (plain, shifted)) for seed in range(500)]
     for before, after in pairs:
         share = (before + 1) / 1000
         assert after == round(1000 * 4 * share / (1 + 3 * share)) - 1

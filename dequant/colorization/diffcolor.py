@@ -1,0 +1,296 @@
+"""DiffColor: a network tuned to one grey photo, then edited by words (Lin et al., arXiv:2308.01655).
+
+Three loops over the parts of another colorizer. The first lets the network paint what the prompt names, and not what
+anti-colour texts say. The second finds the embedding that draws the picture so found, the third tunes the network to
+draw exactly this. Then another prompt draws another picture of the same photo, and nothing is tuned any more.
+"""
+
+import copy
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from torch import Tensor
+from torch.nn import functional as F
+
+from dequant.colorization.drawn import Drawn
+from dequant.colorization.pictures import Align
+from dequant.colorization.semantic import SCHEDULE, TARGETS, Sampling, draw, shifted
+from dequant.condition.dull import DULL
+from dequant.errors import InputError, whole_number
+from dequant.models.image_text import ImageText
+from dequant.models.latent import STEPS, LatentBase
+from dequant.models.mixing import GrayMix
+
+MODES = ("attention", "lora", "full")
+"""What of the UNet is tuned: its attention, low-rank changes of it, or all."""
+
+STAGES, DONE = ("color", "embedding", "network"), "done"
+"""The loops in their order, and what comes after them."""
+
+MOST_STEPS = 100_000
+"""Of one loop."""
+
+ALPHAS = DDIMScheduler(**SCHEDULE).alphas_cumprod
+"""Share of the signal's variance at each timestep."""
+
+PLACEHOLDER = "*"
+"""Stands before each noun of the prompt whose embedding is tuned."""
+
+NOUNS = re.compile(r"\b(an?|the|with|and|on|of)(?= (?!an?\b|the\b))", re.IGNORECASE)
+"""Words that nouns, or their adjectives, come after."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a network is tuned to a photo; the defaults are for the bundled network, `DOCUMENT` has those of the paper.
+
+    Attributes:
+        mode: one of `MODES`.
+        lora_rank: of the low-rank changes.
+        color_steps: of the first loop; 0 leaves it out.
+        color_lr: learning rate of Adam in it.
+        contrast_weight: of the contrastive loss beside that of the noise.
+        latest: share of the noise schedule up to which the contrastive loss counts: where there is more noise, the
+            one-step estimate of the picture may be mush.
+        embedding_steps: of the second loop.
+        embedding_lr: likewise.
+        network_steps: of the third loop.
+        network_lr: likewise.
+        timestep_shift: of the timesteps that are drawn at random, see `semantic.shifted`.
+        gradient_checkpointing: recompute activations in the backward pass, which takes time and saves memory.
+
+    Raises:
+        InputError: a value cannot be.
+    """
+
+    mode: str = "attention"
+    lora_rank: int = 4
+    color_steps: int = 60
+    color_lr: float = 1e-4
+    contrast_weight: float = 0.5
+    latest: float = 1.0
+    embedding_steps: int = 60
+    embedding_lr: float = 1e-2
+    network_steps: int = 100
+    network_lr: float = 3e-4
+    timestep_shift: float = 4.0
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be with an `InputError`."""
+        if self.mode not in MODES:
+            raise InputError(f"There is no mode {self.mode!r} of tuning: choose {', '.join(MODES)}.")
+        whole_number("lora_rank", self.lora_rank)
+        for name in STAGES:
+            whole_number(f"{name}_steps", self.steps(name), 0, MOST_STEPS)
+            if not self.lr(name) > 0:
+                raise InputError(f"Expected {name}_lr to be above 0, got {self.lr(name)}.")
+
+    def steps(self, stage: str) -> int:
+        """Of one of `STAGES`."""
+        return int(getattr(self, f"{stage}_steps"))
+
+    def lr(self, stage: str) -> float:
+        """Likewise."""
+        return float(getattr(self, f"{stage}_lr"))
+
+
+DOCUMENT = Tuning("full", 4, 1500, 1.5e-6, 0.5, 0.7, 500, 1e-3, 1000, 1e-6, 1.0)
+"""The paper's steps, and the learning rates of its authors' notebooks, for Stable Diffusion 1.5."""
+
+
+class Subject(NamedTuple):
+    """A grey photo, and what it is coloured with.
+
+    Attributes:
+        base: trained, left as it is.
+        mix: of noisy and grey latents, of the same training.
+        likeness: says which text describes a picture.
+        gray: the photo (1, 3, H, W) in [0, 1].
+        prompt: what it shows.
+        sampling: steps, guidance, seed and target of the network.
+        align: puts what was drawn onto the photo.
+    """
+
+    base: LatentBase
+    mix: GrayMix
+    likeness: ImageText
+    gray: Tensor
+    prompt: str
+    sampling: Sampling
+    align: Align
+
+
+class State(NamedTuple):
+    """Where a tuning stands; tensors are on the CPU.
+
+    Attributes:
+        stage: one of `STAGES`, or "done".
+        step: of the stage, the next.
+        weights: the tuned tensors of the UNet by name.
+        embedding: (1, T, D), of the prompt.
+        picture: what the first loop led to, (1, 3, H, W), from the second one on.
+        optimizer: its state within a stage.
+    """
+
+    stage: str
+    step: int
+    weights: dict[str, Tensor]
+    embedding: Tensor
+    picture: Tensor | None = None
+    optimizer: dict[str, Any] | None = None
+
+
+class DiffColor:
+    """A network that is tuned to one photo. The base and its weights are never changed: a copy is.
+
+    Args:
+        subject: the photo and the networks.
+        tuning: how.
+        state: where an earlier tuning stopped.
+
+    Raises:
+        InputError: peft is missing for "lora", or the state is of another network.
+    """
+
+    def __init__(self, subject: Subject, tuning: Tuning, state: State | None = None) -> None:
+        self.subject, self.tuning = subject, tuning
+        self.base, self.learned = _copied(subject.base, tuning)
+        with torch.no_grad():
+            self.z_gray = self.base.encode(subject.gray)
+            self.seen = self.base.recognize(subject.gray, self.z_gray.shape[2:])
+            self.context = self.base.embed([subject.prompt])
+            self.embedding = self.base.embed([rewritten(subject.prompt)]).requires_grad_()
+        self.picture: Tensor | None = None
+        self.stage, self.step = STAGES[0], 0
+        self._kept: dict[str, Any] | None = None
+        if state is not None:
+            self._take(state)
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        weights = {name: value.detach().cpu().clone() for name, value in self.learned.items()}
+        picture = None if self.picture is None else self.picture.cpu()
+        return State(self.stage, self.step, weights, self.embedding.detach().cpu().clone(), picture, self._kept)
+
+    def _take(self, state: State) -> None:
+        sizes = {name: value.shape for name, value in self.learned.items()}
+        if {name: value.shape for name, value in state.weights.items()} != sizes:
+            raise InputError("The state of this tuning is of another network: start a new session.")
+        with torch.no_grad():
+            for name, value in self.learned.items():
+                value.copy_(state.weights[name])
+            self.embedding.copy_(state.embedding)
+        self.picture = None if state.picture is None else state.picture.to(self.base.device)
+        self.stage, self.step, self._kept = state.stage, state.step, state.optimizer
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Steps that are done, and of all loops together."""
+        counts = [self.tuning.steps(stage) for stage in STAGES]
+        done = len(STAGES) if self.stage == DONE else STAGES.index(self.stage)
+        return sum(counts[:done]) + self.step, sum(counts)
+
+    def tune(self) -> Iterator[dict[str, float]]:
+        """Run what is left of the three loops, a step at a time; yields the parts of each step's loss."""
+        while self.stage != DONE:
+            if self.stage != STAGES[0] and self.picture is None:
+                self.picture = self.drawn(self.context)
+            loss, tuned = self._task()
+            optimizer = torch.optim.Adam(tuned, lr=self.tuning.lr(self.stage))
+            if self._kept is not None:
+                optimizer.load_state_dict(self._kept)
+            for step in range(self.step, self.tuning.steps(self.stage)):
+                value, parts = loss(step)
+                for tensor, gradient in zip(tuned, torch.autograd.grad(value, tuned), strict=True):
+                    tensor.grad = gradient
+                optimizer.step()
+                self.step, self._kept = step + 1, optimizer.state_dict()
+                yield parts
+            self.stage, self.step, self._kept = [*STAGES, DONE][STAGES.index(self.stage) + 1], 0, None
+
+    def _task(self) -> tuple[Callable[[int], tuple[Tensor, dict[str, float]]], list[Tensor]]:
+        """The loss of a stage, and what lowers it."""
+        if self.stage == "color":
+            return partial(self._loss, self.z_gray, self.context), list(self.learned.values())
+        assert self.picture is not None
+        with torch.no_grad():
+            z = self.base.encode(self.picture)
+        if self.stage == "embedding":
+            return partial(self._loss, z, self.embedding), [self.embedding]
+        return partial(self._loss, z, self.embedding.detach()), list(self.learned.values())
+
+    def _loss(self, z: Tensor, text: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+        """What a step lowers, for latents (1, C, h, w) and an embedded text, and its parts."""
+        own, stage = self.subject, STAGES.index(self.stage)
+        generator = torch.Generator().manual_seed((own.sampling.seed * len(STAGES) + stage) * MOST_STEPS + step)
+        drawn = int(torch.randint(STEPS, (1,), generator=generator))
+        t = torch.tensor([shifted(drawn, self.tuning.timestep_shift)], device=z.device)
+        noise = torch.randn(z.shape, generator=generator).to(z)
+        signal, rest = ALPHAS[t.cpu()].sqrt().to(z), (1 - ALPHAS[t.cpu()]).sqrt().to(z)
+        clean = own.mix.of_photo(z, self.z_gray)
+        noisy = signal * clean + rest * noise
+        found = self.base.predict(own.mix(noisy, self.z_gray), t, text, self.seen)
+        of_noise = own.sampling.target == TARGETS[0]
+        value = (found - (noise if of_noise else signal * noise - rest * clean)).square().mean()
+        parts = {"noise": value.item()}
+        if self.stage == "color" and self.tuning.contrast_weight and t < self.tuning.latest * STEPS:
+            guess = (noisy - rest * found) / signal if of_noise else signal * noisy - rest * found
+            picture = self.base.decode(self.z_gray + own.mix.color(guess, self.z_gray), own.gray)
+            against = contrast(own.likeness, picture, own.prompt, list(DULL))
+            parts["contrast"] = against.item()
+            value = value + self.tuning.contrast_weight * against
+        return value, parts
+
+    def drawn(self, text: Tensor) -> Tensor:
+        """The picture (1, 3, H, W) that the tuned network draws by an embedded text (1, T, D), put onto the photo."""
+        return self.subject.align(*self.colors(text)[:4])
+
+    @torch.no_grad()
+    def colors(self, text: Tensor) -> Drawn:
+        """What is drawn, before it is put onto the photo."""
+        own = self.subject
+        delta = draw(self.base, own.mix, own.gray, self.z_gray, text, own.sampling)
+        return Drawn(self.base, self.z_gray, delta, own.gray, own.align)
+
+    def towards(self, prompt: str | None, strength: float) -> Tensor:
+        """An embedding between the tuned one (0) and that of another prompt (1), or beyond: (1, T, D)."""
+        if prompt is None or strength == 0:
+            return self.embedding.detach()
+        with torch.no_grad():
+            return torch.lerp(self.embedding.detach(), self.base.embed([prompt]), strength)
+
+
+def rewritten(prompt: str) -> str:
+    """A prompt with a placeholder before each noun and its adjectives: "a * dog on a * wooden bench"."""
+    return NOUNS.sub(lambda found: f"{found[1]} {PLACEHOLDER}", prompt)
+
+
+def contrast(likeness: ImageText, picture: Tensor, prompt: str, against: Sequence[str]) -> Tensor:
+    """How far a picture (1, 3, H, W) is from its prompt and near to other texts: 1 where it is as near to all.
+
+    Cosines are sharpened as the image-text model has learned it; the paper takes features that are not of length 1,
+    which comes to the same (see `models.image_text`).
+    """
+    scores = likeness.sharpness.detach() * likeness.of_images(picture) @ likeness.of_texts([prompt, *against]).T
+    chance = torch.tensor(1.0 + len(against)).log()
+    return F.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.long, device=scores.device)) / chance
+
+
+def _copied(base: LatentBase, tuning: Tuning) -> tuple[LatentBase, dict[str, Tensor]]:
+    """A base with a UNet of its own, and what is tuned of this by name; all else is shared with the original."""
+    names = {"full": "", "attention": ".attn", "lora": ".lora_"}[tuning.mode]
+    shared = {id(value): value for name, value in base.unet.named_parameters() if names not in name}
+    other = base.with_unet(copy.deepcopy(base.unet, shared))
+    if tuning.mode == "lora":
+        other.add_lora(tuning.lora_rank)
+    if tuning.gradient_checkpointing:
+        other.unet.enable_gradient_checkpointing()
+    learned = {name: value for name, value in other.unet.named_parameters() if names in name}
+    return other, {name: value.requires_grad_() for name, value in learned.items()}

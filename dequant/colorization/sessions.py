@@ -1,0 +1,96 @@
+"""Tunings that are kept: a folder for each photo, prompt and setting, in which an interrupted one goes on."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dequant.colorization.diffcolor import DONE, DiffColor, State, Subject, Tuning
+from dequant.errors import InputError
+from dequant.io.files import locked, whole_file, whole_path
+
+ABOUT, STATE = "session.json", "state.pt"
+"""What is kept: for people, and for the next run."""
+
+SECONDS = 30.0
+"""Between two times that the state of a tuning is kept."""
+
+Watch = Callable[[DiffColor, Mapping[str, float]], None]
+"""Called after each step with its losses."""
+
+
+def tuned(subject: Subject, tuning: Tuning, folder: Path | None, about: Mapping[str, Any], watch: Watch) -> DiffColor:
+    """A network tuned to a photo: from its folder, where an earlier run has left it, or what was left of it.
+
+    Args:
+        subject: the photo and the networks.
+        tuning: how.
+        folder: of this tuning, which another process may use at the same time; None keeps nothing.
+        about: what decides about the tuning, as plain values; written for people.
+        watch: sees the progress.
+
+    Raises:
+        InputError: what the folder holds cannot be read.
+    """
+    if folder is None:
+        made = DiffColor(subject, tuning)
+        for parts in made.tune():
+            watch(made, parts)
+        return made
+    with locked(folder):
+        state = _read(folder / STATE) if (folder / STATE).is_file() else None
+        made, kept = DiffColor(subject, tuning, state), time.monotonic()
+        if made.stage == DONE:
+            return made
+        with whole_file(folder / ABOUT) as file:
+            json.dump(about, file, indent=2)
+        for losses in _saved_when_stopped(made, folder):
+            watch(made, losses)
+            if time.monotonic() - kept > SECONDS:
+                _write(made.state, folder / STATE)
+                kept = time.monotonic()
+        _write(made.state, folder / STATE)
+    return made
+
+
+def _saved_when_stopped(made: DiffColor, folder: Path) -> Iterator[Mapping[str, float]]:
+    """The steps of a tuning, whose state is kept when it is interrupted between two of them."""
+    try:
+        yield from made.tune()
+    except KeyboardInterrupt:
+        _write(made.state, folder / STATE)
+        raise
+
+
+def key(about: Mapping[str, Any]) -> str:
+    """A short name for all that decides about a tuning."""
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def fingerprint(*networks: nn.Module) -> str:
+    """Sha256 of the weights of networks."""
+    found = hashlib.sha256()
+    for network in networks:
+        for name, tensor in network.state_dict().items():
+            found.update(f"{name} {tuple(tensor.shape)}".encode())
+            found.update(tensor.detach().float().cpu().contiguous().numpy().data)
+    return found.hexdigest()
+
+
+def _write(state: State, path: Path) -> None:
+    with whole_path(path) as partial:
+        torch.save(state._asdict(), partial)
+
+
+def _read(path: Path) -> State:
+    try:
+        return State(**torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch has many exceptions for a broken file
+        raise InputError(
+            f"'{path}' is no state of a tuning ({type(error).__name__}): remove it, and the tuning starts anew."
+        ) from None
