@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,6 +23,7 @@ from dequant.colorization.pictures import Align
 from dequant.colorization.semantic import SCHEDULE, TARGETS, Sampling, draw, shifted
 from dequant.condition.dull import DULL
 from dequant.errors import InputError, whole_number
+from dequant.models import autoencoder
 from dequant.models.image_text import ImageText
 from dequant.models.latent import STEPS, LatentBase
 from dequant.models.mixing import GrayMix
@@ -115,6 +117,8 @@ class Subject(NamedTuple):
         prompt: what it shows.
         sampling: steps, guidance, seed and target of the network.
         align: puts what was drawn onto the photo.
+        preview: a smaller autoencoder of the same latents, such as `AutoencoderTiny`, for the pictures that the
+            contrastive loss looks at; None takes the base's own.
     """
 
     base: LatentBase
@@ -124,6 +128,7 @@ class Subject(NamedTuple):
     prompt: str
     sampling: Sampling
     align: Align
+    preview: ModelMixin | None = None
 
 
 class State(NamedTuple):
@@ -242,11 +247,16 @@ class DiffColor:
         parts = {"noise": value.item()}
         if self.stage == "color" and self.tuning.contrast_weight and t < self.tuning.latest * STEPS:
             guess = (noisy - rest * found) / signal if of_noise else signal * noisy - rest * found
-            picture = self.base.decode(self.z_gray + own.mix.color(guess, self.z_gray), own.gray)
+            picture = self._seen_by_judge(self.z_gray + own.mix.color(guess, self.z_gray))
             against = contrast(own.likeness, picture, own.prompt, list(DULL))
             parts["contrast"] = against.item()
             value = value + self.tuning.contrast_weight * against
         return value, parts
+
+    def _seen_by_judge(self, z: Tensor) -> Tensor:
+        if self.subject.preview is None:
+            return self.base.decode(z, self.subject.gray)
+        return (autoencoder.decode(self.subject.preview, z) / 2 + 0.5).clamp(0, 1)
 
     def drawn(self, text: Tensor) -> Tensor:
         """The picture (1, 3, H, W) that the tuned network draws by an embedded text (1, T, D), put onto the photo."""

@@ -27,6 +27,7 @@ from dequant.edit.telling import Asked, reading
 from dequant.errors import InputError
 from dequant.io.originals import Original, read_original
 from dequant.models import image_text
+from dequant.models.hub import Source
 from dequant.models.image_text import ImageText
 
 MOST_STRENGTH = 3.0
@@ -43,6 +44,8 @@ class TuneSettings:
         weights: of a semantic colorizer, what `ColorizePipeline.load` takes.
         likeness: folder or hub id of a CLIP for the contrastive loss; None takes the package's own small one.
         align: one of `aligning.WAYS`.
+        preview: folder or hub id of a smaller autoencoder of the same latents for the contrastive loss, such as
+            madebyollin/taesd; None takes the network's own.
         num_inference_steps: None for the weights' own.
         guidance_scale: how far prompts are exaggerated; None for the weights' own.
         seed: of all noise.
@@ -55,6 +58,7 @@ class TuneSettings:
     weights: str = "semantic"
     likeness: str | None = None
     align: str = "luma"
+    preview: str | None = None
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
     seed: int = 0
@@ -182,7 +186,8 @@ def _subject(pipe: ColorizePipeline, gray: Tensor, prompt: str, settings: TuneSe
         target=pipe.config["target"],
     )
     judge = _judge(settings.likeness or image_text.bundled()).to(gray.device)
-    return Subject(pipe.base, pipe.mix, judge, gray, prompt, sampling, alignment(settings.align))
+    preview = None if settings.preview is None else Source(settings.preview).autoencoder(None).to(gray.device)
+    return Subject(pipe.base, pipe.mix, judge, gray, prompt, sampling, alignment(settings.align), preview)
 
 
 def strip(pictures: Sequence[Image.Image]) -> Image.Image:

@@ -134,6 +134,15 @@ def test_contrast_is_one_where_all_texts_are_as_near(coder: Path, monkeypatch: p
     assert contrast(judge, picture, "a car", ["x", "y", "z"]).item() == pytest.approx(float(sure), rel=1e-4)
 
 
+def test_a_smaller_autoencoder_may_show_the_judge_its_pictures(coder: Path) -> None:
+    plain, own = DiffColor(subject(coder), few()), subject(coder)
+    same = DiffColor(own._replace(preview=own.base.vae), few())
+    run(plain)
+    run(same)
+    for name, value in plain.learned.items():
+        torch.testing.assert_close(value, same.learned[name], atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("prompt", "wanted"),
     [
