@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -123,7 +123,8 @@ def saved(made: "Sequence[Edited]", outputs: Sequence[Path]) -> Report:
     for edited, path in zip(made, outputs, strict=True):
         warnings += [note for note in (*edited.save(path, recipe=False), *edited.report.notes) if note not in warnings]
     reports = [one.report for one in made]
-    details = {"reports": [one.as_json() for one in reports], "table": "\n\n".join(map(str, reports))}
+    tables = [str(replace(one, notes=[])) for one in reports]  # the warnings say the notes
+    details = {"reports": [one.as_json() for one in reports], "table": "\n\n".join(tables)}
     return Report(warnings, details, [str(one.recipe) for one in made])
 
 
