@@ -1,9 +1,9 @@
 """The commands of the documents, as written, on less work."""
 
-import contextlib
 import re
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import yaml
 from PIL import Image
 
 from dequant.cli.main import main
+from dequant.colorization import diffcolor
+from dequant.colorization.diffcolor import Tuning
 from dequant.data.packing import COLUMNS
 from dequant.data.sources import Shards, bundled
 from dequant.io.files import write_csv
@@ -43,6 +45,14 @@ def run(line: str, folder: Path) -> None:
     name = arguments.pop(0) if script == "-m" else script
     done = programs.run(name, *arguments, *LESS.get(name, []), cwd=folder)
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+def within(line: str) -> None:
+    """Run a command `dequant` in this process, which is faster."""
+    try:
+        main(shlex.split(line)[1:])
+    except SystemExit as end:
+        assert not end.code, line
 
 
 @pytest.fixture
@@ -98,10 +108,7 @@ def test_commands_for_artists(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     lines = commands("dequant ", ["docs/artists.md"])
     assert len(lines) >= 12
     for line in lines:
-        try:
-            main(shlex.split(line)[1:])
-        except SystemExit as end:
-            assert not end.code, line
+        within(line)
     assert (folder / "look.cube").is_file() and list(folder.glob("alike/**/*.yaml"))
 
 
@@ -111,8 +118,7 @@ def test_commands_of_colorize(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(folder)
     page = ["docs/colorize.md"]
     for line in commands("dequant colorize ", page):
-        with contextlib.suppress(SystemExit):
-            assert not main(shlex.split(line)[1:]), line
+        within(line)
     assert {one.name for one in folder.glob("*.yaml")} >= {"photo.colorize.jpg.yaml", "red.png.yaml", "alike.png.yaml"}
     for line in commands("python evaluate.py", page):
         run(line, folder)
@@ -130,14 +136,25 @@ def test_commands_of_semantic(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """What the page colours, with the bundled weights: what is read stands in the recipe, which a replay takes."""
     monkeypatch.chdir(folder)
     for line in commands("dequant colorize ", ["docs/semantic.md"]):
-        with contextlib.suppress(SystemExit):
-            assert not main(shlex.split(line)[1:]), line
+        within(line)
     content = yaml.safe_load((folder / "photo.colorize.jpg.yaml").read_text())
     assert {"prompt", "category", "regions"} <= set(content["edit"])
     content["edit"]["regions"] = [{"text": "a blue shirt", "box": [0, 0, 40, 40]}]
     (folder / "changed.yaml").write_text(yaml.safe_dump(content))
     run("dequant replay changed.yaml photo.jpg -o again.jpg", folder)
     assert (folder / "again.jpg").read_bytes() != (folder / "photo.colorize.jpg").read_bytes()
+
+
+@pytest.mark.slow
+def test_commands_of_diffcolor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt is tuned to once; edits and strips take up what was tuned."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(diffcolor, "Tuning", partial(Tuning, color_steps=3, embedding_steps=3, network_steps=3))
+    for line in commands("dequant colorize ", ["docs/diffcolor.md"]):
+        within(line)
+    assert len(list(folder.glob("diffcolor/*/state.pt"))) == 1
+    photo, strip = Image.open(folder / "photo.jpg"), Image.open(folder / "strip.png")
+    assert strip.size == (4 * photo.width, photo.height)
 
 
 def fill_manifest(photos: Path) -> None:

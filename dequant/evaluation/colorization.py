@@ -59,7 +59,7 @@ def compare(
         name: of the colorizer: it comes with scale 1, as `NAME auto` with the scale that its ranker chooses, and as
             `NAME caption` with scale 1 and a caption of the photo itself, which tells its colours.
         seen: training photos, which the mean chroma comes from.
-        features: of pictures (B, 3, H, W), for a Frechet distance; None leaves it out.
+        features: of pictures (B, 3, H, W), for a Frechet distance of two photos or more; None leaves it out.
         describe: makes a caption of a photo; None leaves that row out.
         keep: called with each picture.
         likeness: further metrics of pictures (B, 3, H, W) and their photos, (B,), by name: LPIPS, CLIP.
@@ -68,7 +68,7 @@ def compare(
     """
     ways = _ways(paint, name, seen, describe, see)
     truth = [photo.rgb for photo in photos]
-    reference = None if features is None else features_of(features, truth)
+    reference = None if features is None or len(truth) < 2 else features_of(features, truth)
     summary: Summary = []
     for way, make in ways.items():
         made = []

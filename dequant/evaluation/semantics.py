@@ -49,7 +49,8 @@ def ablate(
     reference, summary = features_of(features, truth), Summary()
     for (variant, method), pictures in made.items():
         values, whole = measured(pictures, truth)
-        whole["fd"] = frechet_distance(features_of(features, pictures), reference)
+        if len(truth) > 1:
+            whole["fd"] = frechet_distance(features_of(features, pictures), reference)
         summary += rows(variant, values, whole, method=method, paper_item="ColorDiff, Table 2")
     return summary
 

@@ -14,6 +14,8 @@ from dequant.errors import InputError
 from dequant.models.luma_skips import LumaSkips
 from tests.support import latents
 from tests.support.configs import job
+from tests.support.image_texts import judge
+from tests.support.tunings import FEW
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +38,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def evaluated(place: Path, out: Path, *options: str) -> list[dict[str, Any]]:
+def evaluated(place: Path, out: Path, *options: str, model: str = "semantic") -> list[dict[str, Any]]:
     """The rows of the results."""
-    own = (f"ckpt_path={place}/run", "model=semantic", "data=folder", f"data.root={place}/photos")
+    own = (f"ckpt_path={place}/run", f"model={model}", "data=folder", f"data.root={place}/photos")
     out.mkdir(exist_ok=True)
     rest = ("data.eval_split=all", "eval.size=32", f"results={out}/results.csv", *options)
     coloring.evaluate(job("evaluate", out, *own, *rest))
@@ -70,3 +72,23 @@ def test_regions_and_categories_are_measured(place: Path, tmp_path: Path) -> Non
 def test_other_colorizers_have_no_priors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="diffusing_colors takes no priors to measure in eval=ablation"):
         coloring.evaluate(job("evaluate", tmp_path, "eval=ablation", "model=diffusing_colors"))
+
+
+@pytest.mark.parametrize(("protocol", "metric"), [("edit_control", "kept"), ("colorization", "ciede2000")])
+def test_a_network_that_is_tuned_to_each_photo_is_measured(
+    place: Path, tmp_path: Path, protocol: str, metric: str
+) -> None:
+    judge().save_pretrained(tmp_path / "judge")
+    steps = (f"model.tuning.{name}={value}" for name, value in FEW.items())
+    few = (f"model.likeness={tmp_path}/judge", *steps, "eval.max_photos=1")
+    extra = ("eval.scenes=1", "eval.strengths=[1]") if protocol == "edit_control" else ()
+    rows = evaluated(place, tmp_path / "out", f"eval={protocol}", *few, *extra, model="diffcolor")
+    own = [row for row in rows if row["variant"].startswith("diffcolor") and row["metric"] == metric]
+    assert own and all(row["sampler"] == "ddim2, guidance 1.5" and row["weights"].endswith("/run") for row in own)
+
+
+def test_protocols_of_one_colorizer_are_refused_for_another(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="eval=edit_control is not for model=semantic"):
+        evaluated(place, tmp_path / "out", "eval=edit_control")
+    with pytest.raises(InputError, match="diffcolor takes no priors to measure"):
+        evaluated(place, tmp_path / "out", "eval=ablation", model="diffcolor")
