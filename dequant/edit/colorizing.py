@@ -101,7 +101,8 @@ def colorize(
         found = asked.alone(pipe.config["method"])
     else:
         found = reading(copy, digest, asked, (settings.captioner, settings.segmenter))
-        notes += [f"read in the photo: {said(found)}"] if asked.unsaid else []
+        seen = found if asked.regions is None else found._replace(regions=())
+        notes += [f"read in the photo: {said(seen)}"] if asked.unsaid else []
     options: dict[str, Any] = {"num_inference_steps": settings.num_inference_steps, "seed": settings.seed}
     options |= {"guidance_scale": settings.guidance_scale, "regions": found.regions, "strength": settings.strength}
     colored = pipe.color(copy, found.prompt, scale=scale, colorfulness=colorfulness, **options)
