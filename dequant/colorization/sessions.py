@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from dequant.colorization.diffcolor import DONE, DiffColor, State, Subject, Tuning
 from dequant.errors import InputError
@@ -70,16 +69,6 @@ def _saved_when_stopped(made: DiffColor, folder: Path) -> Iterator[Mapping[str, 
 def key(about: Mapping[str, Any]) -> str:
     """A short name for all that decides about a tuning."""
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def fingerprint(*networks: nn.Module) -> str:
-    """Sha256 of the weights of networks."""
-    found = hashlib.sha256()
-    for network in networks:
-        for name, tensor in network.state_dict().items():
-            found.update(f"{name} {tuple(tensor.shape)}".encode())
-            found.update(tensor.detach().float().cpu().contiguous().numpy().data)
-    return found.hexdigest()
 
 
 def _write(state: State, path: Path) -> None:

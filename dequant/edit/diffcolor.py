@@ -16,7 +16,7 @@ from dequant.colorization.diffcolor import DiffColor, Subject, Tuning
 from dequant.colorization.drawn import Colored
 from dequant.colorization.pipeline import ColorizePipeline
 from dequant.colorization.semantic import Sampling
-from dequant.colorization.sessions import Watch, fingerprint, key, tuned
+from dequant.colorization.sessions import Watch, key, tuned
 from dequant.edit import recipe as recipes
 from dequant.edit import report as reports
 from dequant.edit.colorizing import carried, colorfulness_of, colorizer, nowhere
@@ -27,6 +27,7 @@ from dequant.edit.telling import Asked, reading
 from dequant.errors import InputError
 from dequant.io.originals import Original, read_original
 from dequant.models import image_text
+from dequant.models.digest import weights_sha256
 from dequant.models.hub import Source
 from dequant.models.image_text import ImageText
 
@@ -163,7 +164,7 @@ def tune(
     check_words(prompt, 1)
     subject = _subject(pipe, pipe.gray(copy), prompt, settings)
     about: dict[str, Any] = {"photo": digest, "prompt": prompt, "weights": recipes.weights_digest(pipe)}
-    about |= {"likeness": fingerprint(subject.likeness), "settings": asdict(settings)}
+    about |= {"likeness": weights_sha256(likeness=subject.likeness), "settings": asdict(settings)}
     own = None if folder is None else folder / key(about)
     first, last = time.monotonic(), 0.0
 

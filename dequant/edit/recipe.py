@@ -18,6 +18,7 @@ from PIL import Image
 import dequant
 from dequant.errors import InputError
 from dequant.io.files import whole_file
+from dequant.models.digest import weights_sha256
 from dequant.models.folders import is_folder
 
 FORMAT = 1
@@ -148,13 +149,8 @@ def digest(levels: NDArray[Any], alpha: NDArray[Any] | None) -> str:
 
 def weights_digest(pipe: DiffusionPipeline) -> str:
     """Sha256 of the networks of a pipeline."""
-    found = hashlib.sha256()
-    for name in ("unet", "control", "vae", "text_encoder", "ranker", "recognizer", "skips", "mix"):
-        module = getattr(pipe, name, None)
-        for key, tensor in () if module is None else module.state_dict().items():
-            found.update(f"{name}.{key} {tuple(tensor.shape)}".encode())
-            found.update(tensor.detach().float().cpu().contiguous().numpy().data)
-    return found.hexdigest()
+    names = ("unet", "control", "vae", "text_encoder", "ranker", "recognizer", "skips", "mix")
+    return weights_sha256(**{name: getattr(pipe, name, None) for name in names})
 
 
 def weights_name(source: str | Path) -> str:
