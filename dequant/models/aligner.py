@@ -16,22 +16,29 @@ CELL = 4
 
 
 class Aligner(ModelMixin, ConfigMixin):
-    """Matches features of two pictures within a window and takes the mean of the places, weighted by likeness.
+    """Matches features of two pictures within a window, and reads the likenesses around each place to say how it moved.
+
+    Every round starts from what the last one found, as in PWC-Net (arXiv:1709.02371) with one level.
 
     Args:
         width: of the features.
         radius: of the window, in cells of 4 x 4 pixels.
+        rounds: number of them.
     """
 
     @register_to_config
-    def __init__(self, width: int = 48, radius: int = 4) -> None:
+    def __init__(self, width: int = 48, radius: int = 4, rounds: int = 2) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(1, width // 2, 5, stride=2, padding=2), nn.GELU()]
         layers += [nn.Conv2d(width // 2, width, 3, stride=2, padding=1), nn.GELU()]
         for dilation in (1, 2, 1):
             layers += [nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation), nn.GELU()]
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, width, 1))
-        self.sharpness = nn.Parameter(torch.tensor(20.0))
+        self.sharpness = nn.Parameter(torch.tensor(5.0))
+        reading: list[nn.Module] = [nn.Conv2d((2 * radius + 1) ** 2 + width + 2, width, 3, padding=1), nn.GELU()]
+        for dilation in (1, 2, 4, 8, 4, 2, 1):
+            reading += [nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation), nn.GELU()]
+        self.reading = nn.Sequential(*reading, nn.Conv2d(width, 2, 3, padding=1))
 
     def forward(self, gray: Tensor, other: Tensor) -> Tensor:
         """Where each pixel of grey pictures lies in others.
@@ -43,18 +50,24 @@ class Aligner(ModelMixin, ConfigMixin):
         Returns:
             Offsets x and y in pixels, (B, 2, H, W): what is at p in `gray` is at p plus these in `other`.
         """
-        ours, theirs = (F.normalize(F.instance_norm(self.layers(2 * one - 1)), dim=1) for one in (gray, other))
-        radius = self.config["radius"]
-        side, (height, width) = 2 * radius + 1, ours.shape[2:]
-        padded = F.pad(theirs, (radius,) * 4)
-        inside = F.pad(torch.ones_like(theirs[:1, 0]), (radius,) * 4)
-        shifts = [(y, x) for y in range(side) for x in range(side)]
-        likeness = torch.stack([(ours * padded[:, :, y : y + height, x : x + width]).sum(1) for y, x in shifts], dim=1)
-        there = torch.stack([inside[:, y : y + height, x : x + width] for y, x in shifts], dim=1)
-        weights = (self.sharpness * likeness).masked_fill(there == 0, -torch.inf).softmax(1)
-        offsets = torch.tensor([(x - radius, y - radius) for y, x in shifts]).to(weights) * CELL
-        flow = torch.einsum("bkhw,kc->bchw", weights, offsets)
-        return F.interpolate(flow, scale_factor=CELL, mode="bilinear", align_corners=False)
+        return self.found(gray, other)[-1]
+
+    def found(self, gray: Tensor, other: Tensor) -> list[Tensor]:
+        """The offsets after each round."""
+        ours, theirs = (F.instance_norm(self.layers(2 * one - 1)) for one in (gray, other))
+        cells, made = torch.zeros_like(ours[:, :2]), []
+        for _ in range(self.config["rounds"]):
+            likeness = self._likeness(ours, warped(theirs, cells))
+            cells = cells + self.reading(torch.cat((self.sharpness * likeness, ours, cells), dim=1))
+            made.append(CELL * F.interpolate(cells, scale_factor=CELL, mode="bilinear", align_corners=False))
+        return made
+
+    def _likeness(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        """Cosines of the features of each cell with those in a window around it, (B, K, h, w)."""
+        radius, (height, width) = self.config["radius"], ours.shape[2:]
+        ours, padded = F.normalize(ours, dim=1), F.pad(F.normalize(theirs, dim=1), (radius,) * 4)
+        shifts = [(y, x) for y in range(2 * radius + 1) for x in range(2 * radius + 1)]
+        return torch.stack([(ours * padded[:, :, y : y + height, x : x + width]).sum(1) for y, x in shifts], dim=1)
 
 
 def warped(picture: Tensor, flow: Tensor) -> Tensor:

@@ -62,9 +62,9 @@ class AlignerTraining(Learner):
         return warped(gray, flow), other.clamp(0, 1), flow
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean end-point error in pixels."""
+        """Mean end-point error of all rounds in pixels."""
         moved, other, flow = self._pairs(batch)
-        value = end_point_error(self.aligner(moved, other), flow)
+        value = torch.stack([end_point_error(found, flow) for found in self.aligner.found(moved, other)]).mean()
         self.log("train/loss", value, prog_bar=True, sync_dist=True)
         return value
 

@@ -8,8 +8,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from dequant.color.luminance import grayscale
 from dequant.condition.warps import random_warp
-from dequant.models.aligner import Aligner, warped
+from dequant.data.module import ImageData
+from dequant.data.sources import Shards
+from dequant.data.sources import bundled as shards
+from dequant.models.aligner import Aligner, bundled, warped
 from dequant.training.aligner import AlignerTraining, end_point_error
 from tests.support import latents
 
@@ -30,16 +34,37 @@ def test_warps_are_smooth_random_and_of_a_seed() -> None:
     assert not random_warp(16, 0.0, np.random.default_rng(0)).any()
 
 
-def test_a_shift_of_whole_cells_is_found_by_untrained_features() -> None:
+def test_likeness_is_greatest_where_the_features_are() -> None:
     """Features of a convolution move with the picture, so the window finds them, whatever they are."""
     torch.manual_seed(0)
     rough = F.interpolate(torch.rand(1, 1, 24, 24), (96, 96), mode="bicubic").clamp(0, 1)
     aligner = Aligner(width=16, radius=3)
     with torch.no_grad():
-        aligner.sharpness.fill_(200.0)
-        flow = aligner(rough[..., :64, 8:72], rough[..., :64, :64])
-    inner = flow[..., 24:40, 24:40]
-    assert (inner[:, 0] - 8).abs().mean() < 0.5 and inner[:, 1].abs().mean() < 0.5
+        ours, theirs = (F.instance_norm(aligner.layers(part)) for part in (rough[..., 8:72], rough[..., :64]))
+        likeness = aligner._likeness(ours, theirs)
+    assert likeness.shape == (1, 49, 24, 16)
+    found = likeness[..., 6:-6, 6:-6].argmax(1)
+    assert ((found % 7 - 3 == 2) & (found // 7 == 3)).float().mean() > 0.9
+
+
+def test_each_round_starts_from_the_last() -> None:
+    torch.manual_seed(0)
+    gray, other = torch.rand(2, 2, 1, 32, 48)
+    aligner = Aligner(width=16, radius=2, rounds=3)
+    found = aligner.found(gray, other)
+    assert len(found) == 3 and all(one.shape == (2, 2, 32, 48) for one in found)
+    assert torch.equal(aligner(gray, other), found[-1]) and not torch.equal(found[0], found[1])
+
+
+def test_the_bundled_one_finds_known_warps() -> None:
+    """More than five times nearer than no alignment, over photos that it has not learned from."""
+    data = ImageData(source=Shards(shards()), condition=None, size=128, batch_size=1, num_workers=0, seed=0)
+    gray = torch.stack([grayscale(rgb)[:1] for _, rgb in data.photos("val", 128)])
+    flow = torch.stack([random_warp(128, 8.0, np.random.default_rng(seed)) for seed in range(len(gray))])
+    aligner = Aligner.from_pretrained(bundled()).float().eval()
+    with torch.no_grad():
+        found = aligner(warped(gray, flow), gray)
+    assert len(gray) > 5 and end_point_error(found, flow) < end_point_error(torch.zeros_like(flow), flow) / 5
 
 
 def test_training_lowers_the_error_and_files_keep_it(tmp_path: Path) -> None:
