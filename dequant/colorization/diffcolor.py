@@ -6,7 +6,6 @@ draw exactly this. Then another prompt draws another picture of the same photo, 
 """
 
 import copy
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from torch.nn import functional as F
 from dequant.colorization.drawn import Drawn
 from dequant.colorization.pictures import Align
 from dequant.colorization.semantic import SCHEDULE, TARGETS, Sampling, draw, shifted
+from dequant.condition.captions import rewritten
 from dequant.condition.dull import DULL
 from dequant.errors import InputError, whole_number
 from dequant.models import autoencoder
@@ -34,17 +34,14 @@ MODES = ("attention", "lora", "full")
 STAGES, DONE = ("color", "embedding", "network"), "done"
 """The loops in their order, and what comes after them."""
 
+ANCHORS = ("drawn", "gray")
+"""What the noise loss of the first loop is of: what the network draws before it is tuned, or the grey photo."""
+
 MOST_STEPS = 100_000
 """Of one loop."""
 
 ALPHAS = DDIMScheduler(**SCHEDULE).alphas_cumprod
 """Share of the signal's variance at each timestep."""
-
-PLACEHOLDER = "*"
-"""Stands before each noun of the prompt whose embedding is tuned."""
-
-NOUNS = re.compile(r"\b(an?|the|with|and|on|of)(?= (?!an?\b|the\b))", re.IGNORECASE)
-"""Words that nouns, or their adjectives, come after."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,8 @@ class Tuning:
         lora_rank: of the low-rank changes.
         color_steps: of the first loop; 0 leaves it out.
         color_lr: learning rate of Adam in it.
+        anchor: one of `ANCHORS`. The grey photo, as in the paper, lets a network whose noise is on colour alone
+            draw no colour.
         contrast_weight: of the contrastive loss beside that of the noise.
         latest: share of the noise schedule up to which the contrastive loss counts: where there is more noise, the
             one-step estimate of the picture may be mush.
@@ -63,7 +62,10 @@ class Tuning:
         embedding_lr: likewise.
         network_steps: of the third loop.
         network_lr: likewise.
-        timestep_shift: of the timesteps that are drawn at random, see `semantic.shifted`.
+        timestep_shift: of the timesteps that are drawn at random, see `semantic.shifted`: a network that draws in one
+            step is tuned where this begins.
+        placeholders: whether the embedding that is tuned begins as that of the prompt with placeholders, see
+            `captions.rewritten`; a small text encoder that has never seen one loses the prompt by it.
         gradient_checkpointing: recompute activations in the backward pass, which takes time and saves memory.
 
     Raises:
@@ -72,21 +74,25 @@ class Tuning:
 
     mode: str = "attention"
     lora_rank: int = 4
-    color_steps: int = 60
-    color_lr: float = 1e-4
+    color_steps: int = 40
+    color_lr: float = 5e-5
+    anchor: str = ANCHORS[0]
     contrast_weight: float = 0.5
     latest: float = 1.0
-    embedding_steps: int = 60
-    embedding_lr: float = 1e-2
-    network_steps: int = 100
-    network_lr: float = 3e-4
-    timestep_shift: float = 4.0
+    embedding_steps: int = 20
+    embedding_lr: float = 1e-3
+    network_steps: int = 40
+    network_lr: float = 1e-5
+    timestep_shift: float = 50.0
+    placeholders: bool = False
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be with an `InputError`."""
         if self.mode not in MODES:
             raise InputError(f"There is no mode {self.mode!r} of tuning: choose {', '.join(MODES)}.")
+        if self.anchor not in ANCHORS:
+            raise InputError(f"There is no anchor {self.anchor!r} of tuning: choose {', '.join(ANCHORS)}.")
         whole_number("lora_rank", self.lora_rank)
         for name in STAGES:
             whole_number(f"{name}_steps", self.steps(name), 0, MOST_STEPS)
@@ -102,7 +108,7 @@ class Tuning:
         return float(getattr(self, f"{stage}_lr"))
 
 
-DOCUMENT = Tuning("full", 4, 1500, 1.5e-6, 0.5, 0.7, 500, 1e-3, 1000, 1e-6, 1.0)
+DOCUMENT = Tuning("full", 4, 1500, 1.5e-6, "gray", 0.5, 0.7, 500, 1e-3, 1000, 1e-6, 1.0, True)
 """The paper's steps, and the learning rates of its authors' notebooks, for Stable Diffusion 1.5."""
 
 
@@ -170,7 +176,8 @@ class DiffColor:
             self.z_gray = self.base.encode(subject.gray)
             self.seen = self.base.recognize(subject.gray, self.z_gray.shape[2:])
             self.context = self.base.embed([subject.prompt])
-            self.embedding = self.base.embed([rewritten(subject.prompt)]).requires_grad_()
+            first = rewritten(subject.prompt) if tuning.placeholders else subject.prompt
+            self.embedding = self.base.embed([first]).requires_grad_()
         self.picture: Tensor | None = None
         self.stage, self.step = STAGES[0], 0
         self._kept: dict[str, Any] | None = None
@@ -223,13 +230,21 @@ class DiffColor:
     def _task(self) -> tuple[Callable[[int], tuple[Tensor, dict[str, float]]], list[Tensor]]:
         """The loss of a stage, and what lowers it."""
         if self.stage == "color":
-            return partial(self._loss, self.z_gray, self.context), list(self.learned.values())
+            return partial(self._loss, self._anchor(), self.context), list(self.learned.values())
         assert self.picture is not None
         with torch.no_grad():
             z = self.base.encode(self.picture)
         if self.stage == "embedding":
             return partial(self._loss, z, self.embedding), [self.embedding]
         return partial(self._loss, z, self.embedding.detach()), list(self.learned.values())
+
+    @torch.no_grad()
+    def _anchor(self) -> Tensor:
+        """Latents of the photo without colour, or with that which the network drew before it was tuned."""
+        own = self.subject
+        if self.tuning.anchor == "gray":
+            return self.z_gray
+        return self.z_gray + draw(own.base, own.mix, own.gray, self.z_gray, self.context, own.sampling)
 
     def _loss(self, z: Tensor, text: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         """What a step lowers, for latents (1, C, h, w) and an embedded text, and its parts."""
@@ -275,11 +290,6 @@ class DiffColor:
             return self.embedding.detach()
         with torch.no_grad():
             return torch.lerp(self.embedding.detach(), self.base.embed([prompt]), strength)
-
-
-def rewritten(prompt: str) -> str:
-    """A prompt with a placeholder before each noun and its adjectives: "a * dog on a * wooden bench"."""
-    return NOUNS.sub(lambda found: f"{found[1]} {PLACEHOLDER}", prompt)
 
 
 def contrast(likeness: ImageText, picture: Tensor, prompt: str, against: Sequence[str]) -> Tensor:

@@ -15,6 +15,12 @@ SIDE = 64
 LEAST = 0.12
 """Share of the pixels from which on a colour is named."""
 
+PLACEHOLDER = "*"
+"""Stands before each noun of the prompt whose embedding is tuned."""
+
+NOUNS = re.compile(r"\b(an?|the|with|and|on|of)(?= (?!an?\b|the\b))", re.IGNORECASE)
+"""Words that nouns, or their adjectives, come after."""
+
 
 class Labelled(NamedTuple):
     """A region that a text describes.
@@ -82,3 +88,8 @@ def _middle(size: list[int]) -> Tensor:
 
 def _listed(words: list[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def rewritten(prompt: str) -> str:
+    """A prompt with a placeholder before each noun and its adjectives: "a * dog on a * wooden bench"."""
+    return NOUNS.sub(lambda found: f"{found[1]} {PLACEHOLDER}", prompt)

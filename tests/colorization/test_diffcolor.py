@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from dequant.color.spaces import rgb_to_lab
 from dequant.colorization.aligning import alignment, drawn, matched
 from dequant.colorization.diffcolor import (
+    ANCHORS,
     DOCUMENT,
     DONE,
     MODES,
@@ -17,10 +18,10 @@ from dequant.colorization.diffcolor import (
     DiffColor,
     Tuning,
     contrast,
-    rewritten,
 )
 from dequant.colorization.pictures import decoded
 from dequant.colorization.semantic import Sampling, draw
+from dequant.condition.captions import rewritten
 from dequant.errors import InputError
 from dequant.models.aligner import Aligner
 from dequant.models.digest import weights_sha256
@@ -155,6 +156,28 @@ def test_a_smaller_autoencoder_may_show_the_judge_its_pictures(coder: Path) -> N
 )
 def test_placeholders_stand_before_nouns(prompt: str, wanted: str) -> None:
     assert rewritten(prompt) == wanted
+
+
+def test_the_embedding_begins_as_that_of_the_prompt_or_with_placeholders(coder: Path) -> None:
+    own = subject(coder)
+    plain, marked = (DiffColor(own, few(placeholders=on)).embedding.detach() for on in (False, True))
+    assert torch.equal(plain, own.base.embed([own.prompt]))
+    assert torch.equal(marked, own.base.embed([rewritten(own.prompt)])) and not torch.equal(plain, marked)
+
+
+def test_the_first_loop_keeps_to_what_was_drawn_or_to_grey(coder: Path) -> None:
+    """With noise on colour alone, the grey photo draws colour to 0, and the network's own picture does not."""
+    own, errors = subject(coder), {}
+    for anchor in ANCHORS:
+        made = DiffColor(own, few(mode="full", anchor=anchor, color_steps=30, color_lr=1e-3, contrast_weight=0.0))
+        first = made.colors(made.context).delta
+        wanted = first if anchor == "drawn" else torch.zeros_like(first)
+        z = made.z_gray + wanted
+        torch.testing.assert_close(made._anchor(), z)
+        run(made, 30)
+        assert torch.equal(made._anchor(), z)
+        errors[anchor] = float((made.colors(made.context).delta - wanted).square().mean() / first.square().mean())
+    assert errors["drawn"] < errors["gray"]
 
 
 def test_alignments(coder: Path) -> None:
