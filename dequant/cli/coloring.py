@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from dequant.cli.hydra import plain, process
 from dequant.color.luminance import grayscale, with_lightness
+from dequant.colorization.diffcolor import Tuning
 from dequant.colorization.pictures import decoded
 from dequant.colorization.pipeline import METHODS, ColorizePipeline
 from dequant.colorization.priors import THINGS, Describer
@@ -32,6 +33,8 @@ from dequant.io import figures
 from dequant.io.images import to_pil, write_image
 from dequant.metrics.coloring import read_boxes
 from dequant.metrics.efficientnet import EfficientNetLite0
+from dequant.models import image_text
+from dequant.models.image_text import ImageText
 from dequant.models.latent import LatentBase
 from dequant.models.recognition import recognized
 from dequant.provenance import provenance
@@ -113,28 +116,39 @@ class Bench:
 
     @torch.inference_mode()
     def likeness(self) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-        """The perceptual measures that `perceptual` asks for: LPIPS, and cosines of features."""
+        """Cosines of pictures and the photos' captions, and what `perceptual` asks for: LPIPS, cosines of features."""
         chosen = instantiate(self.cfg.perceptual, folder=self.folder, device=str(self.device))
-        found = {} if chosen.lpips is None else {"lpips": chosen.lpips}
+        judge, describer = ImageText.from_pretrained(self.cfg.eval.likeness or image_text.bundled()), Describer()
+
+        def caption_cosine(picture: Tensor, photo: Tensor) -> Tensor:
+            texts = [describer.caption(one) for one in photo]
+            return F.cosine_similarity(judge.of_images(picture), judge.of_texts(texts))
+
+        found: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"caption_cosine": caption_cosine}
+        found |= {} if chosen.lpips is None else {"lpips": chosen.lpips}
         return found | {f"{name}_cosine": _cosine(network) for name, network in chosen.features.items()}
 
-    def session(self, rgb: Tensor, prompt: str | None) -> Session:
-        """A network tuned to a photo; the last one is remembered."""
-        asked = prompt, rgb.numpy().tobytes()
+    def session(self, rgb: Tensor, prompt: str | None, settings: TuneSettings | None = None) -> Session:
+        """A network tuned to a photo: kept in the run's folder, where a run that was cut off goes on."""
+        asked = prompt, settings, rgb.numpy().tobytes()
         if self._session is None or self._session[0] != asked:
-            self._session = asked, tune(to_pil(rgb), prompt, settings=self.settings)
+            settings = settings or self.settings
+            self._session = asked, tune(to_pil(rgb), prompt, settings=settings, folder=self.folder / "sessions")
         return self._session[1]
 
-    def editor(self, rgb: Tensor, prompt: str) -> editing.Edit:
+    def editor(self, rgb: Tensor, prompt: str, settings: TuneSettings | None = None) -> editing.Edit:
         """`editing.Tune`."""
-        session = self.session(rgb, prompt)
+        session = self.session(rgb, prompt, settings)
         return lambda edit, strength: session.picture(edit, strength).apply(rgb, 0, rgb.shape[1])
 
     def by_edit(self) -> Summary:
-        """`eval=edit_control`."""
+        """`eval=edit_control`, beside the same words and a network that is not tuned."""
         own = self.cfg.eval
         options = (own.scenes, self.pipe.base.side, self.cfg.seed, plain(own.strengths))
-        return editing.by_edit(self.editor, self.name, *options)
+        assert self.settings is not None
+        untuned = replace(self.settings, tuning=Tuning(color_steps=0, embedding_steps=0, network_steps=0))
+        found = editing.by_edit(partial(self.editor, settings=untuned), f"{self.name} untuned", *options)
+        return found + editing.by_edit(self.editor, self.name, *options)
 
     def by_scale(self) -> Summary:
         """`eval=color_scale`."""

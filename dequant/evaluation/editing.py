@@ -1,5 +1,6 @@
 """Whether an edit by words changes the thing that it names, and leaves the rest (arXiv:2308.01655)."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -34,8 +35,9 @@ def by_edit(tune: Tune, name: str, scenes: int, size: int, seed: int, strengths:
 
     Returns:
         Of the picture that the prompt led to, `obeyed` by thing and ground. For each strength `obeyed`, whether the
-        thing has the hue of its new word; `moved`, by how much its mean chroma and that of the ground moved; and
-        `kept`, whether the ground moved less than a quarter as much as the thing.
+        thing has the hue of its new word; `toward`, whether its hue came nearer to that word's; `moved`, by how much
+        its mean chroma and that of the ground moved; and `kept`, whether the ground moved less than a quarter as much
+        as the thing.
     """
     rng, first = np.random.default_rng(seed), dict[str, list[float]]()
     found: dict[tuple[float, str, str], list[float]] = {}
@@ -51,7 +53,9 @@ def by_edit(tune: Tune, name: str, scenes: int, size: int, seed: int, strengths:
         for strength in strengths:
             after = made(edit, strength)
             thing, ground = (moved(before, after, part) for part in (inside, 1 - inside))
-            values = {("obeyed", "thing"): float(winner(after, inside) == new), ("moved", "thing"): thing}
+            nearer = off(after, inside, new) < off(before, inside, new)
+            values = {("obeyed", "thing"): float(winner(after, inside) == new), ("toward", "thing"): float(nearer)}
+            values |= {("moved", "thing"): thing}
             values |= {("moved", "ground"): ground, ("kept", "ground"): float(ground < QUARTER * thing)}
             for (metric, part), value in values.items():
                 found.setdefault((strength, metric, part), []).append(value)
@@ -63,6 +67,12 @@ def by_edit(tune: Tune, name: str, scenes: int, size: int, seed: int, strengths:
         for (strength, metric, part), values in found.items()
         for row in rows(name, {metric: values}, {}, method=part, strength=strength)
     ]
+
+
+def off(picture: Tensor, part: Tensor, word: str) -> float:
+    """Degrees between the hue of the mean chroma of a part (H, W) of a picture (3, H, W) and that of a word."""
+    a, b = ((rgb_to_lab(picture)[1:] * part).sum((1, 2)) / part.sum()).tolist()
+    return abs((math.degrees(math.atan2(b, a)) - HUES[word] + 180) % 360 - 180)
 
 
 def moved(before: Tensor, after: Tensor, part: Tensor) -> float:

@@ -35,17 +35,21 @@ METRICS = {
     "same_word": ("same colour word", 2),
     "ciede2000_of_word": ("CIEDE2000", 2),
     "obeyed": ("word wins", 2),
+    "toward": ("hue nearer to the word", 2),
+    "moved": ("move of a*b*", 1),
+    "kept": ("moved less than a quarter", 2),
     "correlation": ("correlation", 3),
     "lpips": ("LPIPS", 3),
     "structure": ("structure", 3),
     "clip_cosine": ("CLIP score", 3),
+    "caption_cosine": ("caption score", 3),
     "clip_fid": ("CLIP FID", 2),
     "clip_kid": ("CLIP KID", 4),
 }
 """Name in tables and number of decimals; others keep their name and have 4 decimals."""
 
 
-HEADINGS = {"n_colors": "palette", "strength": "HSV shift"}
+HEADINGS = {"n_colors": "palette"}
 
 
 VARIANTS = ("T", "G", "L", "L_post")

@@ -17,7 +17,7 @@ from dequant.color.names import WORDS, named
 from dequant.color.spaces import ciede2000, colorfulness, rgb_to_lab
 from dequant.condition.scenes import HUES
 from dequant.errors import InputError
-from dequant.metrics.image import psnr
+from dequant.metrics.image import psnr, ssim
 
 KINDS = ("blue", "green", "beige", "red", "yellow")
 """Colours of pixels that are measured apart."""
@@ -85,8 +85,9 @@ def measured(made: Sequence[Tensor], truth: Sequence[Tensor]) -> tuple[dict[str,
         truth: the photos.
 
     Returns:
-        PSNR, CIEDE2000 (mean and 95th percentile of the pixels), both kinds of colourfulness and how far it is from the
-        photo's; and for all together the PSNR of the pooled error and the difference of the mean colourfulness.
+        PSNR, SSIM, CIEDE2000 (mean and 95th percentile of the pixels), both kinds of colourfulness and how far it is
+        from the photo's; and for all together the PSNR of the pooled error and the difference of the mean
+        colourfulness.
     """
     values: dict[str, list[float]] = {}
     errors = []
@@ -96,6 +97,7 @@ def measured(made: Sequence[Tensor], truth: Sequence[Tensor]) -> tuple[dict[str,
         errors.append((picture - photo).square().mean().item())
         one = {
             "psnr": float(psnr(picture[None], photo[None])),
+            "ssim": float(ssim(picture[None], photo[None])),
             "ciede2000": apart.mean().item(),
             "ciede2000_p95": float(np.quantile(apart.numpy(), 0.95)),
             "colorfulness": vivid,

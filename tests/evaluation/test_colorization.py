@@ -150,7 +150,7 @@ def test_both_kinds_of_colourfulness() -> None:
 
 
 def test_psnr_by_picture_and_of_all() -> None:
-    truth = [torch.full((3, 4, 4), 0.5)] * 2
+    truth = [torch.full((3, 16, 16), 0.5)] * 2
     made = [truth[0] + 0.1, truth[0] + 0.001]
     values, whole = measured(made, truth)
     assert values["psnr"] == pytest.approx([20, 60], abs=0.1)

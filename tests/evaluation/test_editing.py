@@ -7,7 +7,7 @@ from torch import Tensor
 from dequant.color.luminance import grayscale
 from dequant.color.spaces import lab_to_rgb, rgb_to_lab
 from dequant.condition.scenes import HUES, colored
-from dequant.evaluation.editing import Edit, by_edit, moved
+from dequant.evaluation.editing import Edit, by_edit, moved, off
 
 
 def painter(bleeds: float) -> object:
@@ -37,7 +37,7 @@ def test_a_perfect_editor_is_obeyed_and_one_that_bleeds_is_seen(bleeds: float, k
     found = by_edit(painter(bleeds), "x", 6, 48, 0, [1.0])
     values = {(row["variant"], row["metric"], row["method"]): row["mean"] for row in found}
     assert values["x prompt", "obeyed", "thing"] == values["x prompt", "obeyed", "ground"] == 1
-    assert values["x", "obeyed", "thing"] == 1
+    assert values["x", "obeyed", "thing"] == values["x", "toward", "thing"] == 1
     assert values["x", "kept", "ground"] == pytest.approx(kept, abs=0.2)
     assert values["x", "moved", "thing"] > 4 * values["x", "moved", "ground"] or bleeds
 
@@ -51,3 +51,10 @@ def test_moves_are_distances_of_mean_chroma() -> None:
     before, now = lab_to_rgb(lab), lab_to_rgb(after)
     assert moved(before, now, half) == pytest.approx(5, abs=0.05)
     assert moved(before, now, 1 - half) == pytest.approx(0, abs=0.05) and len(HUES) > 3
+
+
+@pytest.mark.parametrize(("word", "other", "degrees"), [("red", "red", 0), ("red", "orange", 32), ("red", "pink", 38)])
+def test_hues_are_apart_by_the_shorter_way(word: str, other: str, degrees: float) -> None:
+    whole = torch.ones(8, 8)
+    picture = colored(torch.full((8, 8), 60.0), whole.bool(), word, word)
+    assert off(picture, whole, other) == pytest.approx(degrees, abs=1)
