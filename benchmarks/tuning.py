@@ -20,7 +20,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from dequant.colorization.diffcolor import MODES, STAGES, Tuning
+from dequant.colorization.tuning import MODES, STAGES, Tuning
 from dequant.data.sources import Shards, bundled
 from dequant.edit.diffcolor import TuneSettings, tune
 from dequant.errors import one_sentence

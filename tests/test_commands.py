@@ -12,8 +12,8 @@ import yaml
 from PIL import Image
 
 from dequant.cli.main import main
-from dequant.colorization import diffcolor
-from dequant.colorization.diffcolor import Tuning
+from dequant.colorization import tuning
+from dequant.colorization.tuning import Tuning
 from dequant.data.packing import COLUMNS
 from dequant.data.sources import Shards, bundled
 from dequant.io.files import write_csv
@@ -149,7 +149,7 @@ def test_commands_of_semantic(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_commands_of_diffcolor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A prompt is tuned to once; edits and strips take up what was tuned."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(diffcolor, "Tuning", partial(Tuning, color_steps=3, embedding_steps=3, network_steps=3))
+    monkeypatch.setattr(tuning, "Tuning", partial(Tuning, color_steps=3, embedding_steps=3, network_steps=3))
     for line in commands("dequant colorize ", ["docs/diffcolor.md"]):
         within(line)
     assert len(list(folder.glob("diffcolor/*/state.pt"))) == 1

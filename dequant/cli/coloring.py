@@ -17,11 +17,11 @@ from torch.nn import functional as F
 
 from dequant.cli.hydra import plain, process
 from dequant.color.luminance import grayscale, with_lightness
-from dequant.colorization.diffcolor import Tuning
 from dequant.colorization.pictures import decoded
 from dequant.colorization.pipeline import METHODS, ColorizePipeline
 from dequant.colorization.priors import THINGS, Describer
 from dequant.colorization.reading import Reader, Reading
+from dequant.colorization.tuning import Tuning
 from dequant.condition.captions import Labelled
 from dequant.edit.colorizing import colorizer
 from dequant.edit.diffcolor import Session, TuneSettings, tune
@@ -114,7 +114,6 @@ class Bench:
         parts["boxes"] = None if self.cfg.eval.kinds is None else read_boxes(self.cfg.eval.kinds)
         return colorization.compare(self.photos, self.paint, self.name, known, **parts)
 
-    @torch.inference_mode()
     def likeness(self) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
         """Cosines of pictures and the photos' captions, and what `perceptual` asks for: LPIPS, cosines of features."""
         chosen = instantiate(self.cfg.perceptual, folder=self.folder, device=str(self.device))

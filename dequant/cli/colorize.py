@@ -125,21 +125,24 @@ class Tune:
 
     def __call__(self, source: Path | bytes, outputs: Sequence[Path], seed: int) -> Report:
         """Write one picture: an edit, or edits of all strengths side by side."""
-        from dequant.colorization.diffcolor import Tuning
-        from dequant.edit.diffcolor import TuneSettings, strip, tune
+        from dequant.colorization.tuning import Tuning
+        from dequant.edit.diffcolor import TuneSettings, check_edit, strip, tune
 
+        for strength in self.strengths:
+            check_edit(self.edit, strength, **self.amount)
         settings = {**self.settings, "tuning": Tuning(**self.settings["tuning"]), "seed": seed}
         beside = None if isinstance(source, bytes) else source.parent / SESSIONS
         folder = beside if self.session is None else Path(self.session)
         name = "stdin" if isinstance(source, bytes) else source.name
         tuned = tune(source, self.prompt, settings=TuneSettings(**settings), folder=folder, watch=Spoken(name))
+        made = [tuned.edited(self.edit, strength, **self.amount) for strength in self.strengths]
         if self.replayable:
-            return saved([tuned.edited(self.edit, self.strengths[0])], outputs)
-        made = tuned.edited(self.edit, self.strengths[-1])
-        strip([tuned.edited(self.edit, strength).image for strength in self.strengths]).save(outputs[0])
-        return Report(
-            [*made.report.notes, "strengths, from the left: " + ", ".join(map("{:g}".format, self.strengths))]
-        )
+            report = saved(made, outputs)
+        else:
+            notes = [*strip(made).save(outputs[0], recipe=False), *made[-1].report.notes]
+            report = Report([*notes, "strengths, from the left: " + ", ".join(map("{:g}".format, self.strengths))])
+        lost = [] if folder is not None else ["nothing was kept of the tuning: give --session"]
+        return report._replace(warnings=[*report.warnings, *lost])
 
 
 class Spoken:
@@ -150,13 +153,17 @@ class Spoken:
     """
 
     def __init__(self, name: str) -> None:
-        self.name, self._first, self._shown, self._from = name, time.monotonic(), time.monotonic(), -1
+        self.name, self._first, self._shown, self._from = name, 0.0, 0.0, -1
 
     def __call__(self, made: "DiffColor", losses: Mapping[str, float]) -> None:
         """See one step."""
         done, total = made.progress
-        self._from = done - 1 if self._from < 0 else self._from
         now = time.monotonic()
+        if self._from < 0:
+            self._first = self._shown = now
+            self._from = done - 1
+            if self._from:
+                say(f"tuning to {self.name} goes on from {self._from}/{total}")
         if now - self._shown >= EVERY:
             self._shown, left = now, (total - done) * (now - self._first) / (done - self._from)
             values = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
@@ -195,6 +202,10 @@ def colorize(
         _refuse(method, category=category, region=region, captioner=captioner, segmenter=segmenter)
         settings = drawing | {"weights": weights or "semantic", "likeness": likeness, "align": align}
         settings |= {"tuning": {"mode": mode}}
+        if strength and edit is None:
+            raise InputError("--strength says how far an edit goes: give --edit, too.")
+        if "" in (prompt, edit):
+            raise InputError("Expected words for --prompt and --edit, got none: leave them out.")
         return Tune(prompt, edit, tuple(strength or [1.0]), session, colorful, settings)
     _refuse(method, edit=edit, session=session, likeness=likeness, mode=mode != "attention", align=align != "luma")
     if strength and (len(strength) > 1 or strength[0] > 1):

@@ -1,13 +1,12 @@
 """DiffColor: a network tuned to one grey photo, then edited by words (Lin et al., arXiv:2308.01655).
 
-Three loops over the parts of another colorizer. The first lets the network paint what the prompt names, and not what
-anti-colour texts say. The second finds the embedding that draws the picture so found, the third tunes the network to
-draw exactly this. Then another prompt draws another picture of the same photo, and nothing is tuned any more.
+Three loops over the parts of another colorizer. The first lets the network paint what the prompt names, not what
+anti-colour texts say. The second finds the embedding that draws this picture, the third tunes the network to draw it
+exactly. Then another prompt draws another picture of the same photo, and nothing is tuned any more.
 """
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,97 +18,19 @@ from torch.nn import functional as F
 
 from dequant.colorization.drawn import Drawn
 from dequant.colorization.pictures import Align
-from dequant.colorization.semantic import SCHEDULE, TARGETS, Sampling, draw, shifted
+from dequant.colorization.semantic import SCHEDULE, TARGETS, Sampling, draw, scheduler_of, shifted, start_code
+from dequant.colorization.tuning import DONE, MOST_STEPS, STAGES, Tuning
 from dequant.condition.captions import rewritten
 from dequant.condition.dull import DULL
-from dequant.errors import InputError, whole_number
+from dequant.errors import InputError
 from dequant.models import autoencoder
+from dequant.models.finite import check_finite
 from dequant.models.image_text import ImageText
 from dequant.models.latent import STEPS, LatentBase
 from dequant.models.mixing import GrayMix
 
-MODES = ("attention", "lora", "full")
-"""What of the UNet is tuned: its attention, low-rank changes of it, or all."""
-
-STAGES, DONE = ("color", "embedding", "network"), "done"
-"""The loops in their order, and what comes after them."""
-
-ANCHORS = ("drawn", "gray")
-"""What the noise loss of the first loop is of: what the network draws before it is tuned, or the grey photo."""
-
-MOST_STEPS = 100_000
-"""Of one loop."""
-
 ALPHAS = DDIMScheduler(**SCHEDULE).alphas_cumprod
 """Share of the signal's variance at each timestep."""
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """How a network is tuned to a photo; the defaults are for the bundled network, `DOCUMENT` has those of the paper.
-
-    Attributes:
-        mode: one of `MODES`.
-        lora_rank: of the low-rank changes.
-        color_steps: of the first loop; 0 leaves it out.
-        color_lr: learning rate of Adam in it.
-        anchor: one of `ANCHORS`. The grey photo, as in the paper, lets a network whose noise is on colour alone
-            draw no colour.
-        contrast_weight: of the contrastive loss beside that of the noise.
-        latest: share of the noise schedule up to which the contrastive loss counts: where there is more noise, the
-            one-step estimate of the picture may be mush.
-        embedding_steps: of the second loop.
-        embedding_lr: likewise.
-        network_steps: of the third loop.
-        network_lr: likewise.
-        timestep_shift: of the timesteps that are drawn at random, see `semantic.shifted`: a network that draws in one
-            step is tuned where this begins.
-        placeholders: whether the embedding that is tuned begins as that of the prompt with placeholders, see
-            `captions.rewritten`; a small text encoder that has never seen one loses the prompt by it.
-        gradient_checkpointing: recompute activations in the backward pass, which takes time and saves memory.
-
-    Raises:
-        InputError: a value cannot be.
-    """
-
-    mode: str = "attention"
-    lora_rank: int = 4
-    color_steps: int = 40
-    color_lr: float = 5e-5
-    anchor: str = ANCHORS[0]
-    contrast_weight: float = 0.5
-    latest: float = 1.0
-    embedding_steps: int = 20
-    embedding_lr: float = 1e-3
-    network_steps: int = 40
-    network_lr: float = 1e-5
-    timestep_shift: float = 50.0
-    placeholders: bool = False
-    gradient_checkpointing: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be with an `InputError`."""
-        if self.mode not in MODES:
-            raise InputError(f"There is no mode {self.mode!r} of tuning: choose {', '.join(MODES)}.")
-        if self.anchor not in ANCHORS:
-            raise InputError(f"There is no anchor {self.anchor!r} of tuning: choose {', '.join(ANCHORS)}.")
-        whole_number("lora_rank", self.lora_rank)
-        for name in STAGES:
-            whole_number(f"{name}_steps", self.steps(name), 0, MOST_STEPS)
-            if not self.lr(name) > 0:
-                raise InputError(f"Expected {name}_lr to be above 0, got {self.lr(name)}.")
-
-    def steps(self, stage: str) -> int:
-        """Of one of `STAGES`."""
-        return int(getattr(self, f"{stage}_steps"))
-
-    def lr(self, stage: str) -> float:
-        """Likewise."""
-        return float(getattr(self, f"{stage}_lr"))
-
-
-DOCUMENT = Tuning("full", 4, 1500, 1.5e-6, "gray", 0.5, 0.7, 500, 1e-3, 1000, 1e-6, 1.0, True)
-"""The paper's steps, and the learning rates of its authors' notebooks, for Stable Diffusion 1.5."""
 
 
 class Subject(NamedTuple):
@@ -193,8 +114,10 @@ class DiffColor:
 
     def _take(self, state: State) -> None:
         sizes = {name: value.shape for name, value in self.learned.items()}
-        if {name: value.shape for name, value in state.weights.items()} != sizes:
+        same = {name: value.shape for name, value in state.weights.items()} == sizes
+        if not same or state.stage not in (*STAGES, DONE) or state.embedding.shape != self.embedding.shape:
             raise InputError("The state of this tuning is of another network: start a new session.")
+        check_finite([*state.weights.values(), state.embedding], "the state of this tuning")
         with torch.no_grad():
             for name, value in self.learned.items():
                 value.copy_(state.weights[name])
@@ -220,6 +143,8 @@ class DiffColor:
                 optimizer.load_state_dict(self._kept)
             for step in range(self.step, self.tuning.steps(self.stage)):
                 value, parts = loss(step)
+                if not value.isfinite():
+                    raise InputError(f"The tuning has no finite loss any more: give a smaller {self.stage}_lr.")
                 for tensor, gradient in zip(tuned, torch.autograd.grad(value, tuned), strict=True):
                     tensor.grad = gradient
                 optimizer.step()
@@ -248,25 +173,32 @@ class DiffColor:
 
     def _loss(self, z: Tensor, text: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         """What a step lowers, for latents (1, C, h, w) and an embedded text, and its parts."""
-        own, stage = self.subject, STAGES.index(self.stage)
-        generator = torch.Generator().manual_seed((own.sampling.seed * len(STAGES) + stage) * MOST_STEPS + step)
-        drawn = int(torch.randint(STEPS, (1,), generator=generator))
-        t = torch.tensor([shifted(drawn, self.tuning.timestep_shift)], device=z.device)
-        noise = torch.randn(z.shape, generator=generator).to(z)
+        own, of_noise = self.subject, self.subject.sampling.target == TARGETS[0]
+        clean, one_step = own.mix.of_photo(z, self.z_gray), own.sampling.steps == 1
+        t, noise = self._noise(z, step)
         signal, rest = ALPHAS[t.cpu()].sqrt().to(z), (1 - ALPHAS[t.cpu()]).sqrt().to(z)
-        clean = own.mix.of_photo(z, self.z_gray)
-        noisy = signal * clean + rest * noise
+        noisy = noise if one_step else signal * clean + rest * noise
         found = self.base.predict(own.mix(noisy, self.z_gray), t, text, self.seen)
-        of_noise = own.sampling.target == TARGETS[0]
-        value = (found - (noise if of_noise else signal * noise - rest * clean)).square().mean()
+        guess = (noisy - rest * found) / signal if of_noise else signal * noisy - rest * found
+        wanted = noise if of_noise else signal * noise - rest * clean
+        value = (guess - clean if one_step else found - wanted).square().mean()
         parts = {"noise": value.item()}
         if self.stage == "color" and self.tuning.contrast_weight and t < self.tuning.latest * STEPS:
-            guess = (noisy - rest * found) / signal if of_noise else signal * noisy - rest * found
             picture = self._seen_by_judge(self.z_gray + own.mix.color(guess, self.z_gray))
             against = contrast(own.likeness, picture, own.prompt, list(DULL))
             parts["contrast"] = against.item()
             value = value + self.tuning.contrast_weight * against
         return value, parts
+
+    def _noise(self, z: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """A timestep and noise: random ones, or those that a drawing in one step begins with."""
+        sampling = self.subject.sampling
+        if sampling.steps == 1:
+            return scheduler_of(sampling).timesteps[:1].to(z.device), start_code(sampling.seed, z)
+        seed = (sampling.seed * len(STAGES) + STAGES.index(self.stage)) * MOST_STEPS + step
+        generator = torch.Generator().manual_seed(seed)
+        drawn = shifted(int(torch.randint(STEPS, (1,), generator=generator)), self.tuning.timestep_shift)
+        return torch.tensor([drawn], device=z.device), torch.randn(z.shape, generator=generator).to(z)
 
     def _seen_by_judge(self, z: Tensor) -> Tensor:
         if self.subject.preview is None:
@@ -295,8 +227,7 @@ class DiffColor:
 def contrast(likeness: ImageText, picture: Tensor, prompt: str, against: Sequence[str]) -> Tensor:
     """How far a picture (1, 3, H, W) is from its prompt and near to other texts: 1 where it is as near to all.
 
-    Cosines are sharpened as the image-text model has learned it; the paper takes features that are not of length 1,
-    which comes to the same (see `models.image_text`).
+    Cosines are sharpened as the model has learned it, which comes to the paper's features of other lengths than 1.
     """
     scores = likeness.sharpness.detach() * likeness.of_images(picture) @ likeness.of_texts([prompt, *against]).T
     chance = torch.tensor(1.0 + len(against)).log()

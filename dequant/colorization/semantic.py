@@ -165,6 +165,12 @@ def check_target(target: str) -> None:
 
 
 @torch.no_grad()
+def start_code(seed: int, like: Tensor) -> Tensor:
+    """The noise that drawing starts from, the same for each photo, of the shape and type of latents (B, C, h, w)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(like.shape[1:], generator=generator).to(like).expand_as(like)
+
+
 def draw(
     base: LatentBase,
     mix: GrayMix,
@@ -195,7 +201,7 @@ def draw(
     if regions and len(z_gray) != 1:
         raise InputError(f"Regions are drawn for one photo at a time, got {len(z_gray)}.")
     kept, masks = regional.disjoint([region.mask for region in regions], (z_gray.shape[2], z_gray.shape[3]))
-    scheduler = _scheduler(sampling)
+    scheduler = scheduler_of(sampling)
     seen, empty = base.recognize(gray, z_gray.shape[2:]), base.embed([""])
     text = texts if isinstance(texts, Tensor) else base.embed(texts)
     whole = guided(_reading(base, mix, z_gray, seen), text, empty, sampling.guidance_scale)
@@ -204,8 +210,7 @@ def draw(
         told = torch.cat([z_gray, z_gray * masks[:, None].to(z_gray)])
         apart = guided(_reading(base, mix, told, seen), torch.cat([text, words]), empty, sampling.guidance_scale)
     first = regional.guided_steps(sampling.strength, sampling.steps) if kept else 0
-    generator = torch.Generator().manual_seed(sampling.seed)
-    z = torch.randn(z_gray.shape[1:], generator=generator).to(z_gray).expand_as(z_gray)
+    z = start_code(sampling.seed, z_gray)
     for number, step in enumerate(scheduler.timesteps):
         before = z.expand(1 + len(kept), *z.shape[1:]) if number < first and len(z) == 1 else z
         t = torch.full((len(before),), int(step), device=z.device)
@@ -216,7 +221,7 @@ def draw(
     return mix.color(z, z_gray)
 
 
-def _scheduler(sampling: Sampling) -> DDIMScheduler:
+def scheduler_of(sampling: Sampling) -> DDIMScheduler:
     """Steps that end without noise and begin where all is noise (Lin et al., arXiv:2305.08891)."""
     options = SCHEDULE | {"prediction_type": sampling.target}
     scheduler = DDIMScheduler(**options, clip_sample=False, timestep_spacing="trailing")

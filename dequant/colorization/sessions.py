@@ -3,21 +3,22 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dequant.colorization.diffcolor import DONE, DiffColor, State, Subject, Tuning
+from dequant.colorization.diffcolor import DiffColor, State, Subject
+from dequant.colorization.tuning import DONE, Tuning
 from dequant.errors import InputError
-from dequant.io.files import locked, whole_file, whole_path
+from dequant.io.files import check_writable, locked, whole_file, whole_path
 
 ABOUT, STATE = "session.json", "state.pt"
 """What is kept: for people, and for the next run."""
 
-SECONDS = 30.0
-"""Between two times that the state of a tuning is kept."""
+SECONDS, SHARE = 3.0, 0.05
+"""Between two times that the state of a tuning is kept at least, and the share of the time that keeping it may take."""
 
 Watch = Callable[[DiffColor, Mapping[str, float]], None]
 """Called after each step with its losses."""
@@ -41,28 +42,31 @@ def tuned(subject: Subject, tuning: Tuning, folder: Path | None, about: Mapping[
         for parts in made.tune():
             watch(made, parts)
         return made
+    check_writable(folder / STATE, "give another folder for sessions")
     with locked(folder):
-        state = _read(folder / STATE) if (folder / STATE).is_file() else None
-        made, kept = DiffColor(subject, tuning, state), time.monotonic()
+        made = _taken_up(subject, tuning, folder / STATE)
         if made.stage == DONE:
             return made
         with whole_file(folder / ABOUT) as file:
             json.dump(about, file, indent=2)
-        for losses in _saved_when_stopped(made, folder):
+        kept, took = time.monotonic(), 0.0
+        for losses in made.tune():
             watch(made, losses)
-            if time.monotonic() - kept > SECONDS:
+            if time.monotonic() - kept > max(SECONDS, took / SHARE):
+                started = time.monotonic()
                 _write(made.state, folder / STATE)
-                kept = time.monotonic()
+                kept, took = time.monotonic(), time.monotonic() - started
         _write(made.state, folder / STATE)
     return made
 
 
-def _saved_when_stopped(made: DiffColor, folder: Path) -> Iterator[Mapping[str, float]]:
-    """The steps of a tuning, whose state is kept when it is interrupted between two of them."""
+def _taken_up(subject: Subject, tuning: Tuning, path: Path) -> DiffColor:
+    """A network as an earlier run left it, if one did."""
     try:
-        yield from made.tune()
-    except KeyboardInterrupt:
-        _write(made.state, folder / STATE)
+        return DiffColor(subject, tuning, _read(path) if path.is_file() else None)
+    except InputError as error:
+        if path.is_file():
+            raise InputError(f"'{path}' cannot be taken up ({error}): remove it, and the tuning starts anew.") from None
         raise
 
 
@@ -80,6 +84,4 @@ def _read(path: Path) -> State:
     try:
         return State(**torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # torch has many exceptions for a broken file
-        raise InputError(
-            f"'{path}' is no state of a tuning ({type(error).__name__}): remove it, and the tuning starts anew."
-        ) from None
+        raise InputError(f"it is no state of a tuning: {type(error).__name__}") from None

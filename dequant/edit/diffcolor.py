@@ -2,21 +2,22 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+import numpy as np
 from torch import Tensor
 
 from dequant.colorization.aligning import WAYS, alignment
-from dequant.colorization.checks import check_amount, check_words
-from dequant.colorization.diffcolor import DiffColor, Subject, Tuning
+from dequant.colorization.checks import check_amount, check_number, check_words
+from dequant.colorization.diffcolor import DiffColor, Subject
 from dequant.colorization.drawn import Colored
 from dequant.colorization.pipeline import ColorizePipeline
 from dequant.colorization.semantic import Sampling
 from dequant.colorization.sessions import Watch, key, tuned
+from dequant.colorization.tuning import Tuning
 from dequant.edit import recipe as recipes
 from dequant.edit import report as reports
 from dequant.edit.colorizing import carried, colorfulness_of, colorizer, nowhere
@@ -24,12 +25,13 @@ from dequant.edit.edits import Edited, Photo
 from dequant.edit.painting import small_copy
 from dequant.edit.recipe import Recipe
 from dequant.edit.telling import Asked, reading
-from dequant.errors import InputError
+from dequant.errors import InputError, whole_number
 from dequant.io.originals import Original, read_original
 from dequant.models import image_text
 from dequant.models.digest import weights_sha256
 from dequant.models.hub import Source
 from dequant.models.image_text import ImageText
+from dequant.models.latent import STEPS
 
 MOST_STRENGTH = 3.0
 """Of an edit."""
@@ -53,7 +55,7 @@ class TuneSettings:
         tuning: steps and learning rates.
 
     Raises:
-        InputError: there is no such alignment.
+        InputError: there is no such alignment, or a number is out of its range.
     """
 
     weights: str = "semantic"
@@ -69,6 +71,10 @@ class TuneSettings:
         """Refuse what does not exist with an `InputError`."""
         if self.align not in WAYS:
             raise InputError(f"There is no alignment {self.align!r}: choose {', '.join(WAYS)}.")
+        whole_number("seed", self.seed, 0)
+        if self.num_inference_steps is not None:
+            whole_number("num_inference_steps", self.num_inference_steps, 1, STEPS)
+        check_words("", 1 if self.guidance_scale is None else self.guidance_scale)
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,7 @@ class Session:
         made: the network.
         settings: how it was tuned.
         about: what decided about the tuning, as plain values.
+        read: whether the prompt was read in the photo.
         seconds: that tuning took in this process, 0 where it was done before.
     """
 
@@ -89,6 +96,7 @@ class Session:
     made: DiffColor
     settings: TuneSettings
     about: Mapping[str, Any]
+    read: bool
     seconds: float
 
     def picture(
@@ -110,10 +118,7 @@ class Session:
         Raises:
             InputError: an argument is wrong.
         """
-        check_words("" if edit is None else edit, 1)
-        check_amount(scale, colorfulness)
-        if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength <= MOST_STRENGTH:
-            raise InputError(f"Expected a number from 0 to {MOST_STRENGTH:g} for strength, got {strength!r}.")
+        check_edit(edit, strength, scale=scale, colorfulness=colorfulness)
         drawn = self.made.colors(self.made.towards(edit, strength))._replace(relit=self.settings.align != "none")
         return self.pipe.scaled(drawn, small_copy(self.original.levels), scale, colorfulness)
 
@@ -122,7 +127,7 @@ class Session:
         original, colored = self.original, self.picture(edit, strength, **amount)
         levels = carried(original.levels, colored)
         notes = [*original.notes, f"tuned to the photo in {self.seconds:.0f} s" if self.seconds else "tuned before"]
-        notes += [OWN] if self.settings.likeness is None else []
+        notes += self._notes(edit)
         report = reports.measure(original.levels, levels, [], nowhere, False, notes)
         asked = {"prompt": self.about["prompt"], "edit": edit, "strength": strength, **amount}
         (height, width), settings = original.levels.shape[:2], asdict(self.settings)
@@ -131,6 +136,32 @@ class Session:
         result = {"scale": colored.scale, "colorfulness": round(colorfulness_of(levels), 2)}
         recipe = Recipe("diffcolor", asked, settings, source, weights, recipes.versions(), result)
         return Edited(levels, original, report, recipe)
+
+    def _notes(self, edit: str | None) -> list[str]:
+        """What people should know of the words."""
+        base, prompt = self.made.base, self.about["prompt"]
+        notes = []
+        if self.read:
+            found = f"read in the photo: {prompt}" if prompt else "nothing was recognized in the photo: give a prompt"
+            notes.append(found)
+        long = [text for text in (prompt, edit) if text and not base.reads(text)]
+        notes += [f"only the beginning of a long text is read: {text[:40]}..." for text in long]
+        return notes + ([OWN] if self.settings.likeness is None else [])
+
+
+def check_edit(
+    edit: str | None = None, strength: float = 1.0, *, scale: float | str = 1.0, colorfulness: float | None = None
+) -> None:
+    """Refuse arguments of `Session.picture` that cannot be, which is best done ahead of a tuning.
+
+    Raises:
+        InputError: one is wrong.
+    """
+    check_words("" if edit is None else edit, 1)
+    if edit is not None and not edit.strip():
+        raise InputError("Expected words for the edit, got none: leave it out for the picture of the prompt.")
+    check_amount(scale, colorfulness)
+    check_number("strength", strength, 0, MOST_STRENGTH)
 
 
 def tune(
@@ -159,6 +190,7 @@ def tune(
     if pipe.config["method"] != "semantic":
         raise InputError(f"{settings.weights} draws nothing out of noise: give weights of a semantic colorizer.")
     digest = recipes.digest(original.levels, original.alpha)
+    read = prompt is None
     if prompt is None:
         prompt = reading(copy, digest, Asked(), (None, None)).caption
     check_words(prompt, 1)
@@ -166,15 +198,14 @@ def tune(
     about: dict[str, Any] = {"photo": digest, "prompt": prompt, "weights": recipes.weights_digest(pipe)}
     about |= {"likeness": weights_sha256(likeness=subject.likeness), "settings": asdict(settings)}
     own = None if folder is None else folder / key(about)
-    first, last = time.monotonic(), 0.0
+    seen: list[float] = []
 
-    def seen(made: DiffColor, losses: Mapping[str, float]) -> None:
-        nonlocal last
-        last = time.monotonic() - first
+    def seeing(made: DiffColor, losses: Mapping[str, float]) -> None:
+        seen.append(time.monotonic())
         watch(made, losses)
 
-    made = tuned(subject, settings.tuning, own, about, seen)
-    return Session(original, pipe, made, settings, about, last)
+    made = tuned(subject, settings.tuning, own, about, seeing)
+    return Session(original, pipe, made, settings, about, read, seen[-1] - seen[0] if seen else 0.0)
 
 
 def _subject(pipe: ColorizePipeline, gray: Tensor, prompt: str, settings: TuneSettings) -> Subject:
@@ -191,13 +222,15 @@ def _subject(pipe: ColorizePipeline, gray: Tensor, prompt: str, settings: TuneSe
     return Subject(pipe.base, pipe.mix, judge, gray, prompt, sampling, alignment(settings.align), preview)
 
 
-def strip(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Pictures of one size, side by side."""
-    width, height = pictures[0].size
-    made = Image.new(pictures[0].mode, (width * len(pictures), height))
-    for number, picture in enumerate(pictures):
-        made.paste(picture, (number * width, 0))
-    return made
+def strip(edits: Sequence[Edited]) -> Edited:
+    """Edits of one photo side by side, with what the photo carries; its recipe is the last one's."""
+
+    def wide(pixels: Any) -> Any:
+        return None if pixels is None else np.concatenate([pixels] * len(edits), axis=1)
+
+    first, last = edits[0].original, edits[-1]
+    original = first._replace(levels=wide(first.levels), alpha=wide(first.alpha), own=wide(first.own))
+    return replace(last, levels=np.concatenate([one.levels for one in edits], axis=1), original=original)
 
 
 @lru_cache(1)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from dequant.colorization.diffcolor import Tuning
+from dequant.colorization.tuning import Tuning
 from dequant.edit import recipe as recipes
 from dequant.edit.colorizing import ColorSettings, colorize
-from dequant.edit.diffcolor import TuneSettings, tune
+from dequant.edit.diffcolor import TuneSettings, check_edit, tune
 from dequant.edit.edits import Edited, Photo, Reference, dequantize, recolor, transfer
 from dequant.edit.painting import Settings
 from dequant.edit.recipe import Recipe, read_recipe
@@ -120,7 +120,9 @@ def _tuned(recipe: Recipe, original: Original) -> Edited:
     """Tuned anew: a recipe holds no weights."""
     settings = {**recipe.settings, "tuning": Tuning(**recipe.settings["tuning"])}
     asked = dict(recipe.edit)
-    return tune(original, asked.pop("prompt"), settings=TuneSettings(**settings)).edited(**asked)
+    prompt = asked.pop("prompt")
+    check_edit(**asked)
+    return tune(original, prompt, settings=TuneSettings(**settings)).edited(**asked)
 
 
 def _told(one: dict[str, Any], scale: float) -> dict[str, Any]:

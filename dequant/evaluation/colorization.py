@@ -77,8 +77,9 @@ def compare(
             keep(way, photo, made[-1])
         values, whole = measured(made, truth)
         for metric, measure in (likeness or {}).items():
-            pairs = zip(made, truth, strict=True)
-            values[metric] = [float(measure(picture[None], photo[None])) for picture, photo in pairs]
+            with torch.no_grad():
+                pairs = zip(made, truth, strict=True)
+                values[metric] = [float(measure(picture[None], photo[None])) for picture, photo in pairs]
         if features is not None and reference is not None:
             whole["fd"] = frechet_distance(features_of(features, made), reference)
         summary += rows(way, values, whole)

@@ -11,9 +11,12 @@ from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
+from dequant.errors import InputError
 from dequant.models.finite import check_finite
+from dequant.models.folders import is_folder
 from dequant.models.hub import Source
 from dequant.models.latent import new_tokenizer
+from dequant.models.texts import tokenized
 
 
 class ImageText(nn.Module):
@@ -47,10 +50,7 @@ class ImageText(nn.Module):
 
     def of_texts(self, texts: Sequence[str]) -> Tensor:
         """Features (B, D) of texts."""
-        length = min(self.tokenizer.model_max_length, self.clip.config.text_config.max_position_embeddings)
-        tokens = self.tokenizer(
-            list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
-        ).to(self.mean.device)
+        tokens = tokenized(self.tokenizer, texts, self.clip.text_model).to(self.mean.device)
         pooled = self.clip.text_model(tokens.input_ids, tokens.attention_mask).pooler_output
         return F.normalize(self.clip.text_projection(pooled), dim=1)
 
@@ -61,6 +61,10 @@ class ImageText(nn.Module):
         Raises:
             InputError: there is none.
         """
+        if not is_folder(path) and str(path).count("/") != 1:
+            raise InputError(
+                f"There is no folder {path}: give one with a CLIP and its tokenizer, or a hub id OWNER/NAME."
+            )
         source = Source(path)
         clip: CLIPModel = source.load(lambda: CLIPModel.from_pretrained(source.path, dtype=torch.float32))
         check_finite(clip.parameters(), str(path))

@@ -22,6 +22,7 @@ from dequant.models.hub import Source
 from dequant.models.luma_skips import LumaSkips, with_decoder
 from dequant.models.prompt import prompt_width
 from dequant.models.recognition import Recognizer, recognized
+from dequant.models.texts import is_read, tokenized
 
 STEPS = 1000
 """Timesteps of the schedules that such UNets are trained on."""
@@ -110,11 +111,12 @@ class LatentBase(nn.Module):
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Embeddings (B, T, D) of texts, padded and cut to the tokenizer's length."""
-        length = min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
-        tokens = self.tokenizer(
-            list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
-        )
+        tokens = tokenized(self.tokenizer, texts, self.text_encoder)
         return self.text_encoder(tokens.input_ids.to(self.device))[0]
+
+    def reads(self, text: str) -> bool:
+        """Whether a text is short enough to be read to its end."""
+        return is_read(self.tokenizer, text, self.text_encoder)
 
     def recognize(self, gray: Tensor, size: Sequence[int]) -> list[Tensor] | None:
         """What the UNet is told of grey photos beside their latents; None without a recognizer.

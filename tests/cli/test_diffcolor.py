@@ -10,8 +10,8 @@ from PIL import Image
 from dequant.cli import colorize
 from dequant.cli.colorize import Spoken
 from dequant.cli.main import main
-from dequant.colorization import diffcolor
-from dequant.colorization.diffcolor import Tuning
+from dequant.colorization import tuning
+from dequant.colorization.tuning import Tuning
 from tests.support import latents
 from tests.support.image_texts import judge
 from tests.support.paths import GOLDEN
@@ -36,7 +36,7 @@ def photo(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few steps in place of hundreds."""
-    monkeypatch.setattr(diffcolor, "Tuning", partial(Tuning, **FEW))
+    monkeypatch.setattr(tuning, "Tuning", partial(Tuning, **FEW))
 
 
 def status(*arguments: object) -> int:
@@ -79,6 +79,8 @@ def test_sessions_may_lie_elsewhere(photo: Path, weights: Path, tmp_path: Path) 
         (("--edit", "a red car"), "diffusing_colors takes no --edit"),
         (("--method", "semantic", "--strength", "1.5"), "one --strength from 0 to 1"),
         (("--method", "diffcolor", "--strength", "4"), "less than or equal to 3"),
+        (("--method", "diffcolor", "--strength", "2"), "give --edit, too"),
+        (("--method", "diffcolor", "--prompt", ""), "Expected words for --prompt and --edit"),
     ],
 )
 def test_wrong_usage_is_one_sentence(
@@ -95,5 +97,6 @@ def test_a_long_tuning_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsy
         stage, progress = "embedding", (3, 9)
 
     Spoken("old.png")(Half(), {"noise": 0.25})  # type: ignore[arg-type]
-    said = capsys.readouterr().err
-    assert said.startswith("tuning to old.png: 3/9 (embedding: noise 0.250), ") and said.endswith("s left\n")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "tuning to old.png goes on from 2/9"
+    assert second.startswith("tuning to old.png: 3/9 (embedding: noise 0.250), ") and second.endswith("s left")

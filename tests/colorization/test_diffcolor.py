@@ -9,18 +9,10 @@ from torch.nn import functional as F
 
 from dequant.color.spaces import rgb_to_lab
 from dequant.colorization.aligning import alignment, drawn, matched
-from dequant.colorization.diffcolor import (
-    ANCHORS,
-    DOCUMENT,
-    DONE,
-    MODES,
-    STAGES,
-    DiffColor,
-    Tuning,
-    contrast,
-)
+from dequant.colorization.diffcolor import DiffColor, contrast
 from dequant.colorization.pictures import decoded
 from dequant.colorization.semantic import Sampling, draw
+from dequant.colorization.tuning import ANCHORS, DOCUMENT, DONE, MODES, STAGES, Tuning
 from dequant.condition.captions import rewritten
 from dequant.errors import InputError
 from dequant.models.aligner import Aligner
@@ -198,7 +190,7 @@ def test_wrong_settings_are_one_sentence(coder: Path) -> None:
     assert DOCUMENT.mode == "full" and [DOCUMENT.steps(stage) for stage in STAGES] == [1500, 500, 1000]
     with pytest.raises(InputError, match="no mode 'x' of tuning: choose attention, lora, full"):
         Tuning(mode="x")
-    with pytest.raises(InputError, match="network_lr to be above 0"):
+    with pytest.raises(InputError, match="from 1e-12 to 1 for network_lr"):
         Tuning(network_lr=0)
     with pytest.raises(InputError, match="color_steps, got -1"):
         Tuning(color_steps=-1)

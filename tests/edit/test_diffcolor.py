@@ -1,6 +1,7 @@
 """DiffColor as an edit: sessions, reports, recipes and replays."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from PIL import Image
 
 from dequant.color.spaces import rgb_to_lab
 from dequant.colorization import aligning
-from dequant.colorization.diffcolor import DONE, DiffColor
+from dequant.colorization.diffcolor import DiffColor
+from dequant.colorization.tuning import DONE
 from dequant.edit.diffcolor import Session, TuneSettings, strip, tune
 from dequant.edit.painting import as_rgb
 from dequant.edit.replay import replay
 from dequant.errors import InputError
+from dequant.io.originals import Original, read_original
 from dequant.models.aligner import Aligner
 from tests.support import latents
 from tests.support.image_texts import judge
@@ -64,6 +67,7 @@ def test_an_interrupted_tuning_goes_on(
             raise KeyboardInterrupt
 
     monkeypatch.setattr("dequant.colorization.sessions.SECONDS", -1.0)
+    monkeypatch.setattr("dequant.colorization.sessions.SHARE", math.inf)
     with pytest.raises(KeyboardInterrupt):
         tune(photo, "a car", settings=settings, folder=tmp_path, watch=stopping)
     rest: list[int] = []
@@ -81,7 +85,7 @@ def test_an_edit_keeps_lightness_and_says_what_judged_it(photo: Path, settings: 
     assert not np.array_equal(plain.levels, edited.levels)
     assert np.array_equal(session.edited("a red car", 0.0).levels, plain.levels)
     assert not any("image-text" in note for note in edited.report.notes)
-    own = Session(session.original, session.pipe, session.made, TuneSettings(), session.about, 0.0)
+    own = Session(session.original, session.pipe, session.made, TuneSettings(), session.about, False, 0.0)
     assert any("image-text model, not by CLIP" in note for note in own.edited().report.notes)
     small, large = (
         session.edited("a red car", colorfulness=wanted).recipe.result["colorfulness"] for wanted in (5, 20)
@@ -105,10 +109,17 @@ def test_other_alignments(photo: Path, settings: TuneSettings, align: str, monke
     assert other.shape == (32, 48, 3) and not np.array_equal(plain, other)
 
 
-def test_a_strip_has_all_pictures() -> None:
-    red, blue = Image.new("RGB", (4, 6), "red"), Image.new("RGB", (4, 6), "blue")
-    made = strip([red, blue])
-    assert made.size == (8, 6) and made.getpixel((1, 1)) == (255, 0, 0) and made.getpixel((7, 5)) == (0, 0, 255)
+def test_a_strip_has_all_pictures_and_what_the_photo_carries(settings: TuneSettings, tmp_path: Path) -> None:
+    levels = np.linspace(0, 65535, 48 * 32).reshape(32, 48, 1).repeat(3, 2).astype(np.uint16)
+    session = tune(Original(levels, alpha=65535 - levels[..., 0] // 2), "a car", settings=settings)
+    edits = [session.edited("a red car", strength) for strength in (0, 1)]
+    assert strip(edits).save(tmp_path / "strip.png") == []
+    made = read_original(tmp_path / "strip.png")
+    assert made.levels.shape == (32, 96, 3) and made.levels.dtype == np.uint16 and made.alpha is not None
+    assert np.array_equal(made.levels, np.concatenate([one.levels for one in edits], axis=1))
+    assert np.array_equal(made.alpha[:, :48], made.alpha[:, 48:])
+    with pytest.raises(InputError, match="JPEG|jpg"):
+        strip(edits).save(tmp_path / "strip.jpg")
 
 
 def test_wrong_use_is_one_sentence(photo: Path, settings: TuneSettings, tmp_path: Path) -> None:
@@ -125,3 +136,61 @@ def test_wrong_use_is_one_sentence(photo: Path, settings: TuneSettings, tmp_path
         tune(photo, "a car", settings=settings, folder=tmp_path)
     with pytest.raises(InputError, match="nowhere"):
         tune(photo, "a car", settings=TuneSettings(likeness=str(tmp_path / "nowhere")))
+
+
+def test_what_cannot_be_drawn_is_refused_ahead_of_the_tuning(
+    photo: Path, settings: TuneSettings, tmp_path: Path
+) -> None:
+    session = tune(photo, "a car", settings=settings)
+    recipe = session.edited("a red car").recipe
+    for changes, message in (
+        ({"strength": 9}, "from 0 to 3 for strength"),
+        ({"edit": 5}, "a text for prompt"),
+        ({"edit": " "}, "words for the edit"),
+        ({"scale": 9}, "from 0 to 4"),
+    ):
+        with pytest.raises(InputError, match=message):
+            replay(photo, replace(recipe, edit={**recipe.edit, **changes}))
+    for changes, message in (
+        ({"guidance_scale": math.nan}, "guidance_scale"),
+        ({"num_inference_steps": 0}, "num_inference_steps"),
+        ({"seed": -5}, "seed"),
+        ({"tuning": {**recipe.settings["tuning"], "color_lr": math.inf}}, "color_lr"),
+        ({"tuning": {**recipe.settings["tuning"], "timestep_shift": 0}}, "timestep_shift"),
+    ):
+        with pytest.raises(InputError, match=message):
+            replay(photo, replace(recipe, settings={**recipe.settings, **changes}))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="give another folder for sessions"):
+        tune(photo, "a car", settings=settings, folder=tmp_path / "file")
+
+
+def test_a_damaged_state_is_refused(photo: Path, settings: TuneSettings, tmp_path: Path) -> None:
+    tune(photo, "a car", settings=settings, folder=tmp_path)
+    path = next(tmp_path.glob("*/state.pt"))
+    state = torch.load(path, weights_only=True)
+    name = next(iter(state["weights"]))
+    for damage in (
+        {"stage": "foo"},
+        {"embedding": torch.zeros(1, 2, 3)},
+        {"weights": {**state["weights"], name: torch.full_like(state["weights"][name], torch.nan)}},
+    ):
+        torch.save({**state, **damage}, path)
+        with pytest.raises(InputError, match=r"state.pt' cannot be taken up .* remove it, and the tuning starts anew"):
+            tune(photo, "a car", settings=settings, folder=tmp_path)
+
+
+def test_amounts_reach_the_picture_and_long_texts_are_named(photo: Path, settings: TuneSettings) -> None:
+    session = tune(photo, "a car", settings=settings)
+    gray = session.edited(scale=0.0).levels.astype(int)
+    assert np.ptp(gray, axis=2).max() <= 1 and np.ptp(session.edited().levels.astype(int), axis=2).max() > 1
+    notes = session.edited("a red car " * 20).report.notes
+    assert any("only the beginning of a long text is read: a red car" in note for note in notes)
+
+
+def test_a_tuning_without_a_finite_loss_ends(
+    photo: Path, settings: TuneSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dequant.colorization.diffcolor.contrast", lambda *given: torch.tensor(torch.nan))
+    with pytest.raises(InputError, match="no finite loss any more: give a smaller color_lr"):
+        tune(photo, "a car", settings=settings)

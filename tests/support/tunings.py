@@ -7,9 +7,10 @@ import torch
 
 from dequant.color.luminance import grayscale
 from dequant.colorization.aligning import Align
-from dequant.colorization.diffcolor import Subject, Tuning
+from dequant.colorization.diffcolor import Subject
 from dequant.colorization.pictures import decoded
 from dequant.colorization.semantic import Sampling
+from dequant.colorization.tuning import Tuning
 from dequant.models.mixing import GrayMix
 from tests.support import latents
 from tests.support.image_texts import judge
