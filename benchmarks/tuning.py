@@ -24,9 +24,13 @@ from dequant.colorization.tuning import MODES, STAGES, Tuning
 from dequant.data.sources import Shards, bundled
 from dequant.edit.diffcolor import TuneSettings, tune
 from dequant.errors import one_sentence
+from dequant.provenance import provenance
 
 GB = 1e9
-COLUMNS = ("base", "mode", "preview", "checkpointing", "tuned_millions", "step_s", "session_mb", "state_gb", "kept_gb")
+COLUMNS = (
+    *("base", "mode", "preview", "checkpointing", "tuned_millions", "step_s", "session_mb", "state_gb", "kept_gb"),
+    *("how", "command", "commit", "hardware", "torch", "date"),
+)
 
 VAE = {
     "block_out_channels": (128, 256, 512, 512),
@@ -41,7 +45,7 @@ def measured(mode: str) -> dict[str, Any]:
     """The small network on one bundled photo."""
     source = Shards(bundled())
     photo, seconds = source.read(source.keys("test")[0]), dict.fromkeys(STAGES, 0.0)
-    tuning, last = Tuning(mode, color_steps=10, embedding_steps=10, network_steps=10), time.perf_counter()
+    tuning, last = Tuning(mode, color_steps=11, embedding_steps=11, network_steps=11), time.perf_counter()
 
     def watch(made: Any, losses: Any) -> None:
         nonlocal last
@@ -53,7 +57,7 @@ def measured(mode: str) -> dict[str, Any]:
         session = tune(photo, "a photo", settings=TuneSettings(tuning=tuning), folder=Path(folder), watch=watch)
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     tuned = sum(value.numel() for value in session.made.learned.values())
-    steps = " ".join(f"{seconds[stage] / 9:.3f}" for stage in STAGES)
+    steps = " ".join(f"{seconds[stage] / 10:.3f}" for stage in STAGES)
     return {"base": "small", "mode": mode, "tuned_millions": tuned / 1e6, "step_s": steps, "session_mb": size / 1e6}
 
 
@@ -101,7 +105,10 @@ def main() -> None:
     settings = [
         (mode, tiny, saving) for mode in MODES for tiny, saving in ((False, False), (True, False), (True, True))
     ]
-    for row in (*map(measured, MODES), *(computed(*setting) for setting in settings)):
+    about = provenance(torch.device("cpu"))
+    rows = ({"how": "measured"} | measured(mode) for mode in MODES)
+    more = ({"how": "computed"} | computed(*setting) for setting in settings)
+    for row in (one | about for part in (rows, more) for one in part):
         writer.writerow({name: f"{value:.3g}" if isinstance(value, float) else value for name, value in row.items()})
         sys.stdout.flush()
 

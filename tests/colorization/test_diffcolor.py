@@ -157,6 +157,18 @@ def test_the_embedding_begins_as_that_of_the_prompt_or_with_placeholders(coder: 
     assert torch.equal(marked, own.base.embed([rewritten(own.prompt)])) and not torch.equal(plain, marked)
 
 
+@pytest.mark.parametrize("target", ["v_prediction", "epsilon"])
+def test_one_step_is_tuned_where_it_draws(coder: Path, target: str) -> None:
+    """The loss looks at the colour that is drawn, and leaves a network alone that draws the right one."""
+    made = DiffColor(subject(coder, Sampling(1, 1.0, 3, target=target)), few(contrast_weight=0.0))
+    for step in (0, 1):
+        value, parts = made._loss(made._anchor(), made.context, step)
+        assert value.item() == parts["noise"] == pytest.approx(0, abs=1e-6)
+    losses = [made._loss(made.z_gray, made.context, step)[0] for step in (0, 1)]
+    colour = made.colors(made.context).delta.square().mean()
+    assert losses[0] == losses[1] and losses[0].item() == pytest.approx(colour.item(), rel=1e-3)
+
+
 def test_the_first_loop_keeps_to_what_was_drawn_or_to_grey(coder: Path) -> None:
     """With noise on colour alone, the grey photo draws colour to 0, and the network's own picture does not."""
     own, errors = subject(coder), {}
