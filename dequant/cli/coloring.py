@@ -23,7 +23,7 @@ from dequant.colorization.priors import THINGS, Describer
 from dequant.colorization.reading import Reader, Reading
 from dequant.colorization.tuning import Tuning
 from dequant.condition.captions import Labelled
-from dequant.edit.colorizing import colorizer
+from dequant.edit.colorizing import ColorSettings, colorizer
 from dequant.edit.diffcolor import Session, TuneSettings, tune
 from dequant.errors import InputError
 from dequant.evaluation import colorization, editing, runner, semantics
@@ -65,6 +65,9 @@ class Bench:
         self.settings: TuneSettings | None = instantiate(cfg.model) if self.name == TUNED else None
         if self.settings is not None and cfg.ckpt_path is not None:
             self.settings = replace(self.settings, weights=str(cfg.ckpt_path))
+        if self.settings is not None:
+            given = {name: value for name, value in self.how.items() if value is not None}
+            self.settings = replace(self.settings, **given)
         source = self.name if self.settings is None else self.settings.weights
         self.pipe = colorizer(str(cfg.ckpt_path or source)).to(self.device)
         if cfg.eval.measure in SEMANTIC and (self.settings or self.pipe.config["method"] != "semantic"):
@@ -98,6 +101,20 @@ class Bench:
     def how(self) -> dict[str, Any]:
         """Steps and guidance of the options."""
         return {name: self.cfg.eval[name] for name in ("num_inference_steps", "guidance_scale")}
+
+    @property
+    def sampler(self) -> str:
+        """Solver, steps and guidance."""
+        own = self.settings or ColorSettings(**self.how)
+        steps = own.num_inference_steps or self.pipe.config["num_inference_steps"]
+        guidance = self.pipe.config["guidance_scale"] if own.guidance_scale is None else own.guidance_scale
+        return f"{'ddim' if self.reads else 'euler'}{steps}, guidance {guidance:g}"
+
+    @property
+    def weights(self) -> str:
+        """The name of bundled ones, or where others lie."""
+        own = self.settings is not None and self.settings.weights != TuneSettings().weights
+        return str(self.settings.weights if self.settings and own else self.cfg.ckpt_path or self.name)
 
     def keep(self, way: str, photo: runner.Photo, picture: Tensor) -> None:
         """Keep the pictures of the first photos."""
@@ -234,10 +251,7 @@ def evaluate(cfg: DictConfig) -> float | None:
     square = "whole photos" if cfg.eval.size is None else "centre squares"
     about = {"protocol": cfg.eval.name, "size": cfg.eval.size or "native"}
     about |= {"dataset": f"{place}/{cfg.data.eval_split} ({listed}, {square}, grey of equal L*)"}
-    steps = cfg.eval.num_inference_steps or bench.pipe.config["num_inference_steps"]
-    guidance = bench.pipe.config["guidance_scale"] if cfg.eval.guidance_scale is None else cfg.eval.guidance_scale
-    about |= {"sampler": f"{'ddim' if bench.reads else 'euler'}{steps}, guidance {guidance:g}"}
-    about |= {"weights": str(cfg.ckpt_path or bench.name)} | provenance(bench.device)
+    about |= {"sampler": bench.sampler, "weights": bench.weights} | provenance(bench.device)
     cells = [
         row
         for one in summary

@@ -126,7 +126,7 @@ class Tune:
     def __call__(self, source: Path | bytes, outputs: Sequence[Path], seed: int) -> Report:
         """Write one picture: an edit, or edits of all strengths side by side."""
         from dequant.colorization.tuning import Tuning
-        from dequant.edit.diffcolor import TuneSettings, check_edit, strip, tune
+        from dequant.edit.diffcolor import TuneSettings, check_edit, save_strip, tune
 
         for strength in self.strengths:
             check_edit(self.edit, strength, **self.amount)
@@ -139,7 +139,7 @@ class Tune:
         if self.replayable:
             report = saved(made, outputs)
         else:
-            notes = [*strip(made).save(outputs[0], recipe=False), *made[-1].report.notes]
+            notes = [*save_strip(made, outputs[0]), *made[-1].report.notes]
             report = Report([*notes, "strengths, from the left: " + ", ".join(map("{:g}".format, self.strengths))])
         lost = [] if folder is not None else ["nothing was kept of the tuning: give --session"]
         return report._replace(warnings=[*report.warnings, *lost])
@@ -165,7 +165,7 @@ class Spoken:
             if self._from:
                 say(f"tuning to {self.name} goes on from {self._from}/{total}")
         if now - self._shown >= EVERY:
-            self._shown, left = now, (total - done) * (now - self._first) / (done - self._from)
+            self._shown, left = now, (total - done) * (now - self._first) / max(1, done - self._from - 1)
             values = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
             say(f"tuning to {self.name}: {done}/{total} ({made.stage}: {values}), {left:.0f} s left")
 

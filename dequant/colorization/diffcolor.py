@@ -59,7 +59,7 @@ class Subject(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where a tuning stands; tensors are on the CPU.
+    """Where a tuning stands; tensors are on the CPU, but for those of the optimizer.
 
     Attributes:
         stage: one of `STAGES`, or "done".
@@ -92,7 +92,7 @@ class DiffColor:
 
     def __init__(self, subject: Subject, tuning: Tuning, state: State | None = None) -> None:
         self.subject, self.tuning = subject, tuning
-        self.base, self.learned = _copied(subject.base, tuning)
+        self.base, self.learned = _copied(subject.base, tuning, subject.sampling.seed)
         with torch.no_grad():
             self.z_gray = self.base.encode(subject.gray)
             self.seen = self.base.recognize(subject.gray, self.z_gray.shape[2:])
@@ -103,27 +103,35 @@ class DiffColor:
         self.stage, self.step = STAGES[0], 0
         self._kept: dict[str, Any] | None = None
         if state is not None:
-            self._take(state)
+            self.resume(state)
 
     @property
     def state(self) -> State:
         """Where it stands."""
         weights = {name: value.detach().cpu().clone() for name, value in self.learned.items()}
         picture = None if self.picture is None else self.picture.cpu()
-        return State(self.stage, self.step, weights, self.embedding.detach().cpu().clone(), picture, self._kept)
+        kept = copy.deepcopy(self._kept)
+        return State(self.stage, self.step, weights, self.embedding.detach().cpu().clone(), picture, kept)
 
-    def _take(self, state: State) -> None:
+    def resume(self, state: State) -> None:
+        """Go on from where another run stopped.
+
+        Raises:
+            InputError: the state is of another network, or not finite.
+        """
         sizes = {name: value.shape for name, value in self.learned.items()}
         same = {name: value.shape for name, value in state.weights.items()} == sizes
         if not same or state.stage not in (*STAGES, DONE) or state.embedding.shape != self.embedding.shape:
-            raise InputError("The state of this tuning is of another network: start a new session.")
-        check_finite([*state.weights.values(), state.embedding], "the state of this tuning")
+            raise InputError("it is of another network")
+        check_finite([*state.weights.values(), state.embedding], "it")
         with torch.no_grad():
             for name, value in self.learned.items():
                 value.copy_(state.weights[name])
             self.embedding.copy_(state.embedding)
         self.picture = None if state.picture is None else state.picture.to(self.base.device)
-        self.stage, self.step, self._kept = state.stage, state.step, state.optimizer
+        self.stage, self.step, self._kept = state.stage, state.step, copy.deepcopy(state.optimizer)
+        if self._kept is not None:
+            torch.optim.Adam(self._tuned).load_state_dict(self._kept)
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -135,9 +143,12 @@ class DiffColor:
     def tune(self) -> Iterator[dict[str, float]]:
         """Run what is left of the three loops, a step at a time; yields the parts of each step's loss."""
         while self.stage != DONE:
+            if not self.tuning.steps(self.stage):
+                self._next()
+                continue
             if self.stage != STAGES[0] and self.picture is None:
                 self.picture = self.drawn(self.context)
-            loss, tuned = self._task()
+            loss, tuned = self._objective(), self._tuned
             optimizer = torch.optim.Adam(tuned, lr=self.tuning.lr(self.stage))
             if self._kept is not None:
                 optimizer.load_state_dict(self._kept)
@@ -150,18 +161,24 @@ class DiffColor:
                 optimizer.step()
                 self.step, self._kept = step + 1, optimizer.state_dict()
                 yield parts
-            self.stage, self.step, self._kept = [*STAGES, DONE][STAGES.index(self.stage) + 1], 0, None
+            self._next()
 
-    def _task(self) -> tuple[Callable[[int], tuple[Tensor, dict[str, float]]], list[Tensor]]:
-        """The loss of a stage, and what lowers it."""
+    def _next(self) -> None:
+        self.stage, self.step, self._kept = [*STAGES, DONE][STAGES.index(self.stage) + 1], 0, None
+
+    @property
+    def _tuned(self) -> list[Tensor]:
+        """What lowers the loss of a stage."""
+        return [self.embedding] if self.stage == "embedding" else list(self.learned.values())
+
+    def _objective(self) -> Callable[[int], tuple[Tensor, dict[str, float]]]:
+        """The loss of a stage."""
         if self.stage == "color":
-            return partial(self._loss, self._anchor(), self.context), list(self.learned.values())
+            return partial(self._loss, self._anchor(), self.context)
         assert self.picture is not None
         with torch.no_grad():
             z = self.base.encode(self.picture)
-        if self.stage == "embedding":
-            return partial(self._loss, z, self.embedding), [self.embedding]
-        return partial(self._loss, z, self.embedding.detach()), list(self.learned.values())
+        return partial(self._loss, z, self.embedding if self.stage == "embedding" else self.embedding.detach())
 
     @torch.no_grad()
     def _anchor(self) -> Tensor:
@@ -183,7 +200,7 @@ class DiffColor:
         wanted = noise if of_noise else signal * noise - rest * clean
         value = (guess - clean if one_step else found - wanted).square().mean()
         parts = {"noise": value.item()}
-        if self.stage == "color" and self.tuning.contrast_weight and t < self.tuning.latest * STEPS:
+        if self.stage == "color" and self.tuning.contrast_weight and (one_step or t < self.tuning.latest * STEPS):
             picture = self._seen_by_judge(self.z_gray + own.mix.color(guess, self.z_gray))
             against = contrast(own.likeness, picture, own.prompt, list(DULL))
             parts["contrast"] = against.item()
@@ -234,13 +251,19 @@ def contrast(likeness: ImageText, picture: Tensor, prompt: str, against: Sequenc
     return F.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.long, device=scores.device)) / chance
 
 
-def _copied(base: LatentBase, tuning: Tuning) -> tuple[LatentBase, dict[str, Tensor]]:
-    """A base with a UNet of its own, and what is tuned of this by name; all else is shared with the original."""
+def _copied(base: LatentBase, tuning: Tuning, seed: int) -> tuple[LatentBase, dict[str, Tensor]]:
+    """A base with a UNet of its own, and what is tuned of this by name; other weights share their memory."""
     names = {"full": "", "attention": ".attn", "lora": ".lora_"}[tuning.mode]
-    shared = {id(value): value for name, value in base.unet.named_parameters() if names not in name}
+    shared = {
+        id(value): torch.nn.Parameter(value.detach(), requires_grad=False)
+        for name, value in base.unet.named_parameters()
+        if names not in name
+    }
     other = base.with_unet(copy.deepcopy(base.unet, shared))
     if tuning.mode == "lora":
-        other.add_lora(tuning.lora_rank)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            other.add_lora(tuning.lora_rank)
     if tuning.gradient_checkpointing:
         other.unet.enable_gradient_checkpointing()
     learned = {name: value for name, value in other.unet.named_parameters() if names in name}

@@ -155,7 +155,7 @@ def shifted(timestep: int, shift: float) -> int:
     Above 1, more is learned where most is noise (Esser et al., arXiv:2403.03206, equation 23).
     """
     share = (timestep + 1) / STEPS
-    return round(STEPS * shift * share / (1 + (shift - 1) * share)) - 1
+    return max(0, round(STEPS * shift * share / (1 + (shift - 1) * share)) - 1)
 
 
 def check_target(target: str) -> None:

@@ -62,12 +62,13 @@ def tuned(subject: Subject, tuning: Tuning, folder: Path | None, about: Mapping[
 
 def _taken_up(subject: Subject, tuning: Tuning, path: Path) -> DiffColor:
     """A network as an earlier run left it, if one did."""
-    try:
-        return DiffColor(subject, tuning, _read(path) if path.is_file() else None)
-    except InputError as error:
-        if path.is_file():
-            raise InputError(f"'{path}' cannot be taken up ({error}): remove it, and the tuning starts anew.") from None
-        raise
+    made = DiffColor(subject, tuning)
+    if path.exists():
+        try:
+            made.resume(_read(path))
+        except Exception as error:  # torch has many exceptions for a broken file
+            raise InputError(f"'{path}' is no state of this tuning ({error}): remove it, and it starts anew.") from None
+    return made
 
 
 def key(about: Mapping[str, Any]) -> str:
@@ -81,7 +82,4 @@ def _write(state: State, path: Path) -> None:
 
 
 def _read(path: Path) -> State:
-    try:
-        return State(**torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # torch has many exceptions for a broken file
-        raise InputError(f"it is no state of a tuning: {type(error).__name__}") from None
+    return State(**torch.load(path, map_location="cpu", weights_only=True))

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from dequant.edit.painting import small_copy
 from dequant.edit.recipe import Recipe
 from dequant.edit.telling import Asked, reading
 from dequant.errors import InputError, whole_number
-from dequant.io.originals import Original, read_original
+from dequant.io.originals import Original, read_original, write_original
 from dequant.models import image_text
 from dequant.models.digest import weights_sha256
 from dequant.models.hub import Source
@@ -133,6 +133,7 @@ class Session:
         (height, width), settings = original.levels.shape[:2], asdict(self.settings)
         source = {"sha256": self.about["photo"], "width": width, "height": height}
         weights = {"name": recipes.weights_name(self.settings.weights), "sha256": self.about["weights"]}
+        weights |= {"helpers": self.about["helpers"]}
         result = {"scale": colored.scale, "colorfulness": round(colorfulness_of(levels), 2)}
         recipe = Recipe("diffcolor", asked, settings, source, weights, recipes.versions(), result)
         return Edited(levels, original, report, recipe)
@@ -196,16 +197,17 @@ def tune(
     check_words(prompt, 1)
     subject = _subject(pipe, pipe.gray(copy), prompt, settings)
     about: dict[str, Any] = {"photo": digest, "prompt": prompt, "weights": recipes.weights_digest(pipe)}
-    about |= {"likeness": weights_sha256(likeness=subject.likeness), "settings": asdict(settings)}
+    about |= {"helpers": _helpers(subject), "sampling": subject.sampling._asdict(), "settings": asdict(settings)}
     own = None if folder is None else folder / key(about)
-    seen: list[float] = []
+    first, last = time.monotonic(), 0.0
 
     def seeing(made: DiffColor, losses: Mapping[str, float]) -> None:
-        seen.append(time.monotonic())
+        nonlocal last
+        last = time.monotonic() - first
         watch(made, losses)
 
     made = tuned(subject, settings.tuning, own, about, seeing)
-    return Session(original, pipe, made, settings, about, read, seen[-1] - seen[0] if seen else 0.0)
+    return Session(original, pipe, made, settings, about, read, last)
 
 
 def _subject(pipe: ColorizePipeline, gray: Tensor, prompt: str, settings: TuneSettings) -> Subject:
@@ -222,15 +224,28 @@ def _subject(pipe: ColorizePipeline, gray: Tensor, prompt: str, settings: TuneSe
     return Subject(pipe.base, pipe.mix, judge, gray, prompt, sampling, alignment(settings.align), preview)
 
 
-def strip(edits: Sequence[Edited]) -> Edited:
-    """Edits of one photo side by side, with what the photo carries; its recipe is the last one's."""
+def _helpers(subject: Subject) -> str:
+    """Sha256 of the networks that judge, preview and align."""
+    aligner = subject.align.args[0] if isinstance(subject.align, partial) else None
+    return weights_sha256(likeness=subject.likeness, preview=subject.preview, aligner=aligner)
+
+
+def save_strip(edits: Sequence[Edited], path: Path) -> list[str]:
+    """Write edits of one photo side by side, with what the photo carries and without a recipe.
+
+    Returns:
+        What the format could not keep.
+
+    Raises:
+        InputError: the picture cannot be written there.
+    """
 
     def wide(pixels: Any) -> Any:
         return None if pixels is None else np.concatenate([pixels] * len(edits), axis=1)
 
-    first, last = edits[0].original, edits[-1]
+    first = edits[0].original
     original = first._replace(levels=wide(first.levels), alpha=wide(first.alpha), own=wide(first.own))
-    return replace(last, levels=np.concatenate([one.levels for one in edits], axis=1), original=original)
+    return list(write_original(np.concatenate([one.levels for one in edits], axis=1), original, path))
 
 
 @lru_cache(1)

@@ -1,5 +1,6 @@
 """An edit repeated from its recipe: on its own photo with the same bytes, or on another one."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,14 @@ def replay(photo: Photo, recipe: Recipe | str | Path, pipe: DequantPipeline | No
 
 
 def _settings(recipe: Recipe) -> Settings:
-    known = {one.name for one in fields(Settings)}
-    if set(recipe.settings) != known:
-        odd = sorted(set(recipe.settings) ^ known)
-        raise InputError(f"The recipe's settings are damaged ({odd[0]}): use the file as the edit wrote it.")
+    _check_fields(Settings, recipe.settings)
     return Settings(**recipe.settings)
+
+
+def _check_fields(kind: type, given: Mapping[str, Any]) -> None:
+    """Refuse settings that lack a field or have another one."""
+    if odd := sorted(set(given) ^ {one.name for one in fields(kind)}):
+        raise InputError(f"The recipe's settings are damaged ({odd[0]}): use the file as the edit wrote it.")
 
 
 def _differences(recipe: Recipe, original: Original) -> tuple[list[str], float]:
@@ -118,6 +122,7 @@ def _colored(recipe: Recipe, original: Original, scale: float) -> Edited:
 
 def _tuned(recipe: Recipe, original: Original) -> Edited:
     """Tuned anew: a recipe holds no weights."""
+    _check_fields(Tuning, recipe.settings["tuning"])
     settings = {**recipe.settings, "tuning": Tuning(**recipe.settings["tuning"])}
     asked = dict(recipe.edit)
     prompt = asked.pop("prompt")

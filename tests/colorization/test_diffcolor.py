@@ -192,6 +192,10 @@ def test_alignments(coder: Path) -> None:
     assert alignment("luma") is decoded and alignment("none") is drawn
     assert torch.equal(drawn(*given), own.base.decode(made.z_gray + delta, own.gray))
     torch.manual_seed(0)
+    still = Aligner(16, 1)
+    torch.nn.init.zeros_(still.reading[-1].weight)
+    torch.nn.init.zeros_(still.reading[-1].bias)
+    torch.testing.assert_close(matched(still, *given), decoded(*given), atol=1e-4, rtol=0)
     found = matched(Aligner(16, 1), *given)
     torch.testing.assert_close(rgb_to_lab(found)[:, 0], rgb_to_lab(own.gray)[:, 0], atol=0.6, rtol=0)
     with pytest.raises(InputError, match="no alignment 'x': choose luma, correlation, none"):

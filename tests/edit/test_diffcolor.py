@@ -13,8 +13,8 @@ from PIL import Image
 from dequant.color.spaces import rgb_to_lab
 from dequant.colorization import aligning
 from dequant.colorization.diffcolor import DiffColor
-from dequant.colorization.tuning import DONE
-from dequant.edit.diffcolor import Session, TuneSettings, strip, tune
+from dequant.colorization.tuning import DONE, MODES
+from dequant.edit.diffcolor import Session, TuneSettings, save_strip, tune
 from dequant.edit.painting import as_rgb
 from dequant.edit.replay import replay
 from dequant.errors import InputError
@@ -93,7 +93,9 @@ def test_an_edit_keeps_lightness_and_says_what_judged_it(photo: Path, settings: 
     assert small == pytest.approx(5, abs=2) and large > small
 
 
-def test_a_replay_tunes_anew_to_the_same_bytes(photo: Path, settings: TuneSettings) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_a_replay_tunes_anew_to_the_same_bytes(photo: Path, settings: TuneSettings, mode: str) -> None:
+    settings = replace(settings, tuning=few(mode=mode))
     made = tune(photo, "a car", settings=settings).edited("a red car", 1.5, scale=0.5)
     again = replay(photo, made.recipe)
     assert np.array_equal(made.levels, again.levels) and again.recipe.edit == made.recipe.edit
@@ -103,7 +105,7 @@ def test_a_replay_tunes_anew_to_the_same_bytes(photo: Path, settings: TuneSettin
 def test_other_alignments(photo: Path, settings: TuneSettings, align: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     Aligner(16, 1).save_pretrained(photo.parent / "aligner")
-    monkeypatch.setattr(aligning, "bundled", lambda: str(photo.parent / "aligner"))
+    monkeypatch.setattr(aligning, "_aligner", lambda: Aligner.from_pretrained(photo.parent / "aligner"))
     plain = tune(photo, "a car", settings=settings).edited().levels
     other = tune(photo, "a car", settings=replace(settings, align=align)).edited().levels
     assert other.shape == (32, 48, 3) and not np.array_equal(plain, other)
@@ -113,13 +115,13 @@ def test_a_strip_has_all_pictures_and_what_the_photo_carries(settings: TuneSetti
     levels = np.linspace(0, 65535, 48 * 32).reshape(32, 48, 1).repeat(3, 2).astype(np.uint16)
     session = tune(Original(levels, alpha=65535 - levels[..., 0] // 2), "a car", settings=settings)
     edits = [session.edited("a red car", strength) for strength in (0, 1)]
-    assert strip(edits).save(tmp_path / "strip.png") == []
+    assert save_strip(edits, tmp_path / "strip.png") == []
     made = read_original(tmp_path / "strip.png")
     assert made.levels.shape == (32, 96, 3) and made.levels.dtype == np.uint16 and made.alpha is not None
     assert np.array_equal(made.levels, np.concatenate([one.levels for one in edits], axis=1))
     assert np.array_equal(made.alpha[:, :48], made.alpha[:, 48:])
     with pytest.raises(InputError, match="JPEG|jpg"):
-        strip(edits).save(tmp_path / "strip.jpg")
+        save_strip(edits, tmp_path / "strip.jpg")
 
 
 def test_wrong_use_is_one_sentence(photo: Path, settings: TuneSettings, tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ def test_wrong_use_is_one_sentence(photo: Path, settings: TuneSettings, tmp_path
     with pytest.raises(InputError, match="no alignment 'x'"):
         TuneSettings(align="x")
     next(tmp_path.glob("*/state.pt")).write_bytes(b"no state")
-    with pytest.raises(InputError, match="remove it, and the tuning starts anew"):
+    with pytest.raises(InputError, match="remove it, and it starts anew"):
         tune(photo, "a car", settings=settings, folder=tmp_path)
     with pytest.raises(InputError, match="nowhere"):
         tune(photo, "a car", settings=TuneSettings(likeness=str(tmp_path / "nowhere")))
@@ -173,10 +175,11 @@ def test_a_damaged_state_is_refused(photo: Path, settings: TuneSettings, tmp_pat
     for damage in (
         {"stage": "foo"},
         {"embedding": torch.zeros(1, 2, 3)},
+        {"stage": "color", "optimizer": {"x": 1}},
         {"weights": {**state["weights"], name: torch.full_like(state["weights"][name], torch.nan)}},
     ):
         torch.save({**state, **damage}, path)
-        with pytest.raises(InputError, match=r"state.pt' cannot be taken up .* remove it, and the tuning starts anew"):
+        with pytest.raises(InputError, match=r"state.pt' is no state of this tuning .* remove it, and it starts anew"):
             tune(photo, "a car", settings=settings, folder=tmp_path)
 
 
