@@ -38,10 +38,10 @@ ablations: env
 	$(BIN)/python -m sweeps.summary outputs/sweep/ablations --results results/ablations.csv
 
 test: env
-	$(BIN)/python -m pytest -n 2 -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
 
 test-slow: env
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 lint: env
 	$(BIN)/ruff check .

@@ -175,7 +175,7 @@ def test_multirun_prints_tables_1_and_2(place: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_all_is_killed_and_resumes(place: Path, tmp_path: Path) -> None:
     """SIGKILL amid the protocols, then the same command: nothing is measured twice, everything is there."""
-    options = ["eval=all", "eval.variants=[T,L_post]", "eval.batch_size=3"]
+    options = ["eval=all", "eval.variants=[T]", "eval.batch_size=3", "eval.max_photos=2"]
     process = start(place, tmp_path, *options)
     while not (tmp_path / "palette_transfer" / "measurements" / "T.csv").exists():
         assert process.poll() is None
@@ -192,7 +192,7 @@ def test_all_is_killed_and_resumes(place: Path, tmp_path: Path) -> None:
         assert len(set(new)) == len(new), name
     assert {path.name for path in tmp_path.iterdir()} == {*PROTOCOLS, "logs"}
     for name in PROTOCOLS:
-        assert {row["variant"] for row in rows(tmp_path / name / "cells.csv")} >= {"T", "L_post", "identity"}
+        assert {row["variant"] for row in rows(tmp_path / name / "cells.csv")} >= {"T", "identity"}
         assert list((tmp_path / name).glob("grid*.png"))
         assert (tmp_path / name / "tables.txt").read_text().count("identity") > 0
     assert {path.parent.name for path in tmp_path.rglob("curves.png")} == {"dequantization", "robustness"}
