@@ -220,7 +220,9 @@ def _subject(pipe: ColorizePipeline, gray: Tensor, prompt: str, settings: TuneSe
         target=pipe.config["target"],
     )
     judge = _judge(settings.likeness or image_text.bundled()).to(gray.device)
-    preview = None if settings.preview is None else Source(settings.preview).autoencoder(None).to(gray.device)
+    preview = None
+    if settings.preview is not None:
+        preview = Source(settings.preview).autoencoder(None).to(gray.device).requires_grad_(False)
     return Subject(pipe.base, pipe.mix, judge, gray, prompt, sampling, alignment(settings.align), preview)
 
 
@@ -250,4 +252,4 @@ def save_strip(edits: Sequence[Edited], path: Path) -> list[str]:
 
 @lru_cache(1)
 def _judge(path: str) -> ImageText:
-    return ImageText.from_pretrained(path)
+    return ImageText.from_pretrained(path).requires_grad_(False)
