@@ -44,7 +44,7 @@ def tuned(subject: Subject, tuning: Tuning, folder: Path | None, about: Mapping[
         return made
     check_writable(folder / STATE, "give another folder for sessions")
     with locked(folder):
-        made = _taken_up(subject, tuning, folder / STATE)
+        made = _resumed(subject, tuning, folder / STATE)
         if made.stage == DONE:
             return made
         with whole_file(folder / ABOUT) as file:
@@ -60,14 +60,15 @@ def tuned(subject: Subject, tuning: Tuning, folder: Path | None, about: Mapping[
     return made
 
 
-def _taken_up(subject: Subject, tuning: Tuning, path: Path) -> DiffColor:
+def _resumed(subject: Subject, tuning: Tuning, path: Path) -> DiffColor:
     """A network as an earlier run left it, if one did."""
     made = DiffColor(subject, tuning)
     if path.exists():
         try:
             made.resume(_read(path))
         except Exception as error:  # torch has many exceptions for a broken file
-            raise InputError(f"'{path}' is no state of this tuning ({error}): remove it, and it starts anew.") from None
+            why = str(error) if isinstance(error, InputError) else type(error).__name__
+            raise InputError(f"'{path}' is no state of this tuning ({why}): remove it, and it starts anew.") from None
     return made
 
 

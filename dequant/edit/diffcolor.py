@@ -173,7 +173,7 @@ def tune(
     folder: Path | None = None,
     watch: Watch = lambda made, losses: None,
 ) -> Session:
-    """Tune a network to a photo, or take up what an earlier run left in a folder; minutes for the small network.
+    """Tune a network to a photo, or resume what an earlier run left in a folder; half a minute for the small network.
 
     Args:
         photo: the photo; what colour it has is not looked at.
