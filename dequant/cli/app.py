@@ -39,6 +39,12 @@ app.command(
 )(edits.recolor)
 app.command(
     epilog=examples(
+        "dequant repaint photo.jpg -n 8 --pin-color '#aa0000=#00aa88'",
+        "dequant repaint photo.jpg -n 8 --pin-color '#aa0000=#00aa88' --pin 120,80=navy --region mask.png=gold",
+    )
+)(edits.repaint)
+app.command(
+    epilog=examples(
         "dequant colorize old.jpg",
         "dequant colorize old.jpg --prompt 'a red car on green' --scale auto",
         "dequant colorize album/ --colorfulness holiday.jpg -o coloured/ --resume",

@@ -26,6 +26,11 @@ Palette = Annotated[
 PinColor = Annotated[
     list[str] | None, typer.Option(metavar="OLD=NEW", help="This colour of the photo shall become that one.")
 ]
+Pin = Annotated[list[str] | None, typer.Option(metavar="X,Y=COLOR", help="This pixel shall have this colour.")]
+Places = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PLACE=COLOR", help="A region: X,Y or LEFT,TOP,RIGHT,BOTTOM or the file of a mask."),
+]
 Weights = Annotated[str, typer.Option(help="Bundled weights, the folder of a training run, or a hub id.")]
 Luminance = Annotated[
     Literal["texture", "keep", "free"],
@@ -86,9 +91,13 @@ class Edit:
     def edited(self, original: Any, settings: "Settings", rank: int) -> "Edited":
         """The picture of one assignment."""
         from dequant.edit import edits
+        from dequant.edit.repainting import repaint
 
         if self.name == "recolor":
             return edits.recolor(original, [region(one) for one in self.arguments["regions"]], settings=settings)
+        if self.name == "repaint":
+            arguments = {**self.arguments, "regions": [region(one) for one in self.arguments["regions"]]}
+            return repaint(original, **arguments, settings=settings)
         if self.name == "dequantize":
             return edits.dequantize(original, **self.arguments, settings=settings)
         return edits.transfer(original, **self.arguments, rank=rank, settings=settings)
@@ -150,9 +159,7 @@ def transfer(
         typer.Option(help="Which colour replaces which. Default: rank for a colour map, otherwise color."),
     ] = None,
     blend: Annotated[float, typer.Option(min=0, max=1, help="0: the photo's colours; 1: the palette's.")] = 1.0,
-    pin: Annotated[
-        list[str] | None, typer.Option(metavar="X,Y=COLOR", help="This pixel shall have this colour.")
-    ] = None,
+    pin: Pin = None,
     pin_color: PinColor = None,
     spread: Spread = 1.0,
     luminance: Luminance = "texture",
@@ -166,11 +173,9 @@ def transfer(
     """
     from dequant.io.palettes import palette_name
 
-    pins = [(_numbers(place, 2, "--pin 120,80=#c81e1e"), color) for place, color in map(pair, pin or [])]
-    swaps = swapped(pin_color)
+    pins, swaps = _pins(pin), swapped(pin_color)
     if palette is None and not pins and not swaps:
         raise InputError("Nothing is asked for: give --palette, --pin or --pin-color.")
-    _check_colors([color for _, color in pins])
     arguments: dict[str, Any] = {
         "palette": None if palette is None else palette_name(palette),
         "n_colors": n_colors,
@@ -184,10 +189,7 @@ def transfer(
 def recolor(
     at: Annotated[list[str] | None, typer.Option(metavar="X,Y", help="A pixel of the thing; several are one.")] = None,
     color: Annotated[str | None, typer.Option(help="What the thing at these pixels becomes, such as tomato.")] = None,
-    region: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PLACE=COLOR", help="A region: X,Y or LEFT,TOP,RIGHT,BOTTOM or the file of a mask."),
-    ] = None,
+    region: Places = None,
     luminance: Luminance = "texture",
     weights: Weights = "edit_G",
     steps: Steps = None,
@@ -207,6 +209,31 @@ def recolor(
 
 
 @on_files
+def repaint(
+    pin_color: PinColor = None,
+    pin: Pin = None,
+    region: Places = None,
+    n_colors: Colors = None,
+    network: Annotated[
+        bool, typer.Option(help="--no-network moves the colours and their likes, and leaves all else as it is.")
+    ] = True,
+    spread: Spread = 1.0,
+    luminance: Luminance = "texture",
+    keep_palette: KeepPalette = "off",
+    weights: Weights = "edit_G",
+    steps: Steps = None,
+) -> Operation:
+    """Give colours of photos' own palettes, pixels and things other colours, all in one edit, as the studio does."""
+    regions = [{"color": wanted, **placed(place)} for place, wanted in map(pair, region or [])]
+    arguments: dict[str, Any] = {"n_colors": n_colors, "pins": _pins(pin), "swaps": swapped(pin_color)}
+    if not (arguments["swaps"] or arguments["pins"] or regions):
+        raise InputError("Nothing is asked for: give --pin-color, --pin or --region.")
+    _check_colors([one["color"] for one in regions])
+    arguments |= {"network": network, "regions": regions}
+    return Edit("repaint", arguments, Painting(weights, luminance, keep_palette, steps, spread))
+
+
+@on_files
 def replay(
     from_recipe: Annotated[
         Path, typer.Argument(metavar="RECIPE", help="The .yaml of an edit, or a .png that holds it.")
@@ -216,6 +243,12 @@ def replay(
     from dequant.edit.recipe import read_recipe
 
     return Replay(str(from_recipe), str(read_recipe(from_recipe)))
+
+
+def _pins(texts: Sequence[str] | None) -> list[tuple[list[int], str]]:
+    pins = [(_numbers(place, 2, "--pin 120,80=#c81e1e"), color) for place, color in map(pair, texts or [])]
+    _check_colors([color for _, color in pins])
+    return pins
 
 
 def swapped(texts: Sequence[str] | None) -> dict[str, str]:

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from dequant.cli.manifest import Output, Record
 from dequant.cli.sources import Source
+from dequant.edit.seeds import seed_of
 from dequant.errors import InputError, sentence
 from dequant.io.files import check_writable, whole_file, whole_path
 from dequant.masking import escape, mask
@@ -183,11 +184,6 @@ def staging_folder(job: Job) -> Path:
     """Where the results of a job are made: the same in each run, so that what a killed one left is removed."""
     first = os.path.abspath(job.outputs[0])
     return Path(first).parent / f".dequant-{hashlib.sha256(os.fsencode(first)).hexdigest()[:12]}"
-
-
-def seed_of(seed: int, digest: str) -> int:
-    """The seed of a file, whatever its name and place in a run, from that of the user and the hash of its content."""
-    return int(hashlib.sha256(f"{seed} {digest}".encode()).hexdigest()[:8], 16)
 
 
 def sha256(path: Path) -> str:

@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from dequant.color.rgb import check_rgb
 from dequant.condition import segmentation
-from dequant.errors import InputError
+from dequant.errors import InputError, whole_number
 
 MAX_SIDE = 192
-"""A larger photo is segmented at this size, and the regions are enlarged."""
+"""Longer side at which a larger photo is segmented, unless another is given."""
 
 SCALE, LEAST = 30.0, 12
 """Of the finest level: the differences that `segmentation.felzenszwalb` tolerates, and its smallest piece in pixels."""
@@ -98,7 +98,7 @@ class Regions:
         return torch.from_numpy(inside[self.pieces.numpy()])
 
 
-def regions(rgb: Tensor) -> Regions:
+def regions(rgb: Tensor, side: int = MAX_SIDE) -> Regions:
     """Segment a photo at all levels.
 
     Small pieces that follow edges (Felzenszwalb and Huttenlocher, 2004) are merged two by two, those of least
@@ -106,12 +106,13 @@ def regions(rgb: Tensor) -> Regions:
 
     Args:
         rgb: (3, H, W) in [0, 1].
+        side: a larger photo is segmented with this as its longer side.
 
     Raises:
-        InputError: `rgb` is not a floating-point photo.
+        InputError: `rgb` is not a floating-point photo, or the side is not a whole number from 1.
     """
     check_rgb(rgb)
-    scale = min(1.0, MAX_SIDE / max(rgb.shape[1:]))
+    scale = min(1.0, whole_number("the side of regions", side) / max(rgb.shape[1:]))
     size = [max(1, round(scale * side)) for side in rgb.shape[1:]]
     small = F.interpolate(rgb[None].float(), size, mode="area")[0]
     lab = gaussian(rgb2lab(small.permute(1, 2, 0).numpy()), 0.7, channel_axis=2).astype(np.float32)

@@ -16,7 +16,16 @@ from dequant.condition.texture import Texture
 from dequant.diffusion.fidelity import Fidelity, Request, named, requests_of
 from dequant.diffusion.orientations import Orientation
 from dequant.diffusion.schedule import Generator
-from dequant.diffusion.solver import Interrupted, Predict, StepCallback, check_generators, check_result, prepare, solve
+from dequant.diffusion.solver import (
+    Interrupted,
+    Predict,
+    Seen,
+    StepCallback,
+    check_generators,
+    check_result,
+    prepare,
+    solve,
+)
 from dequant.diffusion.tiles import Tile, blend, tiles
 from dequant.errors import InputError, whole_number
 
@@ -178,6 +187,7 @@ class Sampler:
         callback: StepCallback | None = None,
         interrupted: Interrupted | None = None,
         latent: bool = False,
+        seen: Seen | None = None,
     ) -> Tensor:
         """Draw photographs: rgb (B * num_images, 3, H, W) in [0, 1].
 
@@ -189,6 +199,7 @@ class Sampler:
             callback: see `StepCallback`; steps are numbered afresh in each draw.
             interrupted: asked before each step; the steps and draws that are to come are left out where it says so.
             latent: return x (B * num_images, C, h, w), of padded sizes, ahead of `decode`.
+            seen: sees the pictures (B * num_images, 3, H, W) in [0, 1] that each step predicts.
 
         Raises:
             InputError: generators, solver, steps or tiles do not fit.
@@ -214,7 +225,9 @@ class Sampler:
         # 4. The mean of the draws, in pixels
         def one() -> Tensor:
             noise, stepper = _noise(shape, generator).to(condition.device), prepared(condition.device)
-            return solve(predict, noise, model.scheduler, stepper, generator, callback, hold, interrupted)
+            shown = None if seen is None else partial(_show, seen, decode, (height, width))
+            asked: dict[str, Any] = {"callback": callback, "project": hold, "interrupted": interrupted, "seen": shown}
+            return solve(predict, noise, model.scheduler, stepper, generator, **asked)
 
         mean = _mean(one, self.draws, interrupted)
         rgb = mean if latent else decode(mean)[..., :height, :width]
@@ -266,6 +279,10 @@ def _in_tiles(
 
 def _decode(model: Denoiser, in_tiles: bool, z: Tensor) -> Tensor:
     return model.decode(z.float(), in_tiles)
+
+
+def _show(seen: Seen, decode: Any, size: tuple[int, int], step: int, of: int, clean: Tensor) -> None:
+    seen(step, of, decode(clean)[..., : size[0], : size[1]])
 
 
 def _noise(shape: tuple[int, ...], generator: Generator) -> Tensor:

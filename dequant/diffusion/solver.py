@@ -23,6 +23,8 @@ Interrupted = Callable[[], bool]
 """Whether to leave out the steps that are to come."""
 Projection = Callable[[Tensor, int, int], Tensor]
 """Predicted clean image (B, C, h, w), number of the step from 0, number of steps -> the image to use in its place."""
+Seen = Callable[[int, int, Tensor], None]
+"""Number of the step from 1, number of steps, predicted clean image; what it raises ends the draw."""
 SCHEDULE = {"beta_start", "beta_end", "beta_schedule", "trained_betas", "num_train_timesteps", "rescale_betas_zero_snr"}
 """Options of solvers that are the base's to choose, not a sampler's."""
 NEAR = 0.1
@@ -74,6 +76,7 @@ def solve(
     callback: StepCallback | None = None,
     project: Projection | None = None,
     interrupted: Interrupted | None = None,
+    seen: Seen | None = None,
 ) -> Tensor:
     """Draw a clean image from noise.
 
@@ -87,6 +90,7 @@ def solve(
         project: what replaces the clean image predicted in a step. What a solver of several orders makes of it may
             still lie elsewhere.
         interrupted: asked before each step; the rest is left out where it says so.
+        seen: sees the clean image that each step predicts.
 
     Returns:
         (B, C, h, w), on [-1, 1] for pixels.
@@ -100,9 +104,13 @@ def solve(
         if interrupted is not None and interrupted():
             break
         output = predict(x, t)[:, :channels]
-        if project is not None:
-            clean = project(predicted_clean(output[:, :n], x, t, scheduler), i, len(stepper.timesteps))
-            output = torch.cat((clean, output[:, n:]), dim=1)
+        if project is not None or seen is not None:
+            clean = predicted_clean(output[:, :n], x, t, scheduler)
+            if project is not None:
+                clean = project(clean, i, len(stepper.timesteps))
+                output = torch.cat((clean, output[:, n:]), dim=1)
+            if seen is not None:
+                seen(i + 1, len(stepper.timesteps), clean)
         x = stepper.step(output, t, x, **draws).prev_sample
         if callback is not None:
             x = callback(i, t, x)

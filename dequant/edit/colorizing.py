@@ -15,7 +15,7 @@ from dequant.colorization.drawn import Colored
 from dequant.colorization.pipeline import ColorizePipeline
 from dequant.edit import recipe as recipes
 from dequant.edit import report as reports
-from dequant.edit.edits import Edited, Photo
+from dequant.edit.edited import Edited, Photo
 from dequant.edit.painting import STRIPE, as_levels, as_rgb, small_copy
 from dequant.edit.recipe import Recipe
 from dequant.edit.telling import Asked, Told, described, reading, said, told
@@ -110,7 +110,7 @@ def colorize(
     colorful = colorfulness_of(levels)
     notes.append(_scaled(colored.scale, colorful, colorfulness))
 
-    report = reports.measure(original.levels, levels, [], nowhere, False, notes)
+    report = reports.measure(original.levels, levels, [], nowhere, 0, notes)
     edit = described(found) if reads else {"prompt": found.caption}
     edit |= {"scale": scale, "colorfulness": colorfulness}
     result = {"scale": colored.scale, "colorfulness": round(colorful, 2)}

@@ -21,7 +21,7 @@ from dequant.colorization.tuning import Tuning
 from dequant.edit import recipe as recipes
 from dequant.edit import report as reports
 from dequant.edit.colorizing import carried, colorfulness_of, colorizer, nowhere
-from dequant.edit.edits import Edited, Photo
+from dequant.edit.edited import Edited, Photo
 from dequant.edit.painting import small_copy
 from dequant.edit.recipe import Recipe
 from dequant.edit.telling import Asked, reading
@@ -128,7 +128,7 @@ class Session:
         levels = carried(original.levels, colored)
         notes = [*original.notes, f"tuned to the photo in {self.seconds:.0f} s" if self.seconds else "tuned before"]
         notes += self._notes(edit)
-        report = reports.measure(original.levels, levels, [], nowhere, False, notes)
+        report = reports.measure(original.levels, levels, [], nowhere, 0, notes)
         asked = {"prompt": self.about["prompt"], "edit": edit, "strength": strength, **amount}
         (height, width), settings = original.levels.shape[:2], asdict(self.settings)
         source = {"sha256": self.about["photo"], "width": width, "height": height}

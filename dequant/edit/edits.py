@@ -5,39 +5,28 @@ EXIF and 16 bits are kept.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from dequant.color.shifts import Shifts
 from dequant.color.spaces import rgb_to_lab
-from dequant.edit import recipe as recipes
 from dequant.edit import report as reports
+from dequant.edit.edited import Edited, Photo, read, recipe_of
 from dequant.edit.painting import Settings, draw, lay, relit, small_copy
 from dequant.edit.pinning import Pins, pinned, told_pins
-from dequant.edit.recipe import Recipe
 from dequant.edit.recoloring import patch, recolored
 from dequant.edit.regions import Point, Region, described, share
-from dequant.edit.report import Report, Wanted
+from dequant.edit.report import Wanted, Which
 from dequant.edit.sources import Source, matched, of_palette, painted, pipeline
 from dequant.errors import InputError
 from dequant.io.colors import to_hex
-from dequant.io.deep import to_8_bits
-from dequant.io.metadata import with_profile
-from dequant.io.originals import Original, read_original, write_original
 from dequant.io.palettes import COLORMAP
 from dequant.pipelines import inputs
 from dequant.pipelines.dequant import DequantPipeline
-
-Photo = str | Path | bytes | Image.Image | Original
-"""A path, the bytes of a file, a PIL image, or what `read_original` made of one."""
-
 
 ALIKE, STILL = 0.8, 0.01
 """Weight from which a pixel counts as one of a colour to swap, and below which nothing was asked of it."""
@@ -51,51 +40,6 @@ class Reference(NamedTuple):
 
     colors: Tensor
     counts: Tensor
-
-
-@dataclass(frozen=True)
-class Edited:
-    """An edited photo.
-
-    Attributes:
-        levels: (H, W, 3), of 8 bits or, for a photo of 16 bits, of 16: sRGB.
-        original: the photo, and what it carries.
-        report: what was asked, and what was delivered.
-        recipe: what repeats it.
-    """
-
-    levels: NDArray[Any]
-    original: Original
-    report: Report
-    recipe: Recipe
-
-    @property
-    def image(self) -> Image.Image:
-        """The picture in 8 bits, in sRGB, with the photo's transparency."""
-        rgb = np.ascontiguousarray(to_8_bits(self.levels))
-        image = Image.fromarray(rgb)
-        if self.original.alpha is not None:
-            image.putalpha(Image.fromarray(to_8_bits(self.original.alpha)))
-        return with_profile(image, None)
-
-    def save(self, path: str | Path, recipe: bool = True) -> list[str]:
-        """Write the picture with the photo's profile, EXIF, transparency and depth; a PNG also holds the recipe.
-
-        Args:
-            path: of the file; the suffix chooses the format.
-            recipe: also write it beside the picture, as `NAME.yaml`.
-
-        Returns:
-            What the format could not keep.
-
-        Raises:
-            InputError: the picture cannot be written there.
-        """
-        path = Path(path)
-        notes = write_original(self.levels, self.original, path, {recipes.KEY: str(self.recipe)})
-        if recipe:
-            recipes.write(self.recipe, path.with_name(path.name + ".yaml"))
-        return list(notes)
 
 
 def dequantize(
@@ -116,7 +60,7 @@ def dequantize(
     Raises:
         InputError: the photo or an argument is wrong.
     """
-    source = Source.of(_read(photo), n_colors, settings)
+    source = Source.of(read(photo), n_colors, settings)
     pipe = pipe or pipeline(settings.weights)
     levels = painted(source, source.quantized.palette, False, settings, pipe)
     return _finished(
@@ -157,7 +101,7 @@ def transfer(
     """
     if palette is None and not pins and not swaps:
         raise InputError("Nothing is asked for: give a palette, pins or colours to swap.")
-    source = Source.of(_read(photo), n_colors, settings)
+    source = Source.of(read(photo), n_colors, settings)
     told = {"n_colors": n_colors} | told_pins(source.original.levels.shape[:2], pins, swaps or {})
     if palette is None:
         moves = pinned(source.original.levels, source.copy, pins, swaps or {}, settings.spread)
@@ -207,7 +151,7 @@ def recolor(
     """
     if not regions:
         raise InputError("There is no region: give one at least.")
-    original = _read(photo)
+    original = read(photo)
     copy, size = small_copy(original.levels), original.levels.shape[:2]
     masks = [share(region, size, copy) for region in regions]
     colors = [inputs.color(region.color) for region in regions]
@@ -219,18 +163,27 @@ def recolor(
         pipe, levels = None, recolored(original.levels, copy, masks, colors)
         levels = relit(levels, original.levels) if settings.luminance == "keep" else levels
 
-    def which(rgb: Tensor, rows: slice, columns: slice) -> Tensor:
-        found = torch.full(rgb.shape[1:], -1)
-        for number, mask in enumerate(masks):
-            part = torch.from_numpy(mask[rows, columns])
-            found[part > 0] = -2  # a soft border is neither inside nor outside
-            found[part > 0.99] = number
-        return found
-
     wanted = [Wanted(f"region {number}", None, color) for number, color in enumerate(colors, start=1)]
-    report = reports.measure(original.levels, levels, wanted, which, False, list(original.notes))
+    report = reports.measure(original.levels, levels, wanted, partial(numbered, masks), 0, list(original.notes))
     told = {"regions": [described(*pair) for pair in zip(regions, masks, strict=True)]}
-    return Edited(levels, original, report, _recipe(original, ("recolor", told), settings, pipe, {}))
+    return Edited(levels, original, report, recipe_of(original, ("recolor", told), settings, pipe, {}))
+
+
+def numbered(masks: Sequence[NDArray[Any]], rgb: Tensor, rows: slice, columns: slice) -> Tensor:
+    """Which of some regions each pixel of a window of the photo is in, as `report.Which` says it.
+
+    Args:
+        masks: of the regions, (H, W) in [0, 1].
+        rgb: (3, h, w), the window.
+        rows: of the window.
+        columns: likewise.
+    """
+    found = torch.full(rgb.shape[1:], -1)
+    for number, mask in enumerate(masks):
+        part = torch.from_numpy(mask[rows, columns])
+        found[part > 0] = -2  # a soft border is neither inside nor outside
+        found[part > 0.99] = number
+    return found
 
 
 def _reference(palette: Any, n_colors: int) -> Reference:
@@ -239,10 +192,6 @@ def _reference(palette: Any, n_colors: int) -> Reference:
         return palette
     colors, counts = inputs.palette(palette, n_colors)
     return Reference((colors * 255).round() / 255, counts)
-
-
-def _read(photo: Photo) -> Original:
-    return photo if isinstance(photo, Original) else read_original(photo)
 
 
 def _finished(
@@ -263,9 +212,9 @@ def _finished(
         return of_palette(before, rgb.flatten(1)).view(rgb.shape[1:])
 
     notes = [*source.original.notes, *moves.notes]
-    report = reports.measure(source.original.levels, levels, wanted, which, True, notes)
+    report = reports.measure(source.original.levels, levels, wanted, which, len(wanted), notes)
     mapping = [{"from": to_hex(old), "to": to_hex(new)} for old, new in pairs]
-    recipe = _recipe(source.original, told, settings, pipe, {"mapping": mapping})
+    recipe = recipe_of(source.original, told, settings, pipe, {"mapping": mapping})
     return Edited(levels, source.original, reports.with_pins(report, levels, moves.asked), recipe)
 
 
@@ -277,6 +226,19 @@ def _moved(
     levels = moves.apply(photo)
     if settings.luminance == "keep":
         levels = relit(levels, photo)
+    wanted, which = swapped(swaps, moves)
+    report = reports.measure(photo, levels, wanted, which, 0, [*source.original.notes, *moves.notes])
+    report = reports.with_pins(report, levels, moves.asked)
+    return Edited(levels, source.original, report, recipe_of(source.original, told, settings, None, {}))
+
+
+def swapped(swaps: Mapping[str, Any], moves: Pins) -> tuple[list[Wanted], Which]:
+    """What a report says of colours that have moved: those wanted, and which pixels were to have which.
+
+    Args:
+        swaps: colours of the photo, and what they have become.
+        moves: how.
+    """
     pairs = [(inputs.color(old), inputs.color(new)) for old, new in swaps.items()]
     wanted = [Wanted(f"swap {i}", *pair) for i, pair in enumerate(pairs, start=1)]
     models = Shifts.of(torch.stack([a for a, _ in pairs]), torch.stack([b for _, b in pairs])) if pairs else None
@@ -288,21 +250,4 @@ def _moved(
             found = torch.where((near > ALIKE).view(found.shape), number.view(found.shape), found)
         return found
 
-    report = reports.measure(photo, levels, wanted, which, False, [*source.original.notes, *moves.notes])
-    report = reports.with_pins(report, levels, moves.asked)
-    return Edited(levels, source.original, report, _recipe(source.original, told, settings, None, {}))
-
-
-def _recipe(
-    original: Original,
-    told: tuple[str, dict[str, Any]],
-    settings: Settings,
-    pipe: DequantPipeline | None,
-    result: dict[str, Any],
-) -> Recipe:
-    (height, width), digest = original.levels.shape[:2], recipes.digest(original.levels, original.alpha)
-    weights = {}
-    if pipe is not None:
-        weights = {"name": recipes.weights_name(settings.weights), "sha256": recipes.weights_digest(pipe)}
-    source = {"sha256": digest, "width": width, "height": height}
-    return Recipe(told[0], told[1], asdict(settings), source, weights, recipes.versions(), result)
+    return wanted, which

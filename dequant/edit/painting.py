@@ -7,6 +7,7 @@ of a photo, an indexed image or a picture whose luminance is free, is drawn at i
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf, sqrt
 from typing import Any, NamedTuple
 
@@ -35,6 +36,10 @@ TILE = 1024
 
 STRIPE = 2**20
 """Pixels that are finished at a time."""
+
+
+Watch = Callable[[int, int, Tensor], None]
+"""Number of a network's step from 1, number of steps, the picture (3, h, w) in [0, 1] that it predicts; may raise."""
 
 
 LUMINANCE = ("texture", "keep", "free")
@@ -139,7 +144,9 @@ def as_levels(rgb: Tensor, dtype: Any) -> NDArray[Any]:
     return to_levels(rgb.movedim(0, -1).numpy(), dtype)
 
 
-def draw(copy: Tensor, layers: Sequence[Layer], settings: Settings, pipe: DequantPipeline) -> list[Details]:
+def draw(
+    copy: Tensor, layers: Sequence[Layer], settings: Settings, pipe: DequantPipeline, watch: Watch | None = None
+) -> list[Details]:
     """What the network makes of each layer on the copy of a photo, and how it is carried to the photo.
 
     Args:
@@ -147,13 +154,19 @@ def draw(copy: Tensor, layers: Sequence[Layer], settings: Settings, pipe: Dequan
         layers: what is asked.
         settings: how.
         pipe: the pipeline of `settings.weights`.
+        watch: sees each step.
     """
+    seen = None if watch is None else partial(_see, watch)
     found = []
     for layer in layers:
-        generator = torch.Generator().manual_seed(settings.seed)
-        drawn = pipe.draw([_condition(copy, layer, pipe)], generator, _sampler(layer, settings, pipe))[0].cpu()
+        generator, sampler = torch.Generator().manual_seed(settings.seed), _sampler(layer, settings, pipe)
+        drawn = pipe.draw([_condition(copy, layer, pipe)], generator, sampler, seen=seen)[0].cpu()
         found.append(Details.of(copy, drawn, layer.inside))
     return found
+
+
+def _see(watch: Watch, step: int, of: int, rgb: Tensor) -> None:
+    watch(step, of, rgb[0].cpu())
 
 
 def lay(levels: NDArray[Any], layers: Sequence[Layer], details: Sequence[Details], settings: Settings) -> NDArray[Any]:

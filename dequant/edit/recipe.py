@@ -29,7 +29,7 @@ KEY = "dequant"
 """Of the text in a PNG that holds the recipe."""
 
 
-OPERATIONS = ("dequantize", "transfer", "recolor", "colorize", "diffcolor")
+OPERATIONS = ("dequantize", "transfer", "recolor", "repaint", "colorize", "diffcolor")
 
 MAX_BYTES = 2**24
 """Of a recipe; masks make it large."""

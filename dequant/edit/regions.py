@@ -29,7 +29,7 @@ Point = Sequence[float]
 class Region:
     """A part of a photo, and the colour that it shall have.
 
-    Exactly one of the last four says where it is. Coordinates are pixels of the upright photo, x before y.
+    Exactly one of the last five says where it is. Coordinates are pixels of the upright photo, x before y.
 
     Attributes:
         color: such as "#c81e1e", "tomato", or three numbers in [0, 1]; for `colorize` a text, such as "a red car".
@@ -37,6 +37,8 @@ class Region:
         points: (x, y) on the thing; its segments are found.
         box: (left, top, right, bottom), the last two not included.
         labels: (H, W) whole numbers and the one that is meant, as in `(labels, 3)`.
+        area: a mask of any size with the proportions of the photo, such as one drawn on a reduced view; its border is
+            drawn anew along the photo's own edges.
     """
 
     color: Any
@@ -44,12 +46,13 @@ class Region:
     points: Sequence[Point] | None = None
     box: Sequence[float] | None = None
     labels: tuple[Any, int] | None = None
+    area: Any = None
 
     def __post_init__(self) -> None:
         """Refuse regions without or with several places with an `InputError`."""
-        given = [one is not None for one in (self.mask, self.points, self.box, self.labels)]
+        given = [one is not None for one in (self.mask, self.points, self.box, self.labels, self.area)]
         if sum(given) != 1:
-            raise InputError("A region needs one place: give a mask, points, a box or labels.")
+            raise InputError("A region needs one place: give a mask, points, a box, labels or an area.")
 
 
 def share(region: Region, size: tuple[int, int], copy: Tensor) -> NDArray[np.float32]:
@@ -76,6 +79,8 @@ def _share(region: Region, size: tuple[int, int], copy: Tensor) -> NDArray[np.fl
                 f"{found.shape[0]}."
             )
         return found
+    if region.area is not None:
+        return _drawn_anew(inputs.mask(region.area), size, copy)
     if region.labels is not None:
         return _labelled(region.labels, size)
     if region.box is not None:
@@ -111,6 +116,8 @@ def described(region: Region, mask: NDArray[Any]) -> dict[str, Any]:
         return found | {"points": [[int(x), int(y)] for x, y in region.points]}
     if region.box is not None:
         return found | {"box": [int(value) for value in region.box]}
+    if region.area is not None:
+        return found | {"area": mask_text(inputs.mask(region.area).numpy())}
     return found | {"mask": mask_text(mask)}
 
 
@@ -131,6 +138,20 @@ def enlarged(inside: Tensor, size: tuple[int, int], copy: Tensor) -> NDArray[np.
     soft = guided_filter(inside.float()[None], copy, *BORDER)
     large = torch.nn.functional.interpolate(soft[None], size, mode="bilinear")[0, 0]
     return ((large - 0.5) * 2 + 0.5).clamp(0, 1).numpy()
+
+
+def _drawn_anew(area: Tensor, size: tuple[int, int], copy: Tensor) -> NDArray[np.float32]:
+    """A mask (h', w') of another size than the photo's, at the photo's."""
+    apart = abs(area.shape[1] * size[0] / size[1] - area.shape[0])
+    if apart > max(1.0, 0.01 * area.shape[0]):
+        raise InputError(
+            f"Expected an area in the proportions of the photo, {size[1]} x {size[0]}, got {area.shape[1]} x "
+            f"{area.shape[0]}."
+        )
+    small = torch.nn.functional.interpolate(area[None, None], copy.shape[1:], mode="bilinear", antialias=True)[0, 0]
+    if not (small > 0.5).any():
+        raise InputError("The area is too small for the photo: mark more of it.")
+    return enlarged(small > 0.5, size, copy)
 
 
 def _boxed(box: Sequence[float], size: tuple[int, int]) -> NDArray[np.float32]:

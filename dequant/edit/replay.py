@@ -12,10 +12,12 @@ from dequant.colorization.tuning import Tuning
 from dequant.edit import recipe as recipes
 from dequant.edit.colorizing import ColorSettings, colorize
 from dequant.edit.diffcolor import TuneSettings, check_edit, tune
-from dequant.edit.edits import Edited, Photo, Reference, dequantize, recolor, transfer
+from dequant.edit.edited import Edited, Photo
+from dequant.edit.edits import Reference, dequantize, recolor, transfer
 from dequant.edit.painting import Settings
 from dequant.edit.recipe import Recipe, read_recipe
 from dequant.edit.regions import Region
+from dequant.edit.repainting import repaint
 from dequant.errors import InputError
 from dequant.io.colors import parse_colors
 from dequant.io.originals import Original, read_original
@@ -98,11 +100,14 @@ def _repeated(
     edit: dict[str, Any] = dict(recipe.edit)
     if recipe.operation == "dequantize":
         return dequantize(original, edit["n_colors"], settings=settings, pipe=pipe)
+    regions = [_region(one, original, scale) for one in edit.get("regions", [])]
     if recipe.operation == "recolor":
-        regions = [_region(one, original, scale) for one in edit["regions"]]
         return recolor(original, regions, settings=settings, pipe=pipe)
     pins = [(_scaled(one["at"], scale), one["color"]) for one in edit.get("pins", [])]
     swaps = {one["from"]: one["to"] for one in edit.get("swaps", [])}
+    if recipe.operation == "repaint":
+        found = {"swaps": swaps, "pins": pins, "regions": regions, "network": edit["network"]}
+        return repaint(original, edit["n_colors"], **found, settings=settings, pipe=pipe)
     names = {"method", "rank", "blend"} & edit.keys()
     options = {name: edit[name] for name in names}
     palette = None
@@ -146,6 +151,8 @@ def _region(one: dict[str, Any], original: Original, scale: float) -> Region:
         return Region(color, points=[_scaled(point, scale) for point in one["points"]])
     if "box" in one:
         return Region(color, box=_scaled(one["box"], scale))
+    if "area" in one:
+        return Region(color, area=recipes.mask_of(one["area"]))
     height, width = original.levels.shape[:2]
     mask = recipes.mask_of(one["mask"])
     mask = mask if mask.size == (width, height) else mask.resize((width, height))

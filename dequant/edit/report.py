@@ -117,7 +117,7 @@ def measure(
     after: NDArray[Any],
     wanted: list[Wanted],
     which: Which,
-    is_palette: bool,
+    n_palette: int,
     notes: list[str],
 ) -> Report:
     """Compare a picture with its photo and with what was asked for.
@@ -127,7 +127,7 @@ def measure(
         after: the picture, the same.
         wanted: the colours asked for.
         which: which pixel was to have which of them.
-        is_palette: whether the colours are a palette, which has cells, or those of regions.
+        n_palette: how many of the colours, the first ones, are a palette, which has cells.
         notes: for the report.
     """
     labs, numbers, edges, rgbs = [], [], [], []
@@ -140,15 +140,15 @@ def measure(
             pair = picture[None], photo[None]
             edges.append([1 - missed_edges(*pair), false_edges(*pair), fine_correlation(*pair)])
     (photo_lab, lab), number, rgb = torch.cat(labs, dim=2), torch.cat(numbers), torch.cat(rgbs, dim=1)
-    nearest = _nearest(rgb, torch.stack([one.asked for one in wanted])) if is_palette else None
-    entries = [_entry(i, one, lab, rgb, number == i, nearest) for i, one in enumerate(wanted)]
+    asked = torch.stack([one.asked for one in wanted[:n_palette]]) if n_palette else None
+    nearest = None if asked is None else _nearest(rgb, asked)
+    entries = [_entry(one, lab, rgb, number == i, nearest if i < n_palette else None) for i, one in enumerate(wanted)]
     light = lab[0] - photo_lab[0]
     kept, false, shading = torch.tensor(edges).mean(0).tolist() if edges else (1.0, 0.0, 0.0)
     outside = _drift(lab[:, number == -1], photo_lab[:, number == -1])
     cell = None
-    if nearest is not None and (number >= 0).any():
-        asked = torch.stack([one.asked for one in wanted])
-        inside = number >= 0
+    inside = (number >= 0) & (number < n_palette)
+    if asked is not None and nearest is not None and inside.any():
         cell = (nearest[inside] == asked[number[inside]]).all(1).float().mean().item()
     change, size = light.mean().item(), light.abs().mean().item()
     return Report(entries, change, size, kept, false, shading, *outside, cell, len(number), notes)
@@ -178,7 +178,7 @@ def _windows(height: int, width: int) -> Iterator[tuple[slice, slice]]:
             yield slice(top, top + SIDE), slice(left, left + SIDE)
 
 
-def _entry(i: int, one: Wanted, lab: Tensor, rgb: Tensor, mine: Tensor, nearest: Tensor | None) -> Entry:
+def _entry(one: Wanted, lab: Tensor, rgb: Tensor, mine: Tensor, nearest: Tensor | None) -> Entry:
     source = None if one.source is None else to_hex(one.source)
     share = mine.float().mean().item()
     if not mine.any():

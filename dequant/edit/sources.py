@@ -11,7 +11,7 @@ from torch import Tensor
 from dequant.color.matching import match_k_best
 from dequant.color.palette import Quantized, quantize
 from dequant.color.palette import transfer as exchange
-from dequant.edit.painting import Layer, Settings, as_rgb, draw, lay, small_copy
+from dequant.edit.painting import Layer, Settings, Watch, as_rgb, draw, lay, small_copy
 from dequant.errors import InputError, whole_number
 from dequant.io.images import Photograph
 from dequant.io.originals import Original
@@ -86,7 +86,12 @@ def matched(before: Quantized, colors: Tensor, counts: Tensor, method: str, rank
 
 
 def painted(
-    source: Source, target: Tensor, is_recolored: bool, settings: Settings, pipe: DequantPipeline
+    source: Source,
+    target: Tensor,
+    is_recolored: bool,
+    settings: Settings,
+    pipe: DequantPipeline,
+    watch: Watch | None = None,
 ) -> NDArray[Any]:
     """The photo in another palette, (H, W, 3)."""
     before = source.quantized
@@ -96,7 +101,7 @@ def painted(
 
     colors = before._replace(palette=target).rgb
     layer = Layer(colors, len(before.palette), is_recolored, source.textured, asked=asked)
-    return lay(source.original.levels, [layer], draw(source.copy, [layer], settings, pipe), settings)
+    return lay(source.original.levels, [layer], draw(source.copy, [layer], settings, pipe, watch), settings)
 
 
 def of_palette(palette: Tensor, rgb: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from dequant.diffusion.fidelity import Fidelity
 from dequant.diffusion.sampler import Sampler
 from dequant.diffusion.schedule import Generator
-from dequant.diffusion.solver import StepCallback, check_generators
+from dequant.diffusion.solver import Seen, StepCallback, check_generators
 from dequant.errors import InputError, whole_number
 from dequant.models.base import DiffusionBase
 from dequant.models.base import bundled as bundled_base
@@ -53,9 +53,7 @@ class DequantPipeline(SavedPipeline):
             texture map.
     """
 
-    model_cpu_offload_seq = (
-        "unet->vae"  # the encoder runs in each step, so it is not in the chain and stays on the device
-    )
+    model_cpu_offload_seq = "unet->vae"  # the encoder runs in each step, so it stays on the device
     _optional_components = ["vae", "text_embedding"]
     _exclude_from_cpu_offload = ["text_embedding"]
     _callback_tensor_inputs = ["latents"]
@@ -245,6 +243,7 @@ class DequantPipeline(SavedPipeline):
         num_images: int = 1,
         callback: StepCallback | None = None,
         latent: bool = False,
+        seen: Seen | None = None,
     ) -> list[Tensor]:
         """Draw photographs under conditions made by `dequant.condition.channels`, those of one size together.
 
@@ -255,6 +254,7 @@ class DequantPipeline(SavedPipeline):
             num_images: as in `__call__`.
             callback: see `Sampler.draw`.
             latent: leave out the autoencoder.
+            seen: see `Sampler.draw`.
 
         Returns:
             rgb (3, H, W) in [0, 1], `num_images` for each, on the device of the networks.
@@ -276,7 +276,7 @@ class DequantPipeline(SavedPipeline):
                 places = [i * num_images + j for i in members for j in range(num_images)]
                 own = [generator[i] for i in places] if isinstance(generator, list) else generator
                 batch = torch.stack([conditions[i] for i in members]).to(self._execution_device)
-                drawn = sampler.draw(model, batch, own, num_images, on_step, lambda: self._interrupt, latent)
+                drawn = sampler.draw(model, batch, own, num_images, on_step, lambda: self._interrupt, latent, seen)
                 if not is_finite([drawn]):
                     raise InputError(
                         "The networks' pictures are not finite: run them in float32, or use other weights."
