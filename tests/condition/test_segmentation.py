@@ -44,6 +44,7 @@ def test_felzenszwalb_of_photos(name: str, scale: float, sigma: float, min_size:
 @settings(max_examples=100, deadline=None)
 @given(arrays(np.float64, st.tuples(st.integers(2, 9), st.integers(2, 9), st.just(3)), elements=st.floats(0, 1)))
 def test_felzenszwalb_of_any_image(image: NDArray[np.float64]) -> None:
+    image = 0.9 * image + 0.1 * np.random.default_rng(0).random(image.shape)  # equal costs may be sorted either way
     wanted = skimage_segmentation.felzenszwalb(image, 100, 0.5, min_size=3)
     assert np.array_equal(number(felzenszwalb(image, 100, 0.5, 3)), number(wanted))
 
