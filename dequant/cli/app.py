@@ -9,6 +9,7 @@ from dequant.cli import data, edits, palette, tools, weights
 from dequant.cli.colorize import colorize
 from dequant.cli.options import examples
 from dequant.cli.serve import serve
+from dequant.cli.studio import studio
 from dequant.cli.video import video
 
 app = typer.Typer(
@@ -86,6 +87,7 @@ app.command(
         "dequant shards photos shards --groups nature,things --objects things --segment",
     )
 )(data.shards)
+app.command(epilog=examples("dequant studio", "dequant studio --no-browser --host 0.0.0.0 --token new"))(studio)
 app.command(epilog=examples("dequant serve --max-mb 200", "dequant serve --port 8080 --max-mb 200"))(serve)
 
 

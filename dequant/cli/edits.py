@@ -1,4 +1,4 @@
-"""`dequant dequantize`, `transfer`, `recolor` and `replay`: edits of photos, one or thousands."""
+"""`dequant dequantize`, `transfer`, `recolor`, `repaint` and `replay`: edits of photos, one or thousands."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from dequant.cli.options import on_files
 from dequant.errors import InputError
 
 if TYPE_CHECKING:
-    from dequant.edit.edits import Edited
+    from dequant.edit.edited import Edited
     from dequant.edit.painting import Settings
     from dequant.edit.regions import Region
 
@@ -65,7 +65,7 @@ class Painting:
 
 @dataclass(frozen=True)
 class Edit:
-    """An operation: a function of `dequant.edit.edits`, with its arguments."""
+    """An operation: a function of `dequant.edit.edits` or `repaint`, with its arguments."""
 
     name: str
     arguments: dict[str, Any]
@@ -214,9 +214,13 @@ def repaint(
     pin: Pin = None,
     region: Places = None,
     n_colors: Colors = None,
-    network: Annotated[
-        bool, typer.Option(help="--no-network moves the colours and their likes, and leaves all else as it is.")
-    ] = True,
+    way: Annotated[
+        Literal["change", "anew", "move"],
+        typer.Option(
+            help="change: painted by the network, and all else stays; anew: the whole photo is painted; move: no "
+            "network, the colours move with their likes."
+        ),
+    ] = "change",
     spread: Spread = 1.0,
     luminance: Luminance = "texture",
     keep_palette: KeepPalette = "off",
@@ -229,7 +233,7 @@ def repaint(
     if not (arguments["swaps"] or arguments["pins"] or regions):
         raise InputError("Nothing is asked for: give --pin-color, --pin or --region.")
     _check_colors([one["color"] for one in regions])
-    arguments |= {"network": network, "regions": regions}
+    arguments |= {"way": way, "regions": regions}
     return Edit("repaint", arguments, Painting(weights, luminance, keep_palette, steps, spread))
 
 

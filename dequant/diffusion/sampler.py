@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dequant.condition.texture import Texture
-from dequant.diffusion.fidelity import Fidelity, Request, named, requests_of
+from dequant.diffusion.fidelity import Fidelity, named, requests_of
 from dequant.diffusion.orientations import Orientation
 from dequant.diffusion.schedule import Generator
 from dequant.diffusion.solver import (
     Interrupted,
     Predict,
+    Projection,
     Seen,
     StepCallback,
     check_generators,
@@ -41,6 +42,12 @@ MEAN_DRAWS = 8
 """Draws of super27_mean."""
 KEPT_TEXTURE = {"off": "", "exact": "+texture", "guided": "_guided"}
 """How a kept texture shows in the name of a sampler."""
+
+Decode = Callable[[Tensor], Tensor]
+"""Pixels or latents (B, C, h, w) -> rgb (B, 3, H, W) in [0, 1]."""
+
+Finish = Callable[[Tensor], Tensor]
+"""Rgb (B, 3, H, W) in [0, 1] -> the same, held to what was asked for."""
 
 
 class Denoiser(Protocol):
@@ -170,12 +177,18 @@ class Sampler:
         name += {1: "", MEAN_DRAWS: "_mean"}.get(self.draws, f"_mean{self.draws}")
         return name + _mark(self.keep_palette) + KEPT_TEXTURE[self.keep_texture]
 
-    def _held(self, condition: Tensor, model: Denoiser) -> tuple[Fidelity | None, list[Request]]:
-        """What predictions are held to, None where that changes nothing, and what the conditions ask for."""
-        if (fidelity := self.fidelity) is None:
-            return None, []
-        requests = requests_of(condition, model.texture)
-        return None if fidelity.is_idle(requests) else fidelity, requests
+    def _held(self, condition: Tensor, model: Denoiser, decode: Decode) -> tuple[Projection | None, Finish]:
+        """What predictions are held to in each step, None where that changes nothing, and at the end."""
+        requests = [] if self.fidelity is None else requests_of(condition, model.texture)
+        if self.fidelity is None or self.fidelity.is_idle(requests):
+            return None, lambda rgb: rgb
+        hold = self.fidelity.in_steps(requests, decode if model.is_latent else None, *condition.shape[-2:])
+        return hold, partial(self.fidelity.finish, requests=requests)
+
+    def _prepared(self, model: Denoiser, held: bool) -> Callable[[torch.device], Any]:
+        """Makes the solver, for a device; where predictions are held to something, it is given clean images."""
+        options = {**self.options, **({"prediction_type": "sample"} if held else {})}
+        return partial(prepare, self.solver, options, model.scheduler, self.num_inference_steps, self.timesteps)
 
     @torch.no_grad()
     def draw(
@@ -210,14 +223,11 @@ class Sampler:
         (height, width), (rows, columns) = condition.shape[-2:], padded.shape[-2:]
         shape = (len(condition) * num_images, *model.latent_shape(rows, columns))
         # 2. What predictions are held to
-        fidelity, requests = self._held(condition, model)
         pieces = [] if self.tile is None else list(tiles(rows, columns, self.tile, model.multiple))
         decode = partial(_decode, model, len(pieces) > 1)
-        space = decode if model.is_latent else None
-        hold = None if fidelity is None else fidelity.in_steps(requests, space, height, width)
+        hold, finish = self._held(condition, model, decode)
         # 3. Predictions: from all orientations, whole or in tiles
-        options = {**self.options, **({} if fidelity is None else {"prediction_type": "sample"})}
-        prepared = partial(prepare, self.solver, options, model.scheduler, self.num_inference_steps, self.timesteps)
+        prepared = self._prepared(model, hold is not None)
         views, start = Orientation.first(self.orientations), {"num_images": num_images, "generator": generator}
         coming = {} if len(pieces) > 1 else {"timesteps": prepared(condition.device).timesteps}
         predict = _in_tiles(model, padded, views, pieces, start | coming)
@@ -226,12 +236,10 @@ class Sampler:
         def one() -> Tensor:
             noise, stepper = _noise(shape, generator).to(condition.device), prepared(condition.device)
             shown = None if seen is None else partial(_show, seen, decode, (height, width))
-            asked: dict[str, Any] = {"callback": callback, "project": hold, "interrupted": interrupted, "seen": shown}
-            return solve(predict, noise, model.scheduler, stepper, generator, **asked)
+            return solve(predict, noise, model.scheduler, stepper, generator, callback, hold, interrupted, shown)
 
         mean = _mean(one, self.draws, interrupted)
-        rgb = mean if latent else decode(mean)[..., :height, :width]
-        return rgb if fidelity is None or latent else fidelity.finish(rgb, requests)
+        return mean if latent else finish(decode(mean)[..., :height, :width])
 
 
 def _padded(condition: Tensor, multiple: int) -> Tensor:
@@ -281,7 +289,7 @@ def _decode(model: Denoiser, in_tiles: bool, z: Tensor) -> Tensor:
     return model.decode(z.float(), in_tiles)
 
 
-def _show(seen: Seen, decode: Any, size: tuple[int, int], step: int, of: int, clean: Tensor) -> None:
+def _show(seen: Seen, decode: Decode, size: tuple[int, int], step: int, of: int, clean: Tensor) -> None:
     seen(step, of, decode(clean)[..., : size[0], : size[1]])
 
 

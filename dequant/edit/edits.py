@@ -19,7 +19,7 @@ from dequant.edit.edited import Edited, Photo, read, recipe_of
 from dequant.edit.painting import Settings, draw, lay, relit, small_copy
 from dequant.edit.pinning import Pins, pinned, told_pins
 from dequant.edit.recoloring import patch, recolored
-from dequant.edit.regions import Point, Region, described, share
+from dequant.edit.regions import Point, Region, asked_color, described, share
 from dequant.edit.report import Wanted, Which
 from dequant.edit.sources import Source, matched, of_palette, painted, pipeline
 from dequant.errors import InputError
@@ -111,7 +111,7 @@ def transfer(
     method = method or ("rank" if inputs.is_colormap(palette) else "color")
     target = matched(before, colors, counts, method, rank, blend)
     for old, new in (swaps or {}).items():
-        target[of_palette(before.palette, inputs.color(old)[:, None])] = inputs.color(new)
+        target[of_palette(before.palette, asked_color(old)[:, None])] = asked_color(new)
     told |= {"palette": [to_hex(one) for one in colors], "counts": counts.tolist()}
     told |= {"method": method, "rank": rank, "blend": blend}
     pipe = pipe or pipeline(settings.weights)
@@ -154,7 +154,7 @@ def recolor(
     original = read(photo)
     copy, size = small_copy(original.levels), original.levels.shape[:2]
     masks = [share(region, size, copy) for region in regions]
-    colors = [inputs.color(region.color) for region in regions]
+    colors = [asked_color(region.color) for region in regions]
     if settings.luminance == "free":
         pipe = pipe or pipeline(settings.weights)
         layers = [patch(copy, mask, color) for mask, color in zip(masks, colors, strict=True)]
@@ -239,7 +239,7 @@ def swapped(swaps: Mapping[str, Any], moves: Pins) -> tuple[list[Wanted], Which]
         swaps: colours of the photo, and what they have become.
         moves: how.
     """
-    pairs = [(inputs.color(old), inputs.color(new)) for old, new in swaps.items()]
+    pairs = [(asked_color(old), asked_color(new)) for old, new in swaps.items()]
     wanted = [Wanted(f"swap {i}", *pair) for i, pair in enumerate(pairs, start=1)]
     models = Shifts.of(torch.stack([a for a, _ in pairs]), torch.stack([b for _, b in pairs])) if pairs else None
 

@@ -17,10 +17,9 @@ from torch import Tensor
 from dequant.color.shifts import Shifts, contradicts
 from dequant.color.spaces import ciede2000, rgb_to_lab
 from dequant.edit.painting import STRIPE, as_levels, as_rgb
-from dequant.edit.regions import Point, check_point, enlarged, in_copy, segments
+from dequant.edit.regions import Point, asked_color, check_point, enlarged, in_copy, segments
 from dequant.errors import InputError
 from dequant.io.colors import to_hex
-from dequant.pipelines import inputs
 
 Asked = tuple[tuple[int, int], Tensor]
 
@@ -124,7 +123,7 @@ def told_pins(size: tuple[int, ...], pins: Sequence[tuple[Point, Any]], swaps: M
         read = [_read(pin, (size[0], size[1])) for pin in pins]
         found["pins"] = [{"at": list(at), "color": to_hex(color)} for at, color in read]
     if swaps:
-        pairs = [(inputs.color(old), inputs.color(new)) for old, new in swaps.items()]
+        pairs = [(asked_color(old), asked_color(new)) for old, new in swaps.items()]
         found["swaps"] = [{"from": to_hex(old), "to": to_hex(new)} for old, new in pairs]
     return found
 
@@ -137,7 +136,7 @@ def _swapped(swaps: Mapping[str, Any]) -> list[tuple[Tensor, Tensor]]:
     """
     moves: list[tuple[Tensor, Tensor]] = []
     for old, new in swaps.items():
-        before, after = inputs.color(old), inputs.color(new)
+        before, after = asked_color(old), asked_color(new)
         if not all(_agree(before, after, *pair) for pair in moves if contradicts(before, pair[0])):
             raise InputError("Two colours to swap are too much alike to become different ones: swap one of them.")
         moves.append((before, after))
@@ -149,7 +148,7 @@ def _read(pin: tuple[Point, Any], size: tuple[int, int]) -> tuple[tuple[int, int
         point, color = pin
     except (TypeError, ValueError):
         raise InputError(f"{pin!r} is not a pin: give ((x, y), colour).") from None
-    return check_point(point, size), inputs.color(color)
+    return check_point(point, size), asked_color(color)
 
 
 def _around(

@@ -37,8 +37,8 @@ class Region:
         points: (x, y) on the thing; its segments are found.
         box: (left, top, right, bottom), the last two not included.
         labels: (H, W) whole numbers and the one that is meant, as in `(labels, 3)`.
-        area: a mask of any size with the proportions of the photo, such as one drawn on a reduced view; its border is
-            drawn anew along the photo's own edges.
+        area: a mask of any size with the proportions of the photo, such as one drawn on a reduced view; its border,
+            where it is a half, is drawn anew along the photo's own edges.
     """
 
     color: Any
@@ -66,7 +66,25 @@ def share(region: Region, size: tuple[int, int], copy: Tensor) -> NDArray[np.flo
     Raises:
         InputError: the place does not fit the photo, or is empty.
     """
-    return ((_share(region, size, copy) * 255).round() / 255).astype(np.float32)
+    found = ((_share(region, size, copy) * 255).round() / 255).astype(np.float32)
+    if not found.any():
+        raise InputError("The area is too small for the photo: mark more of it.")
+    return found
+
+
+def asked_color(value: Any) -> Tensor:
+    """A colour (3,) as a recipe has it: in 8 bits, so that a replay has the same.
+
+    Raises:
+        InputError: it is none.
+    """
+    return (inputs.color(value) * 255).round() / 255
+
+
+def in_proportion(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether the sides (height, width) of two pictures have the same ratio, up to a pixel of a side or a hundredth."""
+    apart = abs(size[0] * other[1] - size[1] * other[0])
+    return apart <= max(*size, *other, 0.01 * size[0] * other[1])
 
 
 def _share(region: Region, size: tuple[int, int], copy: Tensor) -> NDArray[np.float32]:
@@ -80,7 +98,7 @@ def _share(region: Region, size: tuple[int, int], copy: Tensor) -> NDArray[np.fl
             )
         return found
     if region.area is not None:
-        return _drawn_anew(inputs.mask(region.area), size, copy)
+        return _drawn_anew(_area(region.area), size, copy)
     if region.labels is not None:
         return _labelled(region.labels, size)
     if region.box is not None:
@@ -111,13 +129,13 @@ def segments(copy: Tensor) -> NDArray[np.int64]:
 
 def described(region: Region, mask: NDArray[Any]) -> dict[str, Any]:
     """A region as a recipe has it."""
-    found: dict[str, Any] = {"color": to_hex(inputs.color(region.color))}
+    found: dict[str, Any] = {"color": to_hex(asked_color(region.color))}
     if region.points is not None:
         return found | {"points": [[int(x), int(y)] for x, y in region.points]}
     if region.box is not None:
         return found | {"box": [int(value) for value in region.box]}
     if region.area is not None:
-        return found | {"area": mask_text(inputs.mask(region.area).numpy())}
+        return found | {"area": mask_text(_area(region.area).numpy())}
     return found | {"mask": mask_text(mask)}
 
 
@@ -140,17 +158,19 @@ def enlarged(inside: Tensor, size: tuple[int, int], copy: Tensor) -> NDArray[np.
     return ((large - 0.5) * 2 + 0.5).clamp(0, 1).numpy()
 
 
+def _area(value: Any) -> Tensor:
+    """The mask (h', w') of an area, multiples of 1/255 as in a recipe."""
+    return (inputs.mask(value) * 255).round() / 255
+
+
 def _drawn_anew(area: Tensor, size: tuple[int, int], copy: Tensor) -> NDArray[np.float32]:
     """A mask (h', w') of another size than the photo's, at the photo's."""
-    apart = abs(area.shape[1] * size[0] / size[1] - area.shape[0])
-    if apart > max(1.0, 0.01 * area.shape[0]):
+    if not in_proportion((area.shape[0], area.shape[1]), size):
         raise InputError(
             f"Expected an area in the proportions of the photo, {size[1]} x {size[0]}, got {area.shape[1]} x "
             f"{area.shape[0]}."
         )
     small = torch.nn.functional.interpolate(area[None, None], copy.shape[1:], mode="bilinear", antialias=True)[0, 0]
-    if not (small > 0.5).any():
-        raise InputError("The area is too small for the photo: mark more of it.")
     return enlarged(small > 0.5, size, copy)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from dequant.edit.edited import Edited, Photo
 from dequant.edit.edits import Reference, dequantize, recolor, transfer
 from dequant.edit.painting import Settings
 from dequant.edit.recipe import Recipe, read_recipe
-from dequant.edit.regions import Region
+from dequant.edit.regions import Region, in_proportion
 from dequant.edit.repainting import repaint
 from dequant.errors import InputError
 from dequant.io.colors import parse_colors
 from dequant.io.originals import Original, read_original
 from dequant.pipelines.dequant import DequantPipeline
+
+Scale = tuple[Fraction, Fraction]
+"""How much wider and higher a photo is than that of a recipe; exact, so that a border stays a border."""
 
 
 def replay(photo: Photo, recipe: Recipe | str | Path, pipe: DequantPipeline | None = None) -> Edited:
@@ -50,7 +54,7 @@ def replay(photo: Photo, recipe: Recipe | str | Path, pipe: DequantPipeline | No
             edited = _colored(found, original, scale)
         else:
             edited = _repeated(found, original, scale, settings, pipe)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError("The recipe is damaged: use the file as the edit wrote it.") from None
@@ -74,20 +78,21 @@ def _check_fields(kind: type, given: Mapping[str, Any]) -> None:
         raise InputError(f"The recipe's settings are damaged ({odd[0]}): use the file as the edit wrote it.")
 
 
-def _differences(recipe: Recipe, original: Original) -> tuple[list[str], float]:
+def _differences(recipe: Recipe, original: Original) -> tuple[list[str], Scale]:
     """What differs from the recipe's photo, for people, and how much larger this one is."""
     height, width = original.levels.shape[:2]
     if recipe.source["sha256"] == recipes.digest(original.levels, original.alpha):
-        return [], 1.0
-    scale = width / recipe.source["width"]
+        return [], (Fraction(1), Fraction(1))
+    before = (recipe.source["height"], recipe.source["width"])
+    scale = Fraction(width, before[1]), Fraction(height, before[0])
     notes = ["another photo than the recipe's"]
     placed = bool(recipe.edit.get("regions")) or "pins" in recipe.edit
-    if placed and abs(height - scale * recipe.source["height"]) > max(1.0, 0.01 * height):
+    if placed and not in_proportion((height, width), before):
         raise InputError(
-            f"The recipe's places are of a photo of {recipe.source['width']} x {recipe.source['height']} pixels, and "
+            f"The recipe's places are of a photo of {before[1]} x {before[0]} pixels, and "
             f"do not carry over to {width} x {height}: use a photo with sides in the same ratio."
         )
-    if recipe.edit.get("palette"):
+    if recipe.edit.get("palette") or (recipe.edit.get("way", "move") != "move" and recipe.edit.get("swaps")):
         notes.append("its palette was matched anew")
     if placed:
         notes.append("places were taken at the same share of its sides")
@@ -95,7 +100,7 @@ def _differences(recipe: Recipe, original: Original) -> tuple[list[str], float]:
 
 
 def _repeated(
-    recipe: Recipe, original: Original, scale: float, settings: Settings, pipe: DequantPipeline | None
+    recipe: Recipe, original: Original, scale: Scale, settings: Settings, pipe: DequantPipeline | None
 ) -> Edited:
     edit: dict[str, Any] = dict(recipe.edit)
     if recipe.operation == "dequantize":
@@ -106,7 +111,7 @@ def _repeated(
     pins = [(_scaled(one["at"], scale), one["color"]) for one in edit.get("pins", [])]
     swaps = {one["from"]: one["to"] for one in edit.get("swaps", [])}
     if recipe.operation == "repaint":
-        found = {"swaps": swaps, "pins": pins, "regions": regions, "network": edit["network"]}
+        found = {"swaps": swaps, "pins": pins, "regions": regions, "way": edit["way"]}
         return repaint(original, edit["n_colors"], **found, settings=settings, pipe=pipe)
     names = {"method", "rank", "blend"} & edit.keys()
     options = {name: edit[name] for name in names}
@@ -118,7 +123,7 @@ def _repeated(
     )
 
 
-def _colored(recipe: Recipe, original: Original, scale: float) -> Edited:
+def _colored(recipe: Recipe, original: Original, scale: Scale) -> Edited:
     edit: dict[str, Any] = {**recipe.edit}
     if "regions" in edit:
         edit["regions"] = [_told(one, scale) for one in edit["regions"]]
@@ -135,7 +140,7 @@ def _tuned(recipe: Recipe, original: Original) -> Edited:
     return tune(original, prompt, settings=TuneSettings(**settings)).edited(**asked)
 
 
-def _told(one: dict[str, Any], scale: float) -> dict[str, Any]:
+def _told(one: dict[str, Any], scale: Scale) -> dict[str, Any]:
     """A region with a text at another scale; masks have none."""
     moved = dict(one)
     if "points" in one:
@@ -145,19 +150,20 @@ def _told(one: dict[str, Any], scale: float) -> dict[str, Any]:
     return moved
 
 
-def _region(one: dict[str, Any], original: Original, scale: float) -> Region:
+def _region(one: dict[str, Any], original: Original, scale: Scale) -> Region:
     color = one["color"]
     if "points" in one:
         return Region(color, points=[_scaled(point, scale) for point in one["points"]])
     if "box" in one:
         return Region(color, box=_scaled(one["box"], scale))
     if "area" in one:
-        return Region(color, area=recipes.mask_of(one["area"]))
+        return Region(color, area=np.asarray(recipes.mask_of(one["area"]), np.float32) / 255)
     height, width = original.levels.shape[:2]
     mask = recipes.mask_of(one["mask"])
     mask = mask if mask.size == (width, height) else mask.resize((width, height))
     return Region(color, mask=np.asarray(mask, np.float32) / 255)
 
 
-def _scaled(numbers: list[float], scale: float) -> tuple[float, ...]:
-    return tuple(number * scale for number in numbers)
+def _scaled(numbers: list[float], scale: Scale) -> tuple[Any, ...]:
+    """Coordinates x, y, x, ... on a photo of another size."""
+    return tuple(number * scale[i % 2] for i, number in enumerate(numbers))

@@ -28,6 +28,45 @@ def pipeline(weights: str) -> DequantPipeline:
     return pipe
 
 
+class Material(NamedTuple):
+    """What palettes of a photo are taken from: its copy, and what decides about them.
+
+    Attributes:
+        copy: see `small_copy`; of its own size where the texture is not known.
+        textured: whether the photo's texture is known.
+        own: how many colours an indexed image has, None for a photo.
+        visible: the pixels of the copy that are seen, (h, w) bool; None for all.
+    """
+
+    copy: Tensor
+    textured: bool
+    own: int | None
+    visible: Tensor | None
+
+    @classmethod
+    def of(cls, original: Original, settings: Settings) -> "Material":
+        """Make the copy of a photo."""
+        own = _indexed(original)
+        textured = own is None and settings.luminance != "free" and min(original.levels.shape[:2]) > 1
+        copy = small_copy(original.levels, native=not textured)
+        visible = None
+        if original.alpha is not None:
+            shown = torch.from_numpy((original.alpha > 0).astype(np.float32))[None, None]
+            visible = torch.nn.functional.interpolate(shown, copy.shape[1:], mode="nearest-exact")[0, 0] > 0
+            visible = visible if visible.any() else None
+        return cls(copy, textured, own, visible)
+
+    def quantized(self, n_colors: int | None) -> Quantized:
+        """The copy in a palette of so many colours, or of all that an indexed image has.
+
+        Raises:
+            InputError: the number is not from 1 to 256.
+        """
+        if n_colors is not None:
+            whole_number("n_colors", n_colors, 1, 256)
+        return quantize(self.copy, n_colors or self.own or N_COLORS, visible=self.visible)
+
+
 class Source(NamedTuple):
     """A photo, its copy, the palette of the copy, and whether its texture is known."""
 
@@ -41,15 +80,8 @@ class Source(NamedTuple):
         """Make the copy, and its palette of `n_colors` colours, or of all that an indexed image has."""
         if n_colors is not None:
             whole_number("n_colors", n_colors, 1, 256)
-        own = _indexed(original)
-        textured = own is None and settings.luminance != "free" and min(original.levels.shape[:2]) > 1
-        copy = small_copy(original.levels, native=not textured)
-        visible = None
-        if original.alpha is not None:
-            shown = torch.from_numpy((original.alpha > 0).astype(np.float32))[None, None]
-            visible = torch.nn.functional.interpolate(shown, copy.shape[1:], mode="nearest-exact")[0, 0] > 0
-            visible = visible if visible.any() else None
-        return cls(original, copy, quantize(copy, n_colors or own or N_COLORS, visible=visible), textured)
+        found = Material.of(original, settings)
+        return cls(original, found.copy, found.quantized(n_colors), found.textured)
 
     @classmethod
     def in_palette(cls, original: Original, palette: Tensor, settings: Settings) -> "Source":
@@ -79,10 +111,15 @@ def as_alpha(alpha: NDArray[Any]) -> Tensor:
 def matched(before: Quantized, colors: Tensor, counts: Tensor, method: str, rank: int, blend: float) -> Tensor:
     """What each colour of a photo becomes, (K, 3)."""
     rank = whole_number("rank", rank)
-    found = match_k_best(before.palette, colors, rank, method, source_counts=before.counts, target_counts=counts)
+    found = assigned(before, colors, counts, method, rank)
     if len(found) < rank:
         raise InputError(f"There are only {len(found)} assignments: ask for a rank of at most that.")
     return exchange(before, colors, found[rank - 1], blend).palette
+
+
+def assigned(before: Quantized, colors: Tensor, counts: Tensor, method: str, k: int) -> Tensor:
+    """Which of some colours (M, 3) each colour of a photo becomes in the best assignments, (k, K), best first."""
+    return match_k_best(before.palette, colors, k, method, source_counts=before.counts, target_counts=counts)
 
 
 def painted(

@@ -76,6 +76,18 @@ def false_edges(output: Tensor, source: Tensor, mask: Tensor | None = None) -> T
     return _share(found & ~wanted, found)
 
 
+def false_edge_map(output: Tensor, source: Tensor) -> Tensor:
+    """Where an output has an edge that its source photo does not have, along rows or columns.
+
+    Arguments and errors as in `gradient_agreement`.
+
+    Returns:
+        (B, H, W) bool.
+    """
+    found, wanted = _edges(output, source, None)
+    return (found & ~wanted).any(1)
+
+
 def missed_edges(output: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
     """Share of the edges of a source photo that an output does not have: 1 - recall of `gradient_agreement`.
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import imagecodecs
@@ -11,6 +12,10 @@ import pytest
 from PIL import Image
 
 from dequant.cli.main import main
+from dequant.edit.painting import Settings
+from dequant.edit.regions import Region
+from dequant.edit.repainting import repaint
+from dequant.edit.seeds import seed_of
 from dequant.io.originals import read_original
 from tests.support.paths import CASES, GOLDEN
 from tests.support.profiles import ink_profile
@@ -93,6 +98,32 @@ def test_a_network_edits_and_a_replay_repeats_it(tmp_path: Path, photo: Image.Im
     assert first != second
 
 
+@pytest.mark.parametrize("way", ["change", "anew", "move"])
+def test_a_repaint_is_what_python_makes_with_the_seed_of_the_file(tmp_path: Path, photo: Image.Image, way: str) -> None:
+    path, mask = tmp_path / "photo.png", np.zeros((40, 60), np.uint8)
+    photo.save(path)
+    mask[5:20, 5:30] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    command = ["repaint", str(path), *SWAP, "-n", "5", "--pin", "50,30=navy", "--region", f"{tmp_path}/mask.png=gold"]
+    command += ["--region", "40,2,58,20=#c81e1e", "--spread", "0.5", "--steps", "2", "--seed", "3"]
+    assert _status([*command, "--way", way]) == 0
+    seed = seed_of(3, sha256(path.read_bytes()).hexdigest())
+    edited = repaint(
+        path,
+        5,
+        swaps={"#b04030": "#2040c0"},
+        pins=[((50, 30), "navy")],
+        regions=[Region("gold", mask=mask), Region("#c81e1e", box=(40, 2, 58, 20))],
+        way=way,
+        settings=Settings(num_inference_steps=2, seed=seed, spread=0.5),
+    )
+    edited.save(tmp_path / "expected.png")
+    assert (tmp_path / "photo.repaint.png").read_bytes() == (tmp_path / "expected.png").read_bytes()
+    again = tmp_path / "again.png"
+    assert _status(["replay", str(tmp_path / "photo.repaint.png"), str(path), "-o", str(again)]) == 0
+    assert again.read_bytes() == (tmp_path / "photo.repaint.png").read_bytes()
+
+
 def test_the_report_is_a_table_on_screen(
     tmp_path: Path, photo: Image.Image, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +151,14 @@ def test_stdin_becomes_stdout(tmp_path: Path, photo: Image.Image) -> None:
         (["transfer", "PHOTO", "--pin-color", "red"], "Expected something such as"),
         (["recolor", "PHOTO", "--at", "3,3"], "belong together"),
         (["recolor", "PHOTO", "--region", "mask.png=red"], "is no place"),
+        (["repaint", "PHOTO"], "Nothing is asked for: give --pin-color, --pin or --region"),
+        (["repaint", "PHOTO", "--way", "move"], "Nothing is asked for"),
+        (["repaint", "PHOTO", "--pin-color", "red"], "Expected something such as"),
+        (["repaint", "PHOTO", "--pin-color", "red=no colour"], "not a colour"),
+        (["repaint", "PHOTO", "--pin", "5=red"], "Expected 2 whole numbers"),
+        (["repaint", "PHOTO", "--pin", "5,5=no colour"], "not a colour"),
+        (["repaint", "PHOTO", "--region", "mask.png=red"], "is no place"),
+        (["repaint", "PHOTO", "--region", "5,5=no colour"], "not a colour"),
         (["replay", "missing.yaml", "PHOTO"], "There is no recipe"),
         (["lock", "PHOTO", "--source", "missing.png"], "There is no photo or folder"),
     ],
@@ -149,10 +188,11 @@ def test_a_lock_says_what_it_writes(tmp_path: Path, photo: Image.Image, capsys: 
     assert not (tmp_path / "edited.lock.png.yaml").exists()
 
 
-def test_a_pin_outside_a_photo_fails_for_this_photo(tmp_path: Path, photo: Image.Image) -> None:
+@pytest.mark.parametrize("command", ["transfer", "repaint"])
+def test_a_pin_outside_a_photo_fails_for_this_photo(tmp_path: Path, photo: Image.Image, command: str) -> None:
     photo.save(tmp_path / "photo.png")
-    assert _status(["transfer", str(tmp_path / "photo.png"), "--pin", "600,4=red"]) == 1
-    assert not (tmp_path / "photo.transfer.png").exists()
+    assert _status([command, str(tmp_path / "photo.png"), "--pin", "600,4=red"]) == 1
+    assert not (tmp_path / f"photo.{command}.png").exists()
 
 
 @pytest.mark.slow

@@ -72,6 +72,11 @@ def test_photos_without_edges_are_one_region(size: tuple[int, int]) -> None:
     assert flat.count == 1 and flat.around(0.5, 0.5) == [0] and flat.mask(0).all() and (flat.cut(5) == 0).all()
 
 
+@pytest.mark.parametrize(("side", "expected"), [(40, (30, 40)), (128, (96, 128)), (5000, (96, 128))])
+def test_a_larger_photo_is_segmented_at_a_smaller_side(side: int, expected: tuple[int, int]) -> None:
+    assert tuple(regions(golden_photo("caps")[:, :96], side).pieces.shape) == expected
+
+
 def test_the_same_photo_has_the_same_regions() -> None:
     first, again = (regions(golden_photo("caps")) for _ in range(2))
     assert torch.equal(first.pieces, again.pieces) and torch.equal(first.merges, again.merges)
@@ -83,6 +88,7 @@ def test_impossible_requests_are_one_sentence(found: Regions) -> None:
         (lambda: found.mask(2 * found.count - 1), "There are regions 0 to"),
         (lambda: found.around(1.2, 0), "a place from 0 to 1"),
         (lambda: regions(torch.zeros(1, 4, 4)), "is not an image"),
+        (lambda: regions(torch.zeros(3, 4, 4), 0), "at least 1 for the side of regions, got 0"),
     ):
         with pytest.raises(InputError, match=sentence):
             call()

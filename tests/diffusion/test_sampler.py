@@ -78,6 +78,37 @@ def test_steps_that_do_not_fit_a_schedule_are_refused(sampler: Sampler, sentence
         sampler.draw(model, torch.zeros(1, 7, 8, 8))
 
 
+def _seen(sampler: Sampler, size: tuple[int, int] = (10, 13), **options: Any) -> tuple[Any, torch.Tensor]:
+    """What is seen of a draw, and what is drawn; the model darkens what it gets."""
+    scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False)
+    model = replace(Known(scheduler, lambda x_t, t: 0.3 * x_t.clamp(-1, 1)), multiple=4)
+    found, generator = list[tuple[int, int, torch.Tensor]](), torch.Generator().manual_seed(0)
+    drawn = sampler.draw(
+        model, torch.rand(1, 7, *size, generator=generator), generator, seen=lambda *one: found.append(one), **options
+    )
+    return found, drawn
+
+
+def test_the_picture_seen_in_one_step_is_the_drawn_one() -> None:
+    ((step, of, picture),), drawn = _seen(Sampler(), num_images=2)
+    assert (step, of) == (1, 1) and picture.shape == drawn.shape == (2, 3, 10, 13)
+    torch.testing.assert_close(picture, drawn, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("settings", [{}, {"keep_palette": "exact"}, {"tile": 8}, {"orientations": 2}])
+def test_each_step_of_each_draw_is_seen(settings: dict[str, Any]) -> None:
+    found, drawn = _seen(Sampler(num_inference_steps=3, draws=2, **settings), (12, 16))
+    assert [one[:2] for one in found] == 2 * [(1, 3), (2, 3), (3, 3)]
+    assert {one[2].shape for one in found} == {drawn.shape} and not found[0][2].equal(found[1][2])
+    if not settings:
+        torch.testing.assert_close((found[2][2] + found[5][2]) / 2, drawn, atol=1e-6, rtol=0)
+
+
+def test_no_step_is_seen_that_is_left_out() -> None:
+    found, _ = _seen(Sampler(num_inference_steps=3), interrupted=iter([False, True]).__next__)
+    assert [one[:2] for one in found] == [(1, 3)]
+
+
 def test_steps_can_be_replaced() -> None:
     assert replace(Sampler(), num_inference_steps=4).name == "ddim4"
     assert replace(Sampler(), num_inference_steps=None).name == "one_step"

@@ -90,6 +90,42 @@ def test_callback_sees_each_step_and_may_change_it(scheduler: DDPMScheduler) -> 
     assert seen == [(0, 999), (1, 499)]
 
 
+@pytest.mark.parametrize("prediction_type", ["sample", "epsilon", "v_prediction"])
+@pytest.mark.parametrize(
+    ("solver", "how"),
+    [(DDPMScheduler, {"steps": [999, 600, 100, 0]}), (DDIMScheduler, {"steps": 3, "options": TRAILING})],
+)
+def test_the_clean_image_of_each_step_is_seen_and_stays(prediction_type: str, solver: type, how: dict) -> None:
+    """It is the truth here, and who looks at it changes nothing."""
+    scheduler = DDPMScheduler(beta_schedule="linear", prediction_type=prediction_type)
+    truth = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    seen: list[tuple[int, int]] = []
+
+    def denoise(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        a, s = signal_and_noise(scheduler, t.reshape(1))
+        noise = (x_t - a * truth) / s
+        return {"sample": truth, "epsilon": noise, "v_prediction": a * noise - s * truth}[prediction_type]
+
+    def look(step: int, of: int, clean: torch.Tensor) -> None:
+        torch.testing.assert_close(clean, truth, atol=1e-3, rtol=0)
+        seen.append((step, of))
+
+    def drawn(**hooks: Any) -> torch.Tensor:
+        noise, generator = torch.zeros_like(truth), torch.Generator().manual_seed(1)
+        return run(denoise, noise, scheduler, generator, solver=solver, **how, **hooks)
+
+    assert torch.equal(drawn(seen=look), drawn())
+    count = len(how["steps"]) if isinstance(how["steps"], list) else how["steps"]
+    assert seen == [(step, count) for step in range(1, count + 1)]
+
+
+def test_what_is_seen_is_what_a_projection_leaves(scheduler: DDPMScheduler) -> None:
+    wanted, seen = torch.rand(1, 3, 8, 8), list[torch.Tensor]()
+    hooks: dict[str, Any] = {"project": lambda x, i, n: wanted, "seen": lambda step, of, clean: seen.append(clean)}
+    run(lambda x_t, t: x_t, torch.randn(wanted.shape), scheduler, solver=DDIMScheduler, steps=2, **hooks)
+    assert len(seen) == 2 and all(torch.equal(one, wanted) for one in seen)
+
+
 def test_draws_of_one_image_do_not_depend_on_the_batch(scheduler: DDPMScheduler) -> None:
     def sample(seeds: list[int]) -> torch.Tensor:
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]

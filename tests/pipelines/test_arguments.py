@@ -15,7 +15,7 @@ from dequant.errors import InputError
 from dequant.models.base import DiffusionBase
 from dequant.models.control import ControlEncoder
 from dequant.pipelines.dequant import DequantPipeline
-from tests.support.pipelines import SIZE, draw, encoder
+from tests.support.pipelines import SIZE, draw, encoder, seeded
 
 
 def test_tensors_of_the_callback_are_chosen_by_name(pipe: DequantPipeline, photo: torch.Tensor) -> None:
@@ -118,6 +118,19 @@ def test_latents_of_a_latent_base(latent_base: DiffusionBase, photo: torch.Tenso
     assert latents.shape == (1, 4, 12, 18)
     height, width = SIZE
     torch.testing.assert_close(latent_base.decode(latents)[..., :height, :width], draw(pipe, photo))
+
+
+def test_steps_of_a_latent_base_are_seen_as_pictures(latent_base: DiffusionBase) -> None:
+    options = {"beta_schedule": "scaled_linear", "prediction_type": "epsilon"}
+    latent_base.scheduler = DDPMScheduler(**options, clip_sample=False)  # as real ones have it: latents have no bounds
+    control = ControlEncoder.from_base(latent_base, "T", stem_widths=[8, 16])
+    pipe, seen = DequantPipeline.of(latent_base, control, Sampler(num_inference_steps=2)), list[Any]()
+    conditions = [torch.rand(7, *SIZE, generator=seeded(i)) for i in range(2)]
+    drawn = pipe.draw(conditions, seeded(), seen=lambda *one: seen.append(one))
+    assert [one[:2] for one in seen] == [(1, 2), (2, 2)]
+    assert all(one[2].shape == (2, 3, *SIZE) and 0 <= one[2].min() <= one[2].max() <= 1 for one in seen)
+    torch.testing.assert_close(seen[-1][2], torch.stack(drawn), atol=1e-4, rtol=0)
+    assert all(map(torch.equal, drawn, pipe.draw(conditions, seeded())))
 
 
 def test_a_base_of_pixels_has_no_latents(pipe: DequantPipeline, photo: torch.Tensor) -> None:
