@@ -1,60 +1,41 @@
 """The endpoints: photos come in, edits of them go out."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-from anyio import to_thread
+import matplotlib
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import dequant
+from dequant.colorization.pipeline import METHODS
 from dequant.errors import InputError
 from dequant.io.formats import MAX_PIXELS, READ, TOO_LARGE
 from dequant.pipelines.loading import BUNDLED
-from dequant.studio import bodies, operations
+from dequant.studio import operations
+from dequant.studio.answers import ENDED
+from dequant.studio.choosing import Choosing
+from dequant.studio.editing import Editing
+from dequant.studio.front import COOKIE, HEADER, Front, n_colors, pixels
+from dequant.studio.looking import Looking
 from dequant.studio.openapi import document
-from dequant.studio.session import PNG, Limits, Session, Store
+from dequant.studio.session import Limits
+from dequant.studio.views import as_png
 
-COOKIE, HEADER = "dequant_session", "X-Session"
-"""Either holds the token of a session; the header takes precedence."""
-
-Result = TypeVar("Result")
-
-
-class Desk:
-    """Work in a thread, one piece at a time, in the order in which it came."""
-
-    def __init__(self, waiting: int) -> None:
-        self._waiting, self._most, self._turn = 0, waiting, asyncio.Lock()
-
-    async def work(self, task: Callable[[], Result]) -> Result:
-        """Do a piece of work when it is its turn; 503 where too many wait."""
-        if self._waiting >= self._most:
-            raise HTTPException(503, "Too many requests wait for their turn: try again soon.", {"Retry-After": "5"})
-        self._waiting += 1
-        try:
-            async with self._turn:
-                return await to_thread.run_sync(task)
-        except FileNotFoundError:
-            raise HTTPException(404, "The photo was dropped before its turn came: upload it again.") from None
-        finally:
-            self._waiting -= 1
+COLORIZERS = (*METHODS, "diffcolor")
 
 
 class Api:
     """All endpoints of one server."""
 
     def __init__(self, limits: Limits) -> None:
-        self.limits, self.store, self.desk = limits, Store(limits), Desk(limits.waiting)
+        self.front = Front(limits)
 
     def routes(self) -> list[Route]:
         """Where each of them is."""
-        edits = [Route(f"/v1/photos/{{photo}}/{name}", self._edit(name), methods=["POST"]) for name in bodies.BODIES]
         return [
             Route("/openapi.json", self.openapi, methods=["GET"]),
             Route("/v1/info", self.info, methods=["GET"]),
@@ -62,8 +43,10 @@ class Api:
             Route("/v1/photos", self.upload, methods=["POST"]),
             Route("/v1/photos/{photo}", self.photo, methods=["GET"]),
             Route("/v1/photos/{photo}", self.forget, methods=["DELETE"]),
-            Route("/v1/results/{result}.png", self.result, methods=["GET"]),
-            *edits,
+            Route("/v1/photos/{photo}/reduced", self.reduce, methods=["POST"]),
+            *Choosing(self.front).routes(),
+            *Looking(self.front).routes(),
+            *Editing(self.front).routes(),
         ]
 
     async def openapi(self, request: Request) -> Response:
@@ -71,25 +54,28 @@ class Api:
         return JSONResponse(document())
 
     async def info(self, request: Request) -> Response:
-        """Version, weights and limits."""
-        limits = asdict(self.limits) | {"pixels": MAX_PIXELS}
-        return JSONResponse({"version": dequant.__version__, "weights": list(BUNDLED), "limits": limits})
+        """Version, weights, names and limits."""
+        limits = asdict(self.front.limits) | {"pixels": MAX_PIXELS}
+        about = {"version": dequant.__version__, "weights": list(BUNDLED), "limits": limits}
+        maps = sorted((name for name in matplotlib.colormaps if not name.endswith("_r")), key=str.lower)
+        return JSONResponse(about | {"colormaps": maps, "colorizers": list(COLORIZERS), "segment_anything": False})
 
     async def upload(self, request: Request) -> Response:
         """Take a photo; the first one begins a session."""
         if request.headers.get("content-type", "").lower().startswith("multipart/"):
             raise HTTPException(415, f"Send the bytes of the image themselves as the body: {READ}.")
-        n_colors = _n_colors(request)
-        with self.store.partial() as path:
+        front, count = self.front, n_colors(request)
+        with front.store.partial() as path:
             await self._receive(request, path)
             try:
-                about = await self.desk.work(lambda: operations.described(path, n_colors))
+                about = await front.quick(request, lambda: operations.described(front.pictures, path, count))
             except InputError as error:
                 raise HTTPException(413 if TOO_LARGE in str(error) else 415, str(error)) from None
-            session, begun = self._session(request), False
+            session, begun = front.session(request), False
             if session is None:
-                session, begun = self.store.begin(), True
-            photo = self.store.keep(session, path)
+                session, begun = front.store.begin(), True
+            photo = front.store.keep(session, path)
+            front.pictures.move(path, session.folder / photo)
         answer = JSONResponse({"id": photo, **about}, 201)
         if begun:
             answer.headers[HEADER] = session.token
@@ -98,88 +84,46 @@ class Api:
 
     async def photo(self, request: Request) -> Response:
         """Tell of a photo again, with the palette of as many colours as asked for."""
-        n_colors, photo = _n_colors(request), request.path_params["photo"]
-        _, path = self._file(request, photo)
-        return JSONResponse({"id": photo, **await self.desk.work(lambda: operations.described(path, n_colors))})
+        count, photo = n_colors(request), request.path_params["photo"]
+        _, path = self.front.file(request, photo)
+        pictures = self.front.pictures
+        about = await self.front.quick(request, lambda: operations.described(pictures, path, count))
+        return JSONResponse({"id": photo, **about})
+
+    async def reduce(self, request: Request) -> Response:
+        """Make a photo of a view of another one, to try edits on."""
+        front, size, count = self.front, pixels(request), n_colors(request)
+        session, path = front.file(request, request.path_params["photo"])
+
+        def make(made: Path) -> dict[str, Any]:
+            made.write_bytes(as_png(front.pictures.view(path, size)))
+            return operations.described(front.pictures, made, count)
+
+        with front.store.partial() as made:
+            about = await front.quick(request, lambda: make(made))
+            if session.ended:
+                raise HTTPException(404, ENDED)
+            photo = front.store.keep(session, made)
+            front.pictures.move(made, session.folder / photo)
+        return JSONResponse({"id": photo, **about}, 201)
 
     async def forget(self, request: Request) -> Response:
         """Delete a photo."""
-        session, _ = self._file(request, request.path_params["photo"])
-        session.drop(request.path_params["photo"])
+        session, _ = self.front.file(request, request.path_params["photo"])
+        self.front.store.drop(session, request.path_params["photo"])
         return Response(status_code=204)
 
     async def leave(self, request: Request) -> Response:
         """Delete the session with all its photos and results."""
-        session = self._session(request)
+        session = self.front.session(request)
         if session is None:
             raise HTTPException(404, "There is no such session: uploading a photo begins one.")
-        self.store.end(session)
+        self.front.store.end(session)
         answer = Response(status_code=204)
         answer.delete_cookie(COOKIE, path="/v1", httponly=True, samesite="strict")
         return answer
 
-    async def result(self, request: Request) -> Response:
-        """The picture of an edit."""
-        _, path = self._file(request, request.path_params["result"] + PNG)
-        return FileResponse(path, media_type="image/png")
-
-    def _edit(self, operation: str) -> Callable:
-        async def edit(request: Request) -> Response:
-            session, path = self._file(request, request.path_params["photo"])
-            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-                raise HTTPException(415, "Send JSON, with the header Content-Type: application/json.")
-            body = bodies.parsed(operation, b"".join([part async for part in self._body(request, json=True)]))
-            palette = body.get("palette")
-            other = session.path(palette) if isinstance(palette, str) else None
-            if "source" in body:
-                _, other = self._file(request, body["source"])
-            with self.store.partial(PNG) as picture:
-                about = await self.desk.work(lambda: operations.made(operation, path, body, other, picture))
-                if session.ended:
-                    raise HTTPException(404, "The session has ended: uploading a photo begins another.")
-                result = self.store.keep(session, picture, PNG)
-            return JSONResponse({"id": result, "url": f"/v1/results/{result}{PNG}", **about}, 201)
-
-        return edit
-
-    def _session(self, request: Request) -> Session | None:
-        return self.store.find(request.headers.get(HEADER) or request.cookies.get(COOKIE))
-
-    def _file(self, request: Request, name: str) -> tuple[Session, Path]:
-        """A file of the request's own session; 404 where there is none, be it another's or nobody's."""
-        session = self._session(request)
-        path = None if session is None else session.path(name)
-        if session is None or path is None:
-            raise HTTPException(404, "Your session has no such image: upload it, or make it again.")
-        return session, path
-
     async def _receive(self, request: Request, path: Path) -> None:
         with path.open("wb") as file:
-            async for part in self._body(request):
+            async for part in self.front.body(request, self.front.limits.body_bytes):
                 file.write(part)
-
-    async def _body(self, request: Request, json: bool = False) -> AsyncIterator[bytes]:
-        """The parts of a body: 413 as soon as there is too much of it, 408 where it takes too long."""
-        most, found = self.limits.json_bytes if json else self.limits.body_bytes, 0
-        too_large = HTTPException(413, f"The body is too large: at most {most} bytes.", {"Connection": "close"})
-        length = request.headers.get("content-length", "")
-        if length.isdecimal() and (len(length) > 15 or int(length) > most):
-            raise too_large
-        try:
-            async with asyncio.timeout(self.limits.body_seconds):
-                async for part in request.stream():
-                    found += len(part)
-                    if found > most:
-                        raise too_large
-                    yield part
-        except TimeoutError:
-            raise HTTPException(408, "The body took too long to arrive.", {"Connection": "close"}) from None
-
-
-def _n_colors(request: Request) -> int | None:
-    text = request.query_params.get("n_colors")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= 256):
-        raise InputError("Expected n_colors from 1 to 256.")
-    return int(text)

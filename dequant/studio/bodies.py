@@ -27,6 +27,9 @@ Color = Annotated[
 Pixels = Annotated[int, Field(ge=0, lt=2**31)]
 Point = Annotated[list[Pixels], Field(min_length=2, max_length=2, description="x and y in pixels.")]
 Mask = Annotated[str, Field(description="A PNG of the photo's size in base64; white is inside.")]
+Area = Annotated[
+    str, Field(description="A PNG of any size with the photo's proportions, such as that of a view, likewise.")
+]
 NColors = Annotated[int | None, Field(ge=1, le=256, description="Null: 16, or those of an image of at most 256.")]
 
 
@@ -89,6 +92,7 @@ class Region(TypedDict, total=False):
     points: Annotated[list[Point], Field(min_length=1, max_length=256)]
     box: Annotated[list[Pixels], Field(min_length=4, max_length=4, description="Left, top, right and bottom.")]
     mask: Mask
+    area: Area
 
 
 @with_config(CHECKED)
@@ -96,6 +100,18 @@ class Recolor(TypedDict, total=False):
     """Give regions of a photo other colours."""
 
     regions: Required[Annotated[list[Region], Field(min_length=1, max_length=32)]]
+    settings: Settings
+
+
+@with_config(CHECKED)
+class Repaint(TypedDict, total=False):
+    """Give colours of a photo's palette, pixels and regions other colours, in this order."""
+
+    n_colors: NColors
+    swaps: Annotated[list[Swap], Field(max_length=256)]
+    pins: Annotated[list[Pin], Field(max_length=64)]
+    regions: Annotated[list[Region], Field(max_length=32)]
+    way: Annotated[Literal["change", "anew", "move"], Field(description="How colours of the palette change.")]
     settings: Settings
 
 
@@ -138,6 +154,42 @@ class Colorize(TypedDict, total=False):
 
 
 @with_config(CHECKED)
+class TuneSettings(TypedDict, total=False):
+    """How a network is tuned to a photo, as `dequant.edit.diffcolor.TuneSettings`."""
+
+    num_inference_steps: Annotated[int | None, Field(ge=1, le=50)]
+    guidance_scale: Annotated[float | None, Field(ge=0, le=20)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    align: Literal["luma", "correlation", "none"]
+
+
+Words = Annotated[str | None, Field(min_length=1, max_length=1000)]
+
+
+@with_config(CHECKED)
+class DiffColor(TypedDict, total=False):
+    """Colour a grey photo by a network that is tuned to it, and edit it by words."""
+
+    prompt: Annotated[Words, Field(description="What it shows, without colours. Null reads it in the photo.")]
+    edit: Annotated[Words, Field(description="What it shall show instead. Null leaves it as the prompt has it.")]
+    strength: Annotated[float, Field(ge=0, le=3)]
+    scale: Annotated[float, Field(ge=0, le=4)] | Literal["auto"]
+    colorfulness: Annotated[float, Field(ge=0, le=150)] | None
+    mode: Annotated[Literal["attention", "lora", "full"], Field(description="What of the network is tuned.")]
+    settings: TuneSettings
+
+
+@with_config(CHECKED)
+class Assignments(TypedDict, total=False):
+    """Which colour of a palette each colour of a photo may become."""
+
+    palette: Required[Palette]
+    n_colors: NColors
+    method: Literal["color", "negative_color", "frequency", "intensity", "rank"]
+    k: Annotated[int, Field(ge=1, le=16)]
+
+
+@with_config(CHECKED)
 class Replay(TypedDict):
     """Repeat an edit from its recipe."""
 
@@ -157,11 +209,16 @@ BODIES: dict[str, TypeAdapter[Any]] = {
     "dequantize": TypeAdapter(Dequantize),
     "transfer": TypeAdapter(Transfer),
     "recolor": TypeAdapter(Recolor),
+    "repaint": TypeAdapter(Repaint),
     "colorize": TypeAdapter(Colorize),
+    "diffcolor": TypeAdapter(DiffColor),
     "replay": TypeAdapter(Replay),
     "lock": TypeAdapter(Lock),
 }
-"""Of each operation."""
+"""Of each edit."""
+
+OTHERS: dict[str, TypeAdapter[Any]] = {"assignments": TypeAdapter(Assignments), "prepare": TypeAdapter(Dequantize)}
+"""Of what makes no picture."""
 
 
 @with_config(CHECKED)
@@ -172,6 +229,30 @@ class Size(TypedDict, total=False):
     width: Required[Annotated[int, Field(ge=1, lt=2**31)]]
     height: Required[Annotated[int, Field(ge=1, lt=2**31)]]
 
+
+@with_config(CHECKED)
+class TunedSettings(TuneSettings, total=False):
+    """Those of the recipe of a tuning; no recipe chooses models."""
+
+    weights: Literal["semantic"]
+    likeness: None
+    preview: None
+    tuning: dict[str, Any]
+
+
+@with_config(CHECKED)
+class Tuned(TypedDict):
+    """The recipe of a tuning."""
+
+    prompt: Annotated[str, Field(max_length=1000)]
+    edit: Words
+    strength: Annotated[float, Field(ge=0, le=3)]
+    scale: Annotated[float, Field(ge=0, le=4)] | Literal["auto"]
+    colorfulness: Annotated[float, Field(ge=0, le=150)] | None
+    settings: TunedSettings
+
+
+TUNED: TypeAdapter[Any] = TypeAdapter(Tuned)
 
 COUNTS: TypeAdapter[Any] = TypeAdapter(
     Annotated[list[Annotated[int, Field(ge=0, lt=2**53)]], Field(min_length=1, max_length=256, strict=True)]
@@ -185,14 +266,14 @@ def parsed(operation: str, data: bytes) -> dict[str, Any]:
     """The arguments of an operation.
 
     Args:
-        operation: a key of `BODIES`.
+        operation: a key of `BODIES` or `OTHERS`.
         data: the body of a request.
 
     Raises:
         InputError: it is not JSON, or not what the operation takes.
     """
     try:
-        return BODIES[operation].validate_json(data or b"{}")
+        return (BODIES | OTHERS)[operation].validate_json(data or b"{}")
     except ValidationError as error:
         raise InputError(explained(error)) from None
 

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -5,7 +6,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from dequant.errors import InputError
-from dequant.studio.session import PNG, Limits, Session, Store
+from dequant.studio import front
+from dequant.studio.session import KEPT, PNG, Limits, Session, Store
+from tests.studio.conftest import wait_for
 
 
 @pytest.fixture
@@ -75,6 +78,41 @@ def test_what_alone_is_too_large_is_refused(store: Store) -> None:
     assert not on_disk(session)
 
 
+def test_a_session_that_is_not_used_ends(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    first, second = store.begin(), store.begin()
+    monkeypatch.setattr(time, "monotonic", lambda: now + store.limits.session_seconds - 1)
+    assert store.find(second.token) is second
+    monkeypatch.setattr(time, "monotonic", lambda: now + store.limits.session_seconds + 10)
+    store.expire()
+    assert first.ended and not first.folder.exists() and not second.ended
+    monkeypatch.setattr(time, "monotonic", lambda: now + 2 * store.limits.session_seconds + 10)
+    assert store.find(second.token) is None and second.ended and not second.folder.exists()
+
+
+def test_a_server_looks_for_such_sessions(
+    serving: Callable[..., TestClient], picture: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front, "EVERY", 0.02)
+    client = serving(session_seconds=0.5)
+    client.post("/v1/photos", content=picture)
+    (session,) = client.app.app.state.front.store._sessions.values()  # type: ignore[attr-defined]
+    wait_for(lambda: session.ended)
+    assert not session.folder.exists()
+
+
+def test_what_is_kept_of_tunings_counts_and_goes_first(store: Store) -> None:
+    session = store.begin()
+    photo = keep(store, session, 30)
+    (session.folder / KEPT / "one").mkdir(parents=True)
+    (session.folder / KEPT / "one" / "state").write_bytes(bytes(60))
+    assert session.size == 90
+    second = keep(store, session, 30)
+    assert set(session.files) == {photo, second} and session.size == 60 and not (session.folder / KEPT).exists()
+    store.end(session)
+    assert not session.folder.exists()
+
+
 def test_everything_is_deleted_in_the_end(store: Store) -> None:
     session = store.begin()
     keep(store, session, 1)
@@ -103,5 +141,5 @@ def test_a_refused_upload_leaves_nothing(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     client = serving()
     assert client.post("/v1/photos", content=b"text").status_code == 415
-    (root,) = tmp_path.glob("dequant-*")
-    assert not list(root.iterdir())
+    (files,) = tmp_path.glob("dequant-*/files")
+    assert not list(files.iterdir())
