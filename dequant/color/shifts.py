@@ -13,12 +13,14 @@ from torch import Tensor
 from dequant.color.luminance import in_gamut
 from dequant.color.spaces import lab_to_rgb, rgb_to_lab
 
-REACH = 10.0
-"""Distance of features at which a colour follows another by 0.61 (exp(-1/2)), for a spread of 1."""
+REACH, LEAST = 13.0, 0.25
+"""Width of the bell of features over which a colour follows another, for a spread of 1, and the height of the bell
+where it ends: what is less alike stays. Chosen with `GREY_LIGHTNESS` on validation photos."""
 
 
-LIGHTNESS, CHROMA, KNEE = 0.3, 40.0, 15.0
-"""Of features: how much lightness counts, and the chroma that they saturate towards, half of it at the knee."""
+LIGHTNESS, GREY_LIGHTNESS, CHROMA, KNEE = 0.3, 0.25, 40.0, 15.0
+"""Of features: how much lightness counts, and how much more for a grey, which has no hue to tell it from others; the
+chroma that they saturate towards, half of it at the knee."""
 
 
 MOST, GREY = 1.5, 5.0
@@ -51,12 +53,16 @@ class Shifts(NamedTuple):
         return cls(_lab(before), _lab(after), spread)
 
     def weights(self, lab: Tensor) -> Tensor:
-        """How far colours (3, n) follow each of the P, (P, n) in [0, 1]: at the p-th itself 1 for it, else 0."""
+        """How far colours (3, n) follow each of the P, (P, n) in [0, 1]: at the p-th itself 1 for it, else 0.
+
+        What is like none of them follows none.
+        """
         reach = max(LEAST_REACH, REACH * self.spread)
         centers = _features(self.before.T).T
         near = torch.exp(-torch.cdist(centers, centers).square() / (2 * reach**2))
         to_them = torch.exp(-torch.cdist(centers, _features(lab).T).square() / (2 * reach**2))
-        return torch.linalg.solve(near + RIDGE * torch.eye(len(near)).to(near), to_them).clamp(0, 1)
+        found = torch.linalg.solve(near + RIDGE * torch.eye(len(near)).to(near), to_them).clamp(0, 1)
+        return found * ((1 - LEAST / found.sum(0).clamp(min=LEAST)) / (1 - LEAST)).clamp(max=1)
 
     def apply(self, rgb: Tensor, shares: Tensor | None = None) -> Tensor:
         """Move the colours of rgb (3, H, W) in [0, 1].
@@ -96,9 +102,10 @@ def _moved(lab: Tensor, before: Tensor, after: Tensor) -> Tensor:
 
 
 def _features(lab: Tensor) -> Tensor:
-    """What makes colours alike, (3, n): mostly hue, then chroma, least lightness."""
+    """What makes colours alike, (3, n): mostly hue, then chroma, least lightness, though more of greys."""
     chroma = lab[1:].norm(dim=0)
-    return torch.cat((LIGHTNESS * lab[:1], CHROMA * lab[1:] / (chroma + KNEE)))
+    lightness = (LIGHTNESS + GREY_LIGHTNESS * KNEE / (chroma + KNEE)) * (lab[:1] - 50)
+    return torch.cat((lightness, CHROMA * lab[1:] / (chroma + KNEE)))
 
 
 def _lab(colors: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from dequant.color.spaces import rgb_to_lab
 from dequant.edit import report as reports
 from dequant.edit.edited import Edited, Photo, read, recipe_of
 from dequant.edit.painting import Settings, draw, lay, relit, small_copy
-from dequant.edit.pinning import Pins, pinned, told_pins
+from dequant.edit.pinning import ALIKE, Pins, pinned, told_pins
 from dequant.edit.recoloring import patch, recolored
 from dequant.edit.regions import Point, Region, asked_color, described, share
 from dequant.edit.report import Wanted, Which
@@ -28,8 +28,8 @@ from dequant.io.palettes import COLORMAP
 from dequant.pipelines import inputs
 from dequant.pipelines.dequant import DequantPipeline
 
-ALIKE, STILL = 0.8, 0.01
-"""Weight from which a pixel counts as one of a colour to swap, and below which nothing was asked of it."""
+UNLIKE = 0.1
+"""Weight below which nothing was asked of a pixel: it counts as elsewhere, moved or not."""
 
 
 USUAL = Settings()
@@ -244,7 +244,7 @@ def swapped(swaps: Mapping[str, Any], moves: Pins) -> tuple[list[Wanted], Which]
     models = Shifts.of(torch.stack([a for a, _ in pairs]), torch.stack([b for _, b in pairs])) if pairs else None
 
     def which(rgb: Tensor, rows: slice, columns: slice) -> Tensor:
-        found = torch.where(moves.weight(rgb, rows, columns) < STILL, -1, -2)
+        found = torch.where(moves.weight(rgb, rows, columns) < UNLIKE, -1, -2)
         if models is not None:
             near, number = models.weights(rgb_to_lab(rgb).flatten(1)).max(0)
             found = torch.where((near > ALIKE).view(found.shape), number.view(found.shape), found)
