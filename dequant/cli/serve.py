@@ -68,13 +68,14 @@ def run(place: Place, max_mb: int, with_page: bool, opens: bool) -> None:
     import uvicorn
 
     from dequant.studio.guard import hosts
-    from dequant.studio.late import create_late_app
+    from dequant.studio.late import create_late_app, create_ready_app
     from dequant.studio.session import Limits
 
     token = _token(place)
     with _listening(place.host, place.port) as listener:
         address, port = listener.getsockname()[:2]
-        app = create_late_app(hosts(address, port), Limits(body_bytes=max_mb * 2**20), token=token, with_page=with_page)
+        create = create_late_app if with_page else create_ready_app
+        app = create(hosts(address, port), Limits(body_bytes=max_mb * 2**20), token)
         config = uvicorn.Config(
             app,
             log_level="error",

@@ -15,22 +15,28 @@ from dequant.studio.guard import Guard
 from dequant.studio.session import Limits
 
 
-def create_late_app(names: Collection[str], limits: Limits, *, token: str | None = None, with_page: bool) -> Guard:
-    """The application of a server as `app.create_app` makes it, without waiting for it.
+def create_late_app(names: Collection[str], limits: Limits, token: str | None = None) -> Guard:
+    """The studio: its page is there at once, and the endpoints some seconds later.
 
     Args:
         names: what requests may call it, as `guard.hosts` has them.
         limits: what it accepts and holds.
         token: which every request needs; None for none.
-        with_page: whether it has the page of the studio.
     """
 
     def build() -> Starlette:
         from dequant.studio.app import application  # here because it is slow
 
-        return application(limits, with_page)
+        return application(limits, True)
 
-    return Guard(Late(build, page.routes() if with_page else []), names, token)
+    return Guard(Late(build, page.routes()), names, token)
+
+
+def create_ready_app(names: Collection[str], limits: Limits, token: str | None = None) -> Guard:
+    """The endpoints without the page, once they are there; arguments as `create_late_app`."""
+    from dequant.studio.app import create_app  # likewise
+
+    return create_app(names, limits, token=token)
 
 
 class Late:

@@ -1,4 +1,5 @@
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,10 +16,15 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     from dequant.studio import late
 
     found: list[dict[str, Any]] = []
-    monkeypatch.setattr(late, "create_late_app", lambda names, limits, **more: found.append({"names": names, **more}))
+    for name, with_page in (("create_late_app", True), ("create_ready_app", False)):
+        monkeypatch.setattr(late, name, partial(create, found, with_page))
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
     monkeypatch.setattr(serve.threading, "Timer", lambda seconds, call, arguments: Timer(found, arguments))
     return found
+
+
+def create(found: list[dict[str, Any]], with_page: bool, names: set[str], limits: object, token: str | None) -> None:
+    found.append({"with_page": with_page, "token": token})
 
 
 class Timer:

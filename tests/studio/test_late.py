@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from dequant.studio import page
 from dequant.studio.app import application
 from dequant.studio.guard import hosts
-from dequant.studio.late import Late, create_late_app
+from dequant.studio.late import Late, create_late_app, create_ready_app
 from dequant.studio.session import Limits
 from tests.studio.conftest import URL
 from tests.support.paths import ROOT
@@ -63,15 +63,15 @@ def test_what_cannot_be_made_is_an_error_of_each_request() -> None:
 
 
 def test_it_is_guarded_as_any_other() -> None:
-    app = create_late_app(hosts("127.0.0.1", 8765), Limits(), with_page=True)
+    app = create_late_app(hosts("127.0.0.1", 8765), Limits())
     with TestClient(app, base_url=URL) as client:
         assert client.get("/").headers["content-security-policy"].startswith("default-src 'self'")
         for path in ("/", "/static/style.css", "/v1/info"):
             assert client.get(path, headers={"Host": "evil.example"}).status_code == 403
         assert client.get("/v1/info").status_code == 200
-    with TestClient(create_late_app((), Limits(), token="x" * 16, with_page=True), base_url=URL) as client:
+    with TestClient(create_late_app((), Limits(), "x" * 16), base_url=URL) as client:
         assert client.get("/").status_code == 401
-    with TestClient(create_late_app(hosts("127.0.0.1", 8765), Limits(), with_page=False), base_url=URL) as client:
+    with TestClient(create_ready_app(hosts("127.0.0.1", 8765), Limits()), base_url=URL) as client:
         assert client.get("/").status_code == 404
 
 

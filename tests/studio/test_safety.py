@@ -115,6 +115,9 @@ def test_no_text_names_a_file(client: TestClient, photo: str, path: str) -> None
     ask("transfer", swaps=[{"from": path, "to": RED}])
     ask("recolor", regions=[{"color": RED, "mask": path}])
     ask("recolor", regions=[{"color": path, "box": [0, 0, 4, 4]}])
+    ask("repaint", regions=[{"color": RED, "area": path}])
+    ask("repaint", swaps=[{"from": path, "to": RED}])
+    ask("diffcolor", settings={"weights": path})
     ask("dequantize", settings={"weights": path})
     ask("replay", recipe=path)
     refused(client.post(f"/v1/photos/{photo}/lock", json={"source": path}), 404)
@@ -245,12 +248,13 @@ NAMES = [
     "settings",
     "regions",
     "recipe",
+    "way",
     "x",
 ]
 LEAVES = (
     st.none() | st.booleans() | st.integers(-3, 300) | st.integers() | st.floats() | st.text(max_size=8)
 ) | st.sampled_from([RED, "navy", "viridis", "rank", "keep", "edit_T", "/etc/passwd"])
-KEYS = st.sampled_from(["at", "color", "from", "to", "points", "box", "mask", "seed", "luminance", "weights"])
+KEYS = st.sampled_from(["at", "color", "from", "to", "points", "box", "mask", "area", "seed", "luminance", "weights"])
 VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=6
 )
@@ -270,6 +274,7 @@ BODIES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4) | st.fixed_
         "n_colors": st.integers(1, 5),
         "method": st.sampled_from(["color", "negative_color", "frequency", "intensity", "rank"]),
         "rank": st.integers(1, 3),
+        "way": st.sampled_from(["change", "anew", "move"]),
         "blend": st.floats(0, 1),
     },
 )
@@ -281,7 +286,8 @@ BODIES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4) | st.fixed_
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
-    operation=st.sampled_from(["dequantize", "transfer", "recolor", "colorize", "replay", "lock"]), body=VALUES | BODIES
+    operation=st.sampled_from(["dequantize", "transfer", "recolor", "repaint", "colorize", "replay", "lock"]),
+    body=VALUES | BODIES,
 )
 def test_random_bodies_never_break_it(client: TestClient, photo: str, operation: str, body: object) -> None:
     send(client, f"/v1/photos/{photo}/{operation}", body)

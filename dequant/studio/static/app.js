@@ -13,11 +13,13 @@ import { ThingsPanel } from "./things.js";
 import { toBytes } from "./color.js";
 
 const VIEW = 2 ** 21; // pixels that are shown; larger photos are worked at full size in the end
+const MOST = 12; // drawn pictures that undo and redo find again
 const PAUSE = 700; // milliseconds of quiet before an edit is drawn
 
 class Studio {
   constructor() {
     [this.photo, this.palette, this.result, this.running, this.tab, this.mode] = [null, [], null, null, "palette", null];
+    [this.results, this.wholes] = [new Map(), new Map()];
     this.history = new History((edit, isFinal) => this._changed(edit, isFinal));
     this.stage = new Stage(this._acts());
     this.preview = new Preview((key, picture) => key === this._key() && !this._shownResult() && this.stage.show(picture));
@@ -56,7 +58,7 @@ class Studio {
     const isLarge = about.width * about.height > VIEW;
     const live = isLarge ? await postBytes(`/v1/photos/${about.id}/reduced`, "", { pixels: VIEW }) : about;
     this.photo = { ...about, name, live, scale: live.width / about.width };
-    [this.result, this.wholes, this.closest] = [null, new Map(), null];
+    [this.result, this.results, this.wholes, this.closest] = [null, new Map(), new Map(), null];
     this.stage.soften("before");
     this.stage.soften("after");
     this.stage.open(view, [about.width, about.height]);
@@ -88,8 +90,11 @@ class Studio {
     return JSON.stringify([this.photo?.id, asked]);
   }
 
+  /** The drawn picture of the edit as it is now, also of one that was undone and done again. */
   _shownResult() {
-    return this.result?.key === this._key() ? this.result : null;
+    const found = this.results.get(this._key());
+    if (found) this.result = found;
+    return found ?? null;
   }
 
   /** The edit has changed: shows at once what it will look like, and has it drawn once things are quiet. */
@@ -115,7 +120,7 @@ class Studio {
     $("#edges-on").setAttribute("aria-pressed", "false");
     this.stage.canvases.edges.hidden = true;
     const isDrawn = Boolean(this._shownResult());
-    if (isDrawn) this.stage.show(this.result.view);
+    if (isDrawn) this._showResult();
     else this._foresee(edit);
     this._label();
     this.palettes.show();
@@ -131,6 +136,11 @@ class Studio {
   _foresee(edit) {
     this.stage.show(this.preview.atOnce(edit.swaps));
     this.preview.guide(edit.swaps, this._thingChanges(edit), this._key());
+  }
+
+  _showResult() {
+    this.stage.show(this.result.view);
+    showReport(this.result.report);
   }
 
   _thingChanges(edit) {
@@ -178,17 +188,18 @@ class Studio {
       const view = await bitmap(await getBlob(`/v1/results/${result.id}/view.png`, { pixels: VIEW }));
       if (operation === "repaint" && key !== this._key()) return undefined;
       this.result = { ...result, key, operation, body, view };
-      this.stage.show(view);
-      showReport(result.report);
+      this.results.set(key, this.result);
+      if (this.results.size > MOST) this.results.delete(this.results.keys().next().value);
+      this._showResult();
       this._label();
       return say(operation === "diffcolor" ? "Done. Other words for the edit take seconds now." : "Done.");
     });
   }
 
-  async _follow(operation, body, id, key) {
+  async _follow(operation, body, id, key, isShown = true) {
     this.stop();
     this.drawLater.cancel();
-    const running = { key, controller: new AbortController() };
+    const running = { key, isShown, controller: new AbortController() };
     this.running = running;
     $("#stop").disabled = false;
     this.progress.start(operation, operation === "diffcolor" ? "Tuning to the photo" : "Drawing");
@@ -215,7 +226,7 @@ class Studio {
     }
     if (name === "step") {
       if (told.of > 1) this.progress.tell(told.step / told.of, told.seconds_left, `Step ${told.step} of ${told.of}`);
-      if (told.picture) {
+      if (told.picture && running.isShown) {
         bitmap(told.picture).then((picture) => {
           if (this.running !== running) return;
           this.stage.show(picture);
@@ -243,7 +254,7 @@ class Studio {
     if (photo.live.id === photo.id) return result;
     if (!this.wholes.has(result.key)) {
       const body = result.body ?? (await asBody(this.history.now, photo.seed));
-      this.wholes.set(result.key, await this._follow(result.operation, body, photo.id, result.key));
+      this.wholes.set(result.key, await this._follow(result.operation, body, photo.id, result.key, false));
     }
     return this.wholes.get(result.key);
   }
@@ -267,6 +278,7 @@ class Studio {
       one.tabIndex = isShown ? 0 : -1;
       $(`#${one.getAttribute("aria-controls")}`).hidden = !isShown;
     }
+    for (const id of ["draw", "at-once", "how"]) $(`#${id}`).hidden = tab === "colorize"; // which has a button of its own
     this.highlight(-1);
     this.setMode(null);
     if (tab === "things") {

@@ -26,11 +26,13 @@ export class ColorizePanel {
   }
 
   _show() {
+    const isTuned = this.method === "diffcolor";
+    $("#words").placeholder = isTuned ? "a dog on a bench" : "a red shirt on green";
+    $("#edit-words").placeholder = "a brown dog on a black bench";
     for (const one of $$("[data-for]")) one.hidden = one.dataset.for !== this.method;
     $("#scale-shown").textContent = $("#auto").checked ? "auto" : Number($("#scale").value).toFixed(2);
     $("#strength-shown").textContent = Number($("#strength").value).toFixed(2);
-    $("label[for='words']").textContent =
-      this.method === "diffcolor" ? "What it shows, without colours" : "What it shows, and in which colours";
+    $("label[for='words']").textContent = isTuned ? "What it shows, without colours" : "What it shows, and in which colours";
   }
 
   /** The operation and the body of a request. */
