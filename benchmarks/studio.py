@@ -61,6 +61,11 @@ def memory(server: Server) -> float:
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
+def held(folder: Path) -> int:
+    """Files and folders that servers hold there."""
+    return len([*folder.glob("dequant-*"), *folder.glob("dequant-*/**/*")])
+
+
 def dragged(server: Server, photo: Path, folder: Path) -> list[Row]:
     """Frames while a colour is dragged, and the guided preview."""
     image = Image.open(photo).convert("RGB")
@@ -183,7 +188,7 @@ class Client:
 
 def crowd(server: Server, folder: Path, minutes: float) -> list[Row]:
     """Many clients for some minutes."""
-    files, before = len(list(folder.rglob("*"))), memory(server)
+    files, before = held(folder), memory(server)
     clients = [Client(server.url, number) for number in range(CLIENTS)]
     end = time.monotonic() + 60 * minutes
     threads = [threading.Thread(target=one.live, args=(end,)) for one in clients]
@@ -201,7 +206,7 @@ def crowd(server: Server, folder: Path, minutes: float) -> list[Row]:
         ("crowd", "memory before", before, "MiB"),
         ("crowd", "memory after", memory(server), "MiB"),
         ("crowd", "files before", files, ""),
-        ("crowd", "files after", len(list(folder.rglob("*"))), ""),
+        ("crowd", "files after", held(folder), ""),
     ]
 
 
@@ -234,7 +239,7 @@ def main(
             time.sleep(10)  # weights are loaded
             rows = [*dragged(server, photo, folder), *first_results(server, photo, folder)]
             rows += [*lasting(server), *crowd(server, own, minutes)]
-        rows.append(("crowd", "files after the server", len(list(own.rglob("*"))), ""))
+        rows.append(("crowd", "files after the server", held(own), ""))
     for what, figure, value, unit in rows:
         print(f"{what:<16} {figure:<24} {value:.1f} {unit}")
     if csv is not None:

@@ -1,5 +1,7 @@
 """`dequant serve`: the edits as a JSON API on this machine."""
 
+import asyncio
+import logging
 import secrets
 import socket
 import sys
@@ -91,6 +93,7 @@ def run(place: Place, max_mb: int, with_page: bool, opens: bool) -> None:
         print(shown if token is None or with_page else f"{shown}\ntoken: {token}", flush=True)
         if opens:
             threading.Timer(0.5, webbrowser.open, [shown]).start()
+        logging.getLogger("uvicorn.error").addFilter(_is_defect)
         try:
             uvicorn.Server(config).run(sockets=[listener])
         except KeyboardInterrupt:
@@ -122,6 +125,12 @@ def _token(place: Place) -> str | None:
     if place.token is not None and not (len(place.token) >= LEAST and place.token.isascii() and _is_plain(place.token)):
         raise InputError(f"A token needs at least {LEAST} letters, digits, - or _: --token new makes one.")
     return place.token
+
+
+def _is_defect(record: logging.LogRecord) -> bool:
+    """Whether a line is for the terminal: requests that end with the server are no defects of it."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return not (kind is asyncio.CancelledError or str(record.msg).startswith("Cancel "))
 
 
 def _is_plain(token: str) -> bool:

@@ -14,7 +14,7 @@ import { toBytes } from "./color.js";
 
 const VIEW = 2 ** 21; // pixels that are shown; larger photos are worked at full size in the end
 const MOST = 12; // drawn pictures that undo and redo find again
-const PAUSE = 700; // milliseconds of quiet before an edit is drawn
+const PAUSE = 400; // milliseconds of quiet before an edit is drawn
 
 class Studio {
   constructor() {
@@ -22,7 +22,7 @@ class Studio {
     [this.results, this.wholes] = [new Map(), new Map()];
     this.history = new History((edit, isFinal) => this._changed(edit, isFinal));
     this.stage = new Stage(this._acts());
-    this.preview = new Preview((key, picture) => key === this._key() && !this._shownResult() && this.stage.show(picture));
+    this.preview = new Preview((key, picture) => key === this._key() && !this._shownResult() && this._showGuided(picture));
     this.progress = new Progress();
     this.output = new Output(this);
     this.palettes = new PalettePanel(this);
@@ -30,7 +30,8 @@ class Studio {
     this.colorize = new ColorizePanel(this);
     this.drawLater = quiet(PAUSE, () => $("#live").checked && this.draw());
     this.save = quiet(250, () => this._save());
-    this.prepareLater = quiet(300, () => this._prepare());
+    this.prepareLater = quiet(100, () => this._prepare());
+    this.guideLater = quiet(60, () => this.preview.guide(...this.foreseen));
   }
 
   /** Opens a file: it goes to the server, and is kept in this browser for as long as the session lasts. */
@@ -110,11 +111,10 @@ class Studio {
     }
     if (this.running && this.running.key !== this._key()) this.stop();
     if (!isFinal) {
-      this._foresee(edit);
-      $("#kind").textContent = "preview";
-      this.palettes.showChosen();
+      this._drag(edit);
       return;
     }
+    this.stage.quicken(null);
     this.stage.soften("after");
     this.closest = null;
     $("#edges-on").setAttribute("aria-pressed", "false");
@@ -132,10 +132,26 @@ class Studio {
     else this.drawLater.cancel();
   }
 
-  /** Shows what an edit will look like: its colours within a frame, and along the photo's edges soon after. */
+  /** Shows what an edit will look like: its colours at once, and along the photo's edges soon after. */
   _foresee(edit) {
     this.stage.show(this.preview.atOnce(edit.swaps));
     this.preview.guide(edit.swaps, this._thingChanges(edit), this._key());
+  }
+
+  /** The same while a colour is dragged, each frame: with no more pixels than the screen shows. */
+  _drag(edit) {
+    const picture = this.preview.atOnce(edit.swaps, this.stage.shown);
+    if (picture.width < this.stage.width) this.stage.quicken(picture);
+    else this.stage.show(picture);
+    $("#kind").textContent = "preview";
+    this.palettes.showChosen();
+    this.foreseen = [edit.swaps, this._thingChanges(edit), this._key()];
+    this.guideLater();
+  }
+
+  _showGuided(picture) {
+    this.stage.quicken(null);
+    this.stage.show(picture);
   }
 
   _showResult() {

@@ -140,7 +140,7 @@ export class Progress {
   start(operation, what) {
     [this.operation, this.what, this.begun] = [operation, what, performance.now()];
     this.left = null;
-    this.timer = setInterval(() => this._tick(), 200);
+    this.timer = setInterval(() => this._tick(), 500);
     this._tick();
   }
 

@@ -253,7 +253,8 @@ export class PalettePanel {
 
   /** The names of colour maps. */
   async maps() {
-    const { colormaps } = await getJson("/v1/info");
+    const { colormaps, segment_anything: segments } = await getJson("/v1/info");
+    $("#sam").hidden = !segments;
     $("#map").append(...colormaps.map((name) => make("option", { value: name }, name)));
   }
 }

@@ -13,28 +13,18 @@ export class Preview {
   /** Begins with a photo: ImageData of its view, a map of indices of it, and their palette. */
   open(photo, indices, palette) {
     [this.photo, this.indices, this.palette] = [photo, indices, palette];
-    this.picture = new ImageData(new Uint8ClampedArray(photo.data), photo.width, photo.height);
-    this.done = palette.map(() => "");
-    this.places = sorted(indices, palette.length);
+    this.sizes = new Map([[1, new Moving(photo, indices, palette)]]);
     this.wanted = this.busy = null;
     this.worker.postMessage({ photo: photo.data, indices, width: photo.width, height: photo.height });
   }
 
-  /** The photo with each pixel moved as its colour of the palette has moved. Only what differs from before is written. */
-  atOnce(swaps) {
-    const [from, to] = [this.photo.data, this.picture.data];
-    this.palette.forEach((hex, i) => {
-      const wanted = swaps[hex] ?? hex;
-      if (this.done[i] === wanted) return;
-      this.done[i] = wanted;
-      const [r, g, b] = changeOf(hex, wanted);
-      for (const at of this.places[i]) {
-        to[at] = from[at] + r;
-        to[at + 1] = from[at + 1] + g;
-        to[at + 2] = from[at + 2] + b;
-      }
-    });
-    return this.picture;
+  /** The photo with each pixel moved as its colour of the palette has moved; of a share of its size. */
+  atOnce(swaps, share = 1) {
+    if (!this.sizes.has(share)) {
+      const whole = this.sizes.get(1);
+      this.sizes = new Map([[1, whole], [share, new Moving(...reduced(this.photo, this.indices, share), this.palette)]]);
+    }
+    return this.sizes.get(share).moved(swaps);
   }
 
   /** Asks for the guided picture; of several that are asked for while one is made, the last is made next. */
@@ -55,6 +45,50 @@ export class Preview {
     this._next();
     if (isLast && width === this.photo.width && height === this.photo.height) this.shown(key, new ImageData(pixels, width, height));
   }
+}
+
+/** A photo whose colours move with those of a palette. Only what differs from before is written. */
+class Moving {
+  constructor(photo, indices, palette) {
+    [this.photo, this.palette] = [photo, palette];
+    this.picture = new ImageData(new Uint8ClampedArray(photo.data), photo.width, photo.height);
+    this.done = [...palette];
+    this.places = sorted(indices, palette.length);
+  }
+
+  moved(swaps) {
+    const [from, to] = [this.photo.data, this.picture.data];
+    this.palette.forEach((hex, i) => {
+      const wanted = swaps[hex] ?? hex;
+      if (this.done[i] === wanted) return;
+      this.done[i] = wanted;
+      const [r, g, b] = changeOf(hex, wanted);
+      const places = this.places[i];
+      for (let k = 0; k < places.length; k++) {
+        const at = places[k];
+        to[at] = from[at] + r;
+        to[at + 1] = from[at + 1] + g;
+        to[at + 2] = from[at + 2] + b;
+      }
+    });
+    return this.picture;
+  }
+}
+
+/** A photo and its indices with a share of the pixels along each side. */
+function reduced(photo, indices, share) {
+  const [width, height] = [Math.max(1, Math.round(photo.width * share)), Math.max(1, Math.round(photo.height * share))];
+  const whole = new OffscreenCanvas(photo.width, photo.height);
+  whole.getContext("2d").putImageData(photo, 0, 0);
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingQuality = "high";
+  context.drawImage(whole, 0, 0, width, height);
+  const found = new Uint8Array(width * height);
+  for (let y = 0, i = 0; y < height; y++) {
+    const row = Math.floor(((y + 0.5) * photo.height) / height) * photo.width;
+    for (let x = 0; x < width; x++, i++) found[i] = indices[row + Math.floor(((x + 0.5) * photo.width) / width)];
+  }
+  return [context.getImageData(0, 0, width, height), found];
 }
 
 function changeOf(before, after) {

@@ -88,6 +88,14 @@ export function widened(mask, width, height) {
   return result;
 }
 
+/** A mask of a white and black picture of any size. */
+export function maskOf(picture, width, height) {
+  const context = new OffscreenCanvas(width, height).getContext("2d");
+  context.drawImage(picture, 0, 0, width, height);
+  const { data } = context.getImageData(0, 0, width, height);
+  return Uint8Array.from({ length: width * height }, (_, i) => (data[4 * i] > 127 ? 1 : 0));
+}
+
 /** Sets a disc of a mask. */
 export function disc(mask, width, height, x, y, radius, value) {
   for (let row = Math.max(0, Math.floor(y - radius)); row <= Math.min(height - 1, y + radius); row++) {

@@ -12,7 +12,7 @@ export class Stage {
     this.frame = $("#stage");
     this.panes = { before: $("#pane-before"), after: $("#pane-after") };
     this.sheets = { before: $("#pane-before .sheet"), after: $("#pane-after .sheet") };
-    this.canvases = { before: $("#before"), after: $("#after"), marks: $("#marks"), edges: $("#edges") };
+    this.canvases = { before: $("#before"), after: $("#after"), quick: $("#quick"), marks: $("#marks"), edges: $("#edges") };
     this.contexts = Object.fromEntries(
       Object.entries(this.canvases).map(([name, canvas]) => [name, canvas.getContext("2d", { willReadFrequently: name !== "edges" })]),
     );
@@ -25,6 +25,7 @@ export class Stage {
   /** Begins with another photo: its view as an ImageBitmap, and the size of the whole photo in pixels. */
   open(view, whole) {
     [this.width, this.height, this.whole] = [view.width, view.height, whole];
+    this.quicken(null);
     for (const canvas of Object.values(this.canvases)) [canvas.width, canvas.height] = [view.width, view.height];
     for (const sheet of Object.values(this.sheets)) {
       sheet.style.width = `${view.width}px`;
@@ -44,6 +45,23 @@ export class Stage {
       this.contexts.after.clearRect(0, 0, this.width, this.height);
       this.contexts.after.drawImage(picture, 0, 0, this.width, this.height);
     }
+  }
+
+  /** Pixels of the view for one of the screen: 1, or less where the picture is shown smaller than it is. */
+  get shown() {
+    return Math.min(1, this.zoom * devicePixelRatio);
+  }
+
+  /** Lays a smaller picture over that after the edit, as long as a colour is dragged; null takes it away. */
+  quicken(picture) {
+    const { quick } = this.canvases;
+    quick.hidden = !picture;
+    this.frame.toggleAttribute("data-drag", Boolean(picture));
+    if (!picture) return;
+    if (quick.width !== picture.width || quick.height !== picture.height) {
+      [quick.width, quick.height] = [picture.width, picture.height];
+    }
+    this.contexts.quick.putImageData(picture, 0, 0);
   }
 
   /** The colour of the photo, or of the edited picture, at a place of the view. */

@@ -1,10 +1,10 @@
 // Things of a photo: chosen by a click in a hierarchy of regions, corrected by brush and lasso, and given a colour.
 
-import { getJson } from "./api.js";
+import { bitmap, getJson, postJson } from "./api.js";
 import { parse, toBytes } from "./color.js";
 import { $, $$, make, say, trying } from "./dom.js";
 import { pack, unpack } from "./edits.js";
-import { Regions, disc, drawMask, polygon, widened } from "./regions.js";
+import { Regions, disc, drawMask, maskOf, polygon, widened } from "./regions.js";
 
 const HOVER = [255, 255, 255];
 
@@ -21,6 +21,7 @@ export class ThingsPanel {
     this.base = null; // the mask that the thing under the pointer is added to, or removed from
     this.mask = null;
     this.chosen = null; // the sizes of the thing that was clicked
+    this.points = []; // for Segment Anything
     this.hovered = -1;
     this.line = null;
   }
@@ -53,6 +54,10 @@ export class ThingsPanel {
     if (!this.regions) return false;
     const size = this.regions.width * this.regions.height;
     const [x, y] = this._place(point);
+    if (this.tool === "segment") {
+      trying(() => this._segment(point, event));
+      return true;
+    }
     if (this.tool === "click") {
       const keeps = event.shiftKey || event.altKey;
       this.base = keeps && this.mask ? this.mask : new Uint8Array(size);
@@ -68,6 +73,21 @@ export class ThingsPanel {
     }
     this.show();
     return true;
+  }
+
+  /** Has Segment Anything find the thing at a point; Shift adds a point inside, Alt one outside. */
+  async _segment(point, event) {
+    const { photo, stage } = this.studio;
+    const at = [Math.floor((point.x * photo.width) / stage.width), Math.floor((point.y * photo.height) / stage.height)];
+    if (!(event.shiftKey || event.altKey)) this.points = [];
+    this.points.push({ at, inside: !event.altKey });
+    say("Looking for the thing ...");
+    const body = { points: this.points.map((one) => one.at), inside: this.points.map((one) => one.inside) };
+    const { area } = await postJson(`/v1/photos/${photo.id}/segment`, body);
+    this.mask = maskOf(await bitmap(area, "image/png"), this.regions.width, this.regions.height);
+    this.chosen = null;
+    this.show();
+    say("Shift adds to it, Alt takes away.");
   }
 
   move(point) {
