@@ -38,7 +38,7 @@ def thing(visit: Visit, photos: Path) -> None:
         page.click("#give")
     page.click("#draw")
     visit.wait("#kind", "after")
-    visit.click(0.64, 0.62)
+    visit.click(0.86, 0.69)
     time.sleep(0.5)
 
 
@@ -55,22 +55,10 @@ def report(visit: Visit, photos: Path) -> None:
     time.sleep(0.5)
 
 
-def colorize(visit: Visit, photos: Path) -> None:
-    """A photo that gets its colours from words."""
-    page = visit.page
-    visit.open(photos / "15.png")
-    page.click("#tab-colorize")
-    page.fill("#words", "a girl with a red scarf")
-    page.click("#color")
-    visit.wait("#said", "Done")
-    page.fill("#split", "50")
-
-
 PICTURES = {
     "studio_palette": (palette, (1360, 860), "dark"),
     "studio_thing": (thing, (1360, 860), "light"),
     "studio_report": (report, (1360, 860), "dark"),
-    "studio_colorize": (colorize, (1360, 860), "light"),
     "studio_narrow": (palette, (430, 860), "light"),
 }
 

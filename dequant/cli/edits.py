@@ -1,6 +1,7 @@
 """`dequant dequantize`, `transfer`, `recolor`, `repaint` and `replay`: edits of photos, one or thousands."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from dequant.edit.edited import Edited
     from dequant.edit.painting import Settings
     from dequant.edit.regions import Region
+    from dequant.io.colors import Color
 
 N_COLORS = "Number of colours of the photo's palette; 16, or those of an image of at most 256."
 Colors = Annotated[int | None, typer.Option("--n-colors", "-n", help=N_COLORS, min=1, max=256)]
@@ -43,6 +45,7 @@ KeepPalette = Annotated[
     Literal["off", "soft", "exact", "strict"], typer.Option(help="exact: every pixel is nearest to its colour.")
 ]
 Steps = Annotated[int | None, typer.Option(min=1, help="Steps of the sampler. Default: those of the weights.")]
+DIGITS = re.compile(r"[0-9]{1,9}")
 Spread = Annotated[float, typer.Option(min=0, help="How far similar colours follow a pin; 0 moves no other.")]
 
 
@@ -257,9 +260,13 @@ def _pins(texts: Sequence[str] | None) -> list[tuple[list[int], str]]:
 
 def swapped(texts: Sequence[str] | None) -> dict[str, str]:
     """Colours and what they become, of texts such as "#aa0000=#00aa88"."""
-    swaps = dict(pair(text) for text in texts or [])
-    _check_colors([*swaps, *swaps.values()])
-    return swaps
+    pairs = [pair(text) for text in texts or []]
+    known = set[Any]()
+    for (old, new), (color, _) in zip(pairs, map(_check_colors, pairs), strict=True):
+        if color in known:
+            raise InputError(f"The colour {old} is to become {new} and something else: give each colour once.")
+        known.add(color)
+    return dict(pairs)
 
 
 def region(one: dict[str, Any]) -> "Region":
@@ -272,7 +279,7 @@ def region(one: dict[str, Any]) -> "Region":
 def placed(text: str) -> dict[str, Any]:
     """The place of a region, of "X,Y", "LEFT,TOP,RIGHT,BOTTOM" or the path of a mask."""
     numbers = text.split(",")
-    if len(numbers) in (2, 4) and all(one.strip().isdigit() for one in numbers):
+    if len(numbers) in (2, 4) and all(one.strip().isdigit() and one.isascii() for one in numbers):
         values = [int(one) for one in numbers]
         return {"points": [values]} if len(values) == 2 else {"box": values}
     if not Path(text).is_file():
@@ -289,14 +296,19 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def _numbers(text: str, count: int, example: str) -> list[int]:
-    numbers = [one.strip() for one in text.split(",")]
-    if len(numbers) != count or not all(one.isdigit() and one.isascii() for one in numbers):
+    numbers = _whole(text)
+    if len(numbers) != count:
         raise InputError(f"Expected {count} whole numbers as in {example}, got {text!r}.")
-    return [int(one) for one in numbers]
+    return numbers
 
 
-def _check_colors(colors: Sequence[str]) -> None:
+def _whole(text: str) -> list[int]:
+    """Numbers of decimal digits between commas; none where something else is there."""
+    parts = [part.strip() for part in text.split(",")]
+    return [int(part) for part in parts] if all(DIGITS.fullmatch(part) for part in parts) else []
+
+
+def _check_colors(colors: Sequence[str]) -> "list[Color]":
     from dequant.io.colors import parse_color
 
-    for one in colors:
-        parse_color(one)
+    return [parse_color(one) for one in colors]

@@ -14,6 +14,7 @@ import dequant
 from dequant.colorization.pipeline import METHODS
 from dequant.errors import InputError
 from dequant.io.formats import MAX_PIXELS, READ, TOO_LARGE
+from dequant.models.segment_anything import available
 from dequant.pipelines.loading import BUNDLED
 from dequant.studio import operations
 from dequant.studio.answers import ENDED
@@ -58,7 +59,8 @@ class Api:
         limits = asdict(self.front.limits) | {"pixels": MAX_PIXELS}
         about = {"version": dequant.__version__, "weights": list(BUNDLED), "limits": limits}
         maps = sorted((name for name in matplotlib.colormaps if not name.endswith("_r")), key=str.lower)
-        return JSONResponse(about | {"colormaps": maps, "colorizers": list(COLORIZERS), "segment_anything": False})
+        found = {"colormaps": maps, "colorizers": list(COLORIZERS), "segment_anything": available() is not None}
+        return JSONResponse(about | found)
 
     async def upload(self, request: Request) -> Response:
         """Take a photo; the first one begins a session."""

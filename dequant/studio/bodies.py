@@ -190,6 +190,17 @@ class Assignments(TypedDict, total=False):
 
 
 @with_config(CHECKED)
+class Segment(TypedDict):
+    """Find the thing that points are on."""
+
+    points: Annotated[list[Point], Field(min_length=1, max_length=256)]
+    inside: Annotated[
+        list[bool],
+        Field(min_length=1, max_length=256, description="For each point whether it is on the thing, or beside it."),
+    ]
+
+
+@with_config(CHECKED)
 class Replay(TypedDict):
     """Repeat an edit from its recipe."""
 
@@ -217,7 +228,11 @@ BODIES: dict[str, TypeAdapter[Any]] = {
 }
 """Of each edit."""
 
-OTHERS: dict[str, TypeAdapter[Any]] = {"assignments": TypeAdapter(Assignments), "prepare": TypeAdapter(Dequantize)}
+OTHERS: dict[str, TypeAdapter[Any]] = {
+    "assignments": TypeAdapter(Assignments),
+    "segment": TypeAdapter(Segment),
+    "prepare": TypeAdapter(Dequantize),
+}
 """Of what makes no picture."""
 
 

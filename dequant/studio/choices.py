@@ -15,6 +15,7 @@ from dequant.errors import InputError
 from dequant.io.colors import parse_colors, to_hex
 from dequant.io.palette_files import READERS
 from dequant.io.palettes import load_palette
+from dequant.models.segment_anything import FOLDER, RELEASED, segment_anything
 from dequant.pipelines import inputs
 from dequant.studio.operations import palette_of
 from dequant.studio.views import Pictures
@@ -29,6 +30,11 @@ MOST = 256
 
 BEST = 8
 """Assignments, unless another number is asked for."""
+
+NO_MODEL = (
+    f"The server has no Segment Anything: download {RELEASED[0]} into its cache of Hugging Face, or set {FOLDER} to a "
+    "folder with a model."
+)
 
 
 def assignments(pictures: Pictures, path: Path, body: Mapping[str, Any], reference: Path | None) -> dict[str, Any]:
@@ -94,6 +100,30 @@ def read(pictures: Pictures, path: Path) -> dict[str, Any]:
     found = reading(small_copy(original.levels), digest, Asked(), (None, None))
     regions = [{"text": one.text, "mask": mask_text(one.mask.numpy())} for one in found.regions]
     return {"caption": found.caption, "category": found.category, "regions": regions}
+
+
+def segment(pictures: Pictures, path: Path, body: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """The thing that points of a photo are on, as an area of the size of its small copy.
+
+    Args:
+        pictures: what is known of files.
+        path: of the photo.
+        body: as `bodies.Segment`.
+        folder: of the model, as `segment_anything.available` returns it.
+
+    Raises:
+        InputError: a point is outside the photo, none is on the thing, or the model is damaged.
+    """
+    original = pictures.original(path)
+    (height, width), points = original.levels.shape[:2], body["points"]
+    for x, y in points:
+        if x >= width or y >= height:
+            raise InputError(f"The point ({x}, {y}) is outside the photo of {width} x {height} pixels.")
+    material = pictures.material(path)
+    copy = material.copy if material.textured else small_copy(original.levels)
+    down, across = copy.shape[1] / height, copy.shape[2] / width
+    placed = [((x + 0.5) * across - 0.5, (y + 0.5) * down - 0.5) for x, y in points]
+    return {"area": mask_text(segment_anything(folder)(copy, placed, body["inside"]).numpy())}
 
 
 def _hex(colors: Tensor) -> list[str]:

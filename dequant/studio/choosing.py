@@ -7,6 +7,7 @@ from starlette.routing import Route
 
 from dequant.errors import InputError
 from dequant.io.palettes import MAX_BYTES
+from dequant.models.segment_anything import available
 from dequant.studio import bodies, choices
 from dequant.studio.front import Front
 from dequant.studio.samples import SAMPLES, content
@@ -23,6 +24,7 @@ class Choosing:
         return [
             Route("/v1/photos/{photo}/assignments", self.assignments, methods=["POST"]),
             Route("/v1/photos/{photo}/reading", self.reading, methods=["POST"]),
+            Route("/v1/photos/{photo}/segment", self.segment, methods=["POST"]),
             Route("/v1/palettes", self.palette, methods=["POST"]),
             Route("/v1/samples", self.samples, methods=["GET"]),
             Route("/v1/samples/{name}", self.sample, methods=["GET"]),
@@ -41,6 +43,16 @@ class Choosing:
         """What is read in a photo."""
         _, path = self.front.file(request, request.path_params["photo"])
         return JSONResponse(await self.front.quick(request, lambda: choices.read(self.front.pictures, path)))
+
+    async def segment(self, request: Request) -> Response:
+        """The thing that points of a photo are on."""
+        _, path = self.front.file(request, request.path_params["photo"])
+        body = bodies.parsed("segment", await self.front.json(request))
+        folder = available()
+        if folder is None:
+            raise HTTPException(404, choices.NO_MODEL)
+        pictures = self.front.pictures
+        return JSONResponse(await self.front.quick(request, lambda: choices.segment(pictures, path, body, folder)))
 
     async def palette(self, request: Request) -> Response:
         """The colours of a palette file or of a text."""

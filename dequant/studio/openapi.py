@@ -51,6 +51,7 @@ SCHEMAS = {
         merges=_list(_list(WHOLE)) | {"description": "Pairs of regions; the first pair makes that after the pieces."},
     ),
     "Assigned": _object(palette=_list(TEXT), assignments=_list(_list(TEXT))),
+    "Segmented": _object(area=TEXT | {"description": "A PNG in base64, of a reduced size; white is the thing."}),
     "Palette": _object(colors=_list(TEXT)),
     "Samples": _list(_object(name=TEXT, title=TEXT)),
     "Reading": _object(
@@ -101,13 +102,20 @@ def document() -> dict[str, Any]:
     ]
     requests, schemas = TypeAdapter.json_schemas(keys, ref_template="#/components/schemas/{model}")
     edits = {f"/v1/photos/{{photo}}/{name}": {"post": _edit(name, requests[(name, "validation")])} for name in BODIES}
-    assignments = _post(
-        "assignments", _json(_named("Assigned")), "The best assignments of a palette, best first.", parameters=[PHOTO]
-    ) | {"requestBody": {"required": True, "content": _json(requests[("assignments", "validation")])}}
+    told = {
+        f"/v1/photos/{{photo}}/{name}": {
+            "post": _post(name, _json(_named(schema)), what, parameters=[PHOTO])
+            | {"requestBody": {"required": True, "content": _json(requests[(name, "validation")])}}
+        }
+        for name, schema, what in (
+            ("assignments", "Assigned", "The best assignments of a palette, best first."),
+            ("segment", "Segmented", "The thing that points are on; 404 too where there is no Segment Anything."),
+        )
+    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "dequant", "version": dequant.__version__, "description": _ABOUT},
-        "paths": _PATHS | edits | {"/v1/photos/{photo}/assignments": {"post": assignments}},
+        "paths": _PATHS | edits | told,
         "components": {
             "schemas": SCHEMAS | schemas["$defs"],
             "securitySchemes": {

@@ -93,9 +93,14 @@ class Studio {
 
   /** The drawn picture of the edit as it is now, also of one that was undone and done again. */
   _shownResult() {
-    const found = this.results.get(this._key());
+    const found = this.isColored ? null : this.results.get(this._key());
     if (found) this.result = found;
     return found ?? null;
+  }
+
+  /** Whether a colorization is shown, in place of an edit. */
+  get isColored() {
+    return Boolean(this.result && this.result.operation !== "repaint");
   }
 
   /** The edit has changed: shows at once what it will look like, and has it drawn once things are quiet. */
@@ -115,6 +120,7 @@ class Studio {
       return;
     }
     this.stage.quicken(null);
+    if (this.isColored) this.result = null;
     this.stage.soften("after");
     this.closest = null;
     $("#edges-on").setAttribute("aria-pressed", "false");
@@ -165,12 +171,12 @@ class Studio {
 
   _label() {
     const [asked, drawn] = [asksFor(this.history.now), this._shownResult()];
-    $("#kind").textContent = drawn ? "after" : asked ? "preview" : "nothing changed";
+    $("#kind").textContent = drawn || this.isColored ? "after" : asked ? "preview" : "nothing changed";
     $("#draw").disabled = !asked || Boolean(drawn);
     $("#edges-on").disabled = !this.result;
     $("#undo").disabled = !this.history.past.length;
     $("#redo").disabled = !this.history.future.length;
-    this.output.enable(Boolean(drawn) || this.result?.operation === "colorize" || this.result?.operation === "diffcolor");
+    this.output.enable(Boolean(drawn) || this.isColored);
   }
 
   _showHow(edit) {

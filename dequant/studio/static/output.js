@@ -30,10 +30,12 @@ function entriesTable(entries) {
   const dot = (color) => (color ? make("span", { className: "dot", title: color, style: { background: color } }) : "–");
   const cells = (tag, values) =>
     values.map((value, i) => make(tag, { className: i > 2 ? "number" : "", ...(tag === "th" ? { scope: "col" } : {}) }, value));
-  const head = ["", "asked", "delivered", "ΔE", "p95", "in cell", "area"];
+  const celled = entries.some((one) => one.in_cell != null);
+  const head = ["", "asked", "delivered", "ΔE", "p95", ...(celled ? ["in cell"] : []), "area"];
   const rows = entries.map((one) => {
     const area = one.share < 1e-4 ? "–" : `${(100 * one.share).toFixed(1)}%`;
-    const values = [dot(one.asked), dot(one.delivered), number(one.off), number(one.p95), percent(one.in_cell), area];
+    const cell = celled ? [percent(one.in_cell)] : [];
+    const values = [dot(one.asked), dot(one.delivered), number(one.off), number(one.p95), ...cell, area];
     return make("tr", {}, ...cells("td", [one.name.replace("colour ", "").replace("region", "thing"), ...values]));
   });
   return make(

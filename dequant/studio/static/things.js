@@ -195,7 +195,7 @@ export class ThingsPanel {
           {},
           make("input", { type: "color", value: one.color, "aria-label": `Colour of thing ${i + 1}`, on: { change: (event) => set(i, event.target.value) } }),
           maskPicture(one.area),
-          make("span", {}, `thing ${i + 1}, ${one.color}`),
+          make("span", { title: one.color }, `thing ${i + 1}`),
           make("button", { type: "button", on: { click: () => this._again(i) } }, "Change"),
           make("button", { type: "button", on: { click: () => this.studio.history.change({ things: things.filter((_, j) => j !== i) }) } }, "Remove"),
         ),
