@@ -12,6 +12,8 @@ from dequant.studio import page
 from dequant.studio.answers import KNOWN, refused
 from dequant.studio.api import Api
 from dequant.studio.guard import Guard
+from dequant.studio.lanes import Job
+from dequant.studio.progress import Progress
 from dequant.studio.session import Limits
 
 
@@ -41,13 +43,13 @@ def application(limits: Limits, with_page: bool) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         expiring = asyncio.create_task(api.front.expire())
-        warming = [asyncio.create_task(asyncio.to_thread(_warm))] if with_page else []
+        if with_page:
+            api.front.heavy.enter(Job("", lambda progress: _warm(), Progress(limits.work_seconds)))
         try:
             yield
         finally:
             expiring.cancel()
             await api.front.close()
-            await asyncio.gather(*warming)
 
     handlers = dict.fromkeys((*KNOWN, Exception), refused)
     routes = api.routes() + (page.routes() if with_page else [])

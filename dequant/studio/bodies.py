@@ -136,6 +136,7 @@ class Told(TypedDict, total=False):
     points: Annotated[list[Point], Field(min_length=1, max_length=256)]
     box: Annotated[list[Pixels], Field(min_length=4, max_length=4, description="Left, top, right and bottom.")]
     mask: Mask
+    area: Area
 
 
 @with_config(CHECKED)

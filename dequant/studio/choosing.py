@@ -42,7 +42,9 @@ class Choosing:
     async def reading(self, request: Request) -> Response:
         """What is read in a photo."""
         _, path = self.front.file(request, request.path_params["photo"])
-        return JSONResponse(await self.front.quick(request, lambda: choices.read(self.front.pictures, path)))
+        return JSONResponse(
+            await self.front.quick(request, lambda: choices.read(self.front.pictures, path), loads=True)
+        )
 
     async def segment(self, request: Request) -> Response:
         """The thing that points of a photo are on."""
@@ -52,7 +54,9 @@ class Choosing:
         if folder is None:
             raise HTTPException(404, choices.NO_MODEL)
         pictures = self.front.pictures
-        return JSONResponse(await self.front.quick(request, lambda: choices.segment(pictures, path, body, folder)))
+        return JSONResponse(
+            await self.front.quick(request, lambda: choices.segment(pictures, path, body, folder), loads=True)
+        )
 
     async def palette(self, request: Request) -> Response:
         """The colours of a palette file or of a text."""

@@ -61,8 +61,14 @@ class Front:
             raise HTTPException(404, "Your session has no such image: upload it, or make it again.")
         return session, path
 
-    async def quick(self, request: Request, task: Callable[[], Result]) -> Result:
+    async def quick(self, request: Request, task: Callable[[], Result], loads: bool = False) -> Result:
         """Do light work when it is its turn.
+
+        Args:
+            request: who asks.
+            task: the work.
+            loads: whether it may load networks. Then it has its turn among the heavy work: libraries leave parameters
+                without data where two threads load networks at the same time.
 
         Raises:
             HTTPException: 503, too many wait.
@@ -71,8 +77,9 @@ class Front:
         session = self.session(request)
         user = f"stranger {next(self._strangers)}" if session is None else session.token
         job = Job(user, lambda progress: task(), Progress(self.limits.work_seconds))
-        self.light.enter(job)
-        return await finished(self.light, job, request.is_disconnected)
+        lane = self.heavy if loads else self.light
+        lane.enter(job)
+        return await finished(lane, job, request.is_disconnected)
 
     async def body(self, request: Request, most: int) -> AsyncIterator[bytes]:
         """The parts of a body.

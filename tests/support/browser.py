@@ -82,6 +82,7 @@ class Visit:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda message: message.type == "error" and self.complaints.append(str(message.text)))
         self.page.goto(url)
+        self.page.wait_for_selector("html[data-theme]", timeout=60_000)  # its modules run
 
     def said(self) -> str:
         """What the page says last."""

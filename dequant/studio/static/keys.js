@@ -46,11 +46,11 @@ export function listen(studio) {
     trying(() => studio.showEdges(on));
   });
   $("#theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "light" ? "dark" : "light"));
-  theme(localStorage.getItem("dequant.theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark"));
 
   dropsAndPastes(studio);
   document.addEventListener("keydown", (event) => key(event, studio, choose));
   document.addEventListener("keyup", (event) => event.key.toLowerCase() === "b" && stage.blink(false));
+  theme(localStorage.getItem("dequant.theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark"));
 }
 
 function theme(name) {
