@@ -138,7 +138,7 @@ def test_the_copied_command_makes_the_same_picture(visit: Visit, photo: Path, tm
 def test_an_edit_by_the_keyboard_alone(visit: Visit, photo: Path) -> None:
     page = visit.page
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("o")
+        hold(page, "#open", "Enter")
     chooser.value.set_files(photo)
     page.wait_for_selector(".swatch")
     hold(page, ".swatch[tabindex='0']", "ArrowRight", "ArrowRight")
