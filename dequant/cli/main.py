@@ -15,26 +15,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given == ["--version"]:
         print(f"dequant {dequant.__version__}")
         return
-    try:
-        status = _run(given)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    if status:
-        sys.exit(status)
-
-
-def _run(arguments: list[str]) -> int | None:
-    """The exit status of a command."""
     import typer
 
     from dequant.cli.app import app
 
     try:
-        status: int | None = app(arguments, prog_name="dequant", standalone_mode=False)
+        status = app(given, prog_name="dequant", standalone_mode=False)
     except typer.TyperException as error:
         print(f"error: {error.format_message().rstrip('.')}. Add --help to see what is expected.", file=sys.stderr)
-        return 2
+        sys.exit(2)
     except typer.Abort:
-        raise KeyboardInterrupt from None
-    return status
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    if status:
+        sys.exit(status)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dequant.cli.ending import told
 from dequant.cli.jobs import Operation, Report, sha256
 from dequant.cli.options import on_files
-from dequant.errors import InputError
+from dequant.errors import InputError, one_sentence
 
 if TYPE_CHECKING:
     from dequant.io.originals import Original
@@ -122,7 +121,7 @@ def lut(
     return LookUpTable(str(source.resolve()), size, ".png" if hald else ".cube")
 
 
-@told()
+@one_sentence()
 def info(as_json: Annotated[bool, typer.Option("--json", help="Print one object in JSON.")] = False) -> None:
     """Print what a report of a bug should name: versions, hardware, and what is installed."""
     import platform
