@@ -87,7 +87,7 @@ app.command(
         "dequant shards photos shards --groups nature,things --objects things --segment",
     )
 )(data.shards)
-app.command(epilog=examples("dequant studio --port 8080", "dequant studio --no-browser --host 0.0.0.0 --token new"))(studio)
+app.command(epilog=examples("dequant studio --port 8080", "dequant studio --host 0.0.0.0 --token new"))(studio)
 app.command(epilog=examples("dequant serve --max-mb 200", "dequant serve --port 8080 --max-mb 200"))(serve)
 
 
