@@ -1,29 +1,33 @@
 """Control the colours of a photograph with a diffusion model.
 
-What is exported is imported when it is first used: `import dequant` itself needs neither torch nor numpy.
+What is exported is imported when it is first used: `import dequant` itself takes no time.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
-from dequant.errors import InputError
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dequant.color.palette import quantize
     from dequant.diffusion.sampler import Sampler
+    from dequant.errors import InputError
     from dequant.pipelines.loading import load
 
     __version__: str
 
 __all__ = ["InputError", "Sampler", "__version__", "load", "quantize"]
 
-_MODULES = {"Sampler": "diffusion.sampler", "load": "pipelines.loading", "quantize": "color.palette"}
+_MODULES = {
+    "InputError": "errors",
+    "Sampler": "diffusion.sampler",
+    "load": "pipelines.loading",
+    "quantize": "color.palette",
+}
 
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
         value: object = _version()
     elif name in _MODULES:
+        from importlib import import_module
+
         value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -70,6 +70,7 @@ def run(operation: Operation, inputs: Sequence[str], options: BatchOptions) -> i
         try:
             return _run(operation, inputs, options, stop)
         except Stopped as stopped:
+            say(ENDS[stopped.status])
             return stopped.status
 
 

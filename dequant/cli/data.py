@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from dequant.errors import one_sentence
+from dequant.cli.ending import told, working
 
 
-@one_sentence()
+@told()
 def shards(
     photos: Annotated[Path, typer.Argument(help="Folder of photos with a manifest.csv.")],
     out: Annotated[Path, typer.Argument(help="Folder to create.")],
@@ -32,6 +32,7 @@ def shards(
     from dequant.data import packing
     from dequant.data.splits import SPLITS
 
+    packing.check_new(out)
     rows = packing.select(
         packing.read_manifest(photos, _names(groups)),
         _names(objects),
@@ -46,7 +47,8 @@ def shards(
         from dequant.colorization.priors import Describer
 
         describe = Describer().caption
-    packing.pack(photos, rows, out, segment=segment, caption=describe)
+    with working():
+        packing.pack(photos, rows, out, segment=segment, caption=describe)
     total = sum(path.stat().st_size for path in out.iterdir())
     counts = ", ".join(f"{sum(row['split'] == split for row in rows)} {split}" for split in SPLITS)
     typer.echo(f"{counts} photos, {total / 1e6:.2f} MB in {out}", err=True)

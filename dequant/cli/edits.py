@@ -278,9 +278,8 @@ def region(one: dict[str, Any]) -> "Region":
 
 def placed(text: str) -> dict[str, Any]:
     """The place of a region, of "X,Y", "LEFT,TOP,RIGHT,BOTTOM" or the path of a mask."""
-    numbers = text.split(",")
-    if len(numbers) in (2, 4) and all(one.strip().isdigit() and one.isascii() for one in numbers):
-        values = [int(one) for one in numbers]
+    values = _whole(text)
+    if len(values) in (2, 4):
         return {"points": [values]} if len(values) == 2 else {"box": values}
     if not Path(text).is_file():
         raise InputError(f"'{text}' is no place: give X,Y or LEFT,TOP,RIGHT,BOTTOM or the file of a mask.")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -80,19 +80,12 @@ def on_files(command: Callable[..., Operation]) -> Callable[..., int]:
     sources = inspect.Parameter("sources", keyword, annotation=Sources)
 
     @functools.wraps(command)
-    def with_files(**given: object) -> int:
-        from dequant.cli.batch import USAGE, run
-
-        inputs = given.pop("sources")
-        options = BatchOptions(**{one.name: given.pop(one.name) for one in OPTIONS})  # type: ignore[arg-type]
+    def with_files(**given: Any) -> int:
         try:
-            operation = command(**given)
-        except Exception as error:
-            if (said := sentence(error)) is None:
-                raise
-            print(f"error: {said}", file=sys.stderr)
-            return USAGE
-        return run(operation, inputs, options)  # type: ignore[arg-type]
+            return _run(command, given)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
 
     parameters = [*(one.replace(kind=keyword) for one in own), sources, *shared]
     with_files.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -101,6 +94,22 @@ def on_files(command: Callable[..., Operation]) -> Callable[..., int]:
 
 
 OPTIONS = fields(BatchOptions)
+
+
+def _run(command: Callable[..., Operation], given: dict[str, Any]) -> int:
+    """The exit status of a command with its own options and those of a run."""
+    from dequant.cli.batch import USAGE, run
+
+    inputs = given.pop("sources")
+    options = BatchOptions(**{one.name: given.pop(one.name) for one in OPTIONS})
+    try:
+        operation = command(**given)
+    except Exception as error:
+        if (said := sentence(error)) is None:
+            raise
+        print(f"error: {said}", file=sys.stderr)
+        return USAGE
+    return run(operation, inputs, options)
 
 
 def shard(text: str | None) -> tuple[int, int] | None:

@@ -1,13 +1,15 @@
 """`dequant inspect` and `dequant palette`."""
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from dequant.cli.ending import check_file, check_new, told, working
 from dequant.cli.options import Overwrite, examples
-from dequant.errors import InputError, one_sentence
+from dequant.errors import InputError
 from dequant.io.files import whole_file, whole_path
 
 if TYPE_CHECKING:
@@ -18,22 +20,36 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Take palettes from photos, look at them, convert their files, and match them.")
 
 Variant = Literal["L", "G", "T"]
+Distance = Annotated[Literal["rgb", "ciede2000", "oklab"], typer.Option(help="Between colours; rgb is the paper's.")]
+Quantizer = Annotated[Literal["median_cut", "kmeans", "octree"], typer.Option(help="median_cut is the paper's.")]
 
 SWATCH = 32
 
+SEEN = [
+    "condition.npz",
+    "quantized.png",
+    "palette.png",
+    "palette.json",
+    "indices.png",
+    "texture_rows.png",
+    "texture_columns.png",
+]
+"""What `inspect` writes."""
+
 N_COLORS = "Number of colours of the palette; 16, or those of an image of at most 256."
-Colors = Annotated[int | None, typer.Option("--n-colors", "-n", help=N_COLORS)]
+Colors = Annotated[int | None, typer.Option("--n-colors", "-n", help=N_COLORS, min=1, max=256)]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 
 
-@one_sentence()
+@told()
 def inspect(
     image: Annotated[Path, typer.Argument(help="A photo.")],
     out: Out,
     variant: Annotated[Variant, typer.Option(help="Texture of which variant.")] = "T",
     n_colors: Colors = None,
-    quantizer: Annotated[str, typer.Option(help="median_cut (the paper's), kmeans or octree.")] = "median_cut",
+    quantizer: Quantizer = "median_cut",
     no_texture: Annotated[bool, typer.Option("--no-texture", help="Leave the texture channels empty.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write what the network sees of a photo.
 
@@ -45,10 +61,11 @@ def inspect(
     from dequant.color.palette import quantize
     from dequant.condition.channels import Condition, for_palette
     from dequant.condition.texture import TEXTURES
-    from dequant.io.images import read_photo, write_image
+    from dequant.io.images import write_image
     from dequant.io.palettes import count_colors
 
-    photo = read_photo(image)
+    _check_results(out, SEEN, overwrite)
+    photo = _photo(image)
     n_colors = count_colors(photo, n_colors)
     quantized = quantize(photo.rgb, n_colors, quantizer, visible=photo.visible)
     condition = for_palette(quantized.rgb, n_colors, None if no_texture else TEXTURES[variant].map(photo.rgb))
@@ -70,22 +87,21 @@ Palette = Annotated[str, typer.Argument(help=NAME)]
 
 
 @app.command(epilog=examples("dequant palette extract photo.jpg -n 8 --out photo.gpl"))
-@one_sentence()
+@told()
 def extract(
     image: Annotated[Path, typer.Argument(help="A photo.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A palette file; otherwise it is printed.")] = None,
     n_colors: Colors = None,
-    quantizer: Annotated[str, typer.Option(help="median_cut (the paper's), kmeans or octree.")] = "median_cut",
+    quantizer: Quantizer = "median_cut",
     overwrite: Overwrite = False,
 ) -> None:
     """Take the palette of a photo, the most frequent colour first."""
     from dequant.color.palette import quantize
-    from dequant.io.images import read_photo
     from dequant.io.palette_writers import save_palette
     from dequant.io.palettes import count_colors
 
-    _check_new(out, overwrite)
-    photo = read_photo(image)
+    check_new([] if out is None else [out], overwrite)
+    photo = _photo(image)
     quantized = quantize(photo.rgb, count_colors(photo, n_colors), quantizer, visible=photo.visible)
     order = quantized.counts.argsort(descending=True)
     colors, shares = quantized.palette[order], quantized.counts[order] / quantized.counts.sum()
@@ -98,7 +114,7 @@ def extract(
 
 
 @app.command(epilog=examples("dequant palette show colours.ase", "dequant palette show '#1b2a49, navy' --json"))
-@one_sentence()
+@told()
 def show(
     palette: Palette,
     n_colors: Annotated[int, typer.Option("--n-colors", "-n", min=1, max=256, help="Of a photo or a colour map.")] = 16,
@@ -108,9 +124,8 @@ def show(
     from math import atan2, degrees, hypot
 
     from dequant.color.spaces import rgb_to_oklab
-    from dequant.io.palettes import palette_name, read_palette
 
-    colors = read_palette(palette_name(palette), n_colors)[0]
+    colors = _palette(palette, n_colors)[0]
     if as_json:
         print(json.dumps(_hex(colors)))
         return
@@ -121,7 +136,7 @@ def show(
 
 
 @app.command(epilog=examples("dequant palette convert swatches.ase swatches.gpl"))
-@one_sentence()
+@told()
 def convert(
     palette: Palette,
     out: Annotated[Path, typer.Argument(help="A .gpl, .pal, .hex, .txt, .css, .json, .act, .aco or .ase file.")],
@@ -130,10 +145,9 @@ def convert(
 ) -> None:
     """Write a palette as a file of another kind."""
     from dequant.io.palette_writers import save_palette
-    from dequant.io.palettes import palette_name, read_palette
 
-    _check_new(out, overwrite)
-    colors = read_palette(palette_name(palette), n_colors)[0]
+    check_new([out], overwrite)
+    colors = _palette(palette, n_colors)[0]
     save_palette(colors, out)
     print(f"{len(colors)} colours; wrote {out}")
 
@@ -142,26 +156,25 @@ def convert(
     epilog=examples(
         "dequant palette match photo.jpg other.jpg -n 8 --out matched",
         "dequant palette match photo.jpg '#1b2a49, #e8c07d' -n 2 --pin 0=1 --out matched",
-        "dequant palette match photo.jpg colormap:viridis --blend 0.5 --k 3 --out matched",
+        "dequant palette match photo.jpg viridis --blend 0.5 -k 3 --out matched",
     )
 )
-@one_sentence()
+@told()
 def match(
     source: Annotated[Path, typer.Argument(help="A photo.")],
-    reference: Annotated[
-        str, typer.Argument(help="A photo, a palette file, colormap:NAME, or colours such as '#ff8000,navy'.")
-    ],
+    reference: Palette,
     out: Out,
     method: Annotated[
-        str,
-        typer.Option(help="color, negative_color, frequency, intensity or rank; rank for a colour map, else color."),
-    ] = "",
-    distance: Annotated[str, typer.Option(help="rgb (the paper's), ciede2000 or oklab.")] = "rgb",
+        Literal["color", "negative_color", "frequency", "intensity", "rank"] | None,
+        typer.Option(help="Which colour replaces which. Default: rank for a colour map, otherwise color."),
+    ] = None,
+    distance: Distance = "rgb",
     many_to_one: Annotated[bool, typer.Option("--many-to-one", help="Let several colours become the same.")] = False,
     pin: Annotated[list[str], typer.Option(metavar="I=J", help="Colour I must become J, which pins may share.")] = [],  # noqa: B006
-    k: Annotated[int, typer.Option("--k", help="Number of best distinct assignments.")] = 1,
+    k: Annotated[int, typer.Option("-k", "--k", min=1, max=64, help="Number of best distinct assignments.")] = 1,
     blend: Annotated[float, typer.Option(min=0, max=1, help="0: the photo's colours; 1: the reference's.")] = 1.0,
     n_colors: Colors = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Match the palettes of a photo and of another one, without a network.
 
@@ -170,14 +183,14 @@ def match(
     """
     from dequant.color.matching import match_k_best
     from dequant.color.palette import quantize, transfer
-    from dequant.io.images import read_photo
-    from dequant.io.palettes import count_colors, read_palette
+    from dequant.io.palettes import COLORMAP, count_colors, palette_name
 
-    pinned, photo = _pins(pin), read_photo(source)
+    _check_results(out, ["match.json", *map(_painted, range(1, k + 1))], overwrite)
+    pinned, name, photo = _pins(pin), palette_name(reference), _photo(source)
     n_colors = count_colors(photo, n_colors)
     quantized = quantize(photo.rgb, n_colors, visible=photo.visible)
-    target, target_counts = read_palette(reference, n_colors)
-    method = method or ("rank" if reference.startswith("colormap:") else "color")
+    target, target_counts = _palette(name, n_colors)
+    method = method or ("rank" if name.startswith(COLORMAP) else "color")
     assignments = match_k_best(
         quantized.palette,
         target,
@@ -199,13 +212,45 @@ def match(
 
 
 def _write_results(results: "list[Tensor]", photo: "Photograph", folder: Path) -> None:
-    """quantized.png, quantized_2.png and so on, without those of an earlier run."""
+    """quantized.png, quantized_2.png and so on."""
     from dequant.io.images import write_image
 
-    for older in folder.glob("quantized_*.png"):
-        older.unlink()
     for rank, rgb in enumerate(results, start=1):
-        write_image(rgb, folder / ("quantized.png" if rank == 1 else f"quantized_{rank}.png"), photo.alpha)
+        write_image(rgb, folder / _painted(rank), photo.alpha)
+
+
+def _painted(rank: int) -> str:
+    return "quantized.png" if rank == 1 else f"quantized_{rank}.png"
+
+
+def _photo(path: Path) -> "Photograph":
+    from dequant.io.images import read_photo
+
+    check_file(path)
+    with working():
+        return read_photo(path)
+
+
+def _palette(text: str, n_colors: int) -> "tuple[Tensor, Tensor]":
+    """A palette as it is typed, and the pixels of each colour."""
+    from dequant.io.palettes import is_file_name, palette_name, read_palette
+
+    name = palette_name(text)
+    if not is_file_name(name):
+        return read_palette(name, n_colors)
+    with working():
+        return read_palette(name, n_colors)
+
+
+def _check_results(folder: Path, names: list[str], overwrite: bool) -> None:
+    """Check that results can go to a folder, and replace none unless that was asked for."""
+    _check_folder(folder)
+    check_new([folder / name for name in names], overwrite)
+
+
+def _check_folder(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise InputError(f"'{path}' is a file: give a folder for the results.")
 
 
 def result_folder(path: Path) -> Path:
@@ -214,8 +259,7 @@ def result_folder(path: Path) -> Path:
     Raises:
         InputError: `path` is a file.
     """
-    if path.exists() and not path.is_dir():
-        raise InputError(f"'{path}' is a file: give a folder for the results.")
+    _check_folder(path)
     path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -229,7 +273,7 @@ def _pins(pin: list[str]) -> dict[int, int]:
 
 def _pair(text: str) -> tuple[int, int]:
     source, _, target = text.partition("=")
-    if not (source.isdigit() and target.isdigit()):
+    if not all(re.fullmatch(r"[0-9]{1,9}", one) for one in (source, target)):
         raise InputError(f"Expected a pair of palette indices such as --pin 3=0, got {text!r}.")
     return int(source), int(target)
 
@@ -258,9 +302,3 @@ def _write_json(path: Path, content: dict[str, object]) -> None:
     with whole_file(path) as file:
         json.dump(content, file, indent=2)
         file.write("\n")
-
-
-def _check_new(out: Path | None, overwrite: bool) -> None:
-    """Refuse to replace a file unless that was asked for."""
-    if out is not None and out.exists() and not overwrite:
-        raise InputError(f"'{out}' exists: give another path, or --overwrite.")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dequant.cli.ending import told
 from dequant.cli.jobs import Operation, Report, sha256
 from dequant.cli.options import on_files
-from dequant.errors import InputError, one_sentence
+from dequant.errors import InputError
 
 if TYPE_CHECKING:
     from dequant.io.originals import Original
@@ -121,7 +122,7 @@ def lut(
     return LookUpTable(str(source.resolve()), size, ".png" if hald else ".cube")
 
 
-@one_sentence()
+@told()
 def info(as_json: Annotated[bool, typer.Option("--json", help="Print one object in JSON.")] = False) -> None:
     """Print what a report of a bug should name: versions, hardware, and what is installed."""
     import platform

@@ -5,15 +5,15 @@ from typing import Annotated, get_args
 
 import typer
 
+from dequant.cli.ending import told
 from dequant.cli.options import examples
 from dequant.cli.palette import Variant, result_folder
-from dequant.errors import one_sentence
 
 app = typer.Typer(help="Convert weights of the code released with the paper to this package's layout, and back.")
 
 
 @app.command(epilog=examples("dequant convert authors T.pt --base if_ii_m --out converted"))
-@one_sentence()
+@told()
 def authors(
     weights: Annotated[
         Path, typer.Argument(help="A .pt, .bin or .safetensors file of the released code, or of IF's own.")
@@ -41,7 +41,7 @@ def authors(
 
 
 @app.command(epilog=examples("dequant convert to-authors converted --out T.pt"))
-@one_sentence()
+@told()
 def to_authors(
     folder: Annotated[Path, typer.Argument(help="Folder that `dequant convert authors` wrote.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The .pt file to write.")],

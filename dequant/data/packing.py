@@ -152,8 +152,7 @@ def pack(
     """
     import webdataset  # slow to import
 
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{shown(out)} exists and is not an empty folder: remove it or choose another.")
+    check_new(out)
     rows = sorted(rows, key=lambda row: row["key"])
     with whole_folder(out) as work:
         for split in SPLITS:
@@ -171,6 +170,16 @@ def pack(
                         sample["txt"] = caption(to_tensor(_photo(photos, row)))
                     writer.write(sample)
         write_csv(work / "manifest.csv", OUTPUT_COLUMNS, ({name: row[name] for name in OUTPUT_COLUMNS} for row in rows))
+
+
+def check_new(out: Path) -> None:
+    """Check that shards can go to a folder.
+
+    Raises:
+        InputError: it is in use.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{shown(out)} exists and is not an empty folder: remove it or choose another.")
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

@@ -44,6 +44,21 @@ def test_size_limit(photos: Path, tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in (tmp_path / "out").iterdir()) <= 50_000
 
 
-def test_errors_are_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="error: There is no"):
-        main(["shards", str(tmp_path / "none"), str(tmp_path / "out")])
+def test_wrong_usage_is_one_sentence_and_2(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "mine").touch()
+    for folder, out, sentence in (("none", "out", "There is no"), ("photos", "used", "is not an empty folder")):
+        with pytest.raises(SystemExit) as end:
+            main(["shards", str(tmp_path / folder), str(tmp_path / out)])
+        error = capsys.readouterr().err
+        assert end.value.code == 2 and error.startswith("error: ") and sentence in error
+
+
+def test_a_photo_that_fails_is_one_sentence_and_1(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "hills" / "1.png").write_bytes(b"something else")
+    with pytest.raises(SystemExit) as end:
+        main(["shards", str(photos), str(tmp_path / "out")])
+    assert end.value.code == 1 and "differs from the sha256" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

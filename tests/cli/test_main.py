@@ -2,10 +2,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import typer.main
+from PIL import Image
 
 import dequant
 from dequant.cli.app import app
@@ -57,6 +59,13 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"dequant {dequant.__version__}\n"
 
 
+def test_the_package_itself_imports_nothing() -> None:
+    """So that Ctrl-C finds the command ready at once."""
+    code = "import sys; known = set(sys.modules); import dequant; print(*sorted(set(sys.modules) - known))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.split() == ["dequant"]
+
+
 def test_version_needs_no_other_command() -> None:
     code = "import sys; from dequant.cli.main import main; main(['--version']); sys.exit('typer' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
@@ -75,7 +84,7 @@ def test_every_command_has_examples() -> None:
     assert len(commands) >= 5
     for name, command in commands.items():
         first, _, *lines = str(command.epilog).split("\n")
-        assert first == "\b" and lines and all(line.startswith(f"  {name} ") for line in lines), name
+        assert first == "\b" and lines and all(f"{line} ".startswith(f"  {name} ") for line in lines), name
 
 
 @pytest.mark.parametrize(
@@ -107,6 +116,30 @@ def test_usage_errors_are_one_sentence(arguments: list[str], sentence: str, caps
     assert end.value.code == 2
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith("error: ") and sentence in error
+
+
+@pytest.mark.parametrize("module", ["typer", "dequant.cli.app", "torch"])
+@pytest.mark.parametrize("command", [["info"], ["inspect", "photo.png", "-o", "out"], ["transfer", "photo.png"]])
+def test_ctrl_c_during_an_import_is_one_word(module: str, command: list[str], tmp_path: Path) -> None:
+    """As a signal, and as the exception that libraries make of it."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "photo.png")
+    for stop in ("os.kill(os.getpid(), signal.SIGINT)", "raise KeyboardInterrupt"):
+        code = f"""
+import os, signal, sys
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            {stop}
+sys.meta_path.insert(0, Stop())
+sys.argv[1:] = {command!r}
+from dequant.cli.main import main
+main()
+"""
+        paths = {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=os.environ | paths
+        )
+        assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
 def test_variants_are_those_with_a_texture() -> None:
