@@ -220,17 +220,23 @@ def _tell(job: Job, outcome: Outcome, options: BatchOptions, progress: Progress)
 def _arrow(job: Job, outcome: Outcome) -> str:
     """As in "photo.jpg -> photo.png"."""
     done = " (done already)" if outcome.status == "skipped" else ""
-    places = ["-"] if job.stdout else [escape(str(path)) for path in job.outputs]
+    places = ["-"] if job.stdout else [escape(str(path)) for path, _ in _results(job, outcome)]
     return f"{escape(str(job.source.path))} -> {', '.join(places)}{done}"
 
 
 def _fields(job: Job, outcome: Outcome) -> dict[str, Any]:
     """What `--json` prints of a file: its record, with the results' paths as they were asked for."""
-    record, places = outcome.record, ["-"] if job.stdout else [str(path) for path in job.outputs]
-    digests = [output.sha256 for output in record.outputs] or [None] * len(places)
-    pairs = [] if outcome.status == "failed" else zip(places, digests, strict=True)
-    outputs = [{"path": path, "sha256": digest} for path, digest in pairs]
-    return {"status": outcome.status, **asdict(record), "outputs": outputs, "report": outcome.details}
+    pairs = [] if outcome.status == "failed" else _results(job, outcome)
+    outputs = [{"path": "-" if job.stdout else str(path), "sha256": digest} for path, digest in pairs]
+    return {"status": outcome.status, **asdict(outcome.record), "outputs": outputs, "report": outcome.details}
+
+
+def _results(job: Job, outcome: Outcome) -> list[tuple[Path, str | None]]:
+    """The results of a file with the hashes of those that were made, where that is known."""
+    if not outcome.record.outputs:
+        return [(path, None) for path in job.outputs]
+    pairs = zip(job.outputs, outcome.record.outputs, strict=True)
+    return [(path, made.sha256) for path, made in pairs if made.sha256 is not None]
 
 
 def _count(job: Job, outcome: Outcome, tally: Tally) -> None:

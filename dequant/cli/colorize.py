@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from dequant.cli.edits import pair, placed, saved
+from dequant.cli.edits import saved
 from dequant.cli.jobs import Operation, Report, sha256
 from dequant.cli.options import on_files
+from dequant.cli.parsing import pair, placed
 from dequant.cli.progress import EVERY, say
 from dequant.errors import InputError
 

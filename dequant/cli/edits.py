@@ -1,7 +1,6 @@
 """`dequant dequantize`, `transfer`, `recolor`, `repaint` and `replay`: edits of photos, one or thousands."""
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,13 +10,13 @@ import typer
 
 from dequant.cli.jobs import Operation, Report, sha256
 from dequant.cli.options import on_files
+from dequant.cli.parsing import check_colors, numbers, pair, pixel_pins, placed, swapped
 from dequant.errors import InputError
 
 if TYPE_CHECKING:
     from dequant.edit.edited import Edited
     from dequant.edit.painting import Settings
     from dequant.edit.regions import Region
-    from dequant.io.colors import Color
 
 N_COLORS = "Number of colours of the photo's palette; 16, or those of an image of at most 256."
 Colors = Annotated[int | None, typer.Option("--n-colors", "-n", help=N_COLORS, min=1, max=256)]
@@ -45,7 +44,6 @@ KeepPalette = Annotated[
     Literal["off", "soft", "exact", "strict"], typer.Option(help="exact: every pixel is nearest to its colour.")
 ]
 Steps = Annotated[int | None, typer.Option(min=1, help="Steps of the sampler. Default: those of the weights.")]
-DIGITS = re.compile(r"[0-9]{1,9}")
 Spread = Annotated[float, typer.Option(min=0, help="How far similar colours follow a pin; 0 moves no other.")]
 
 
@@ -58,6 +56,13 @@ class Painting:
     keep_palette: str = "off"
     num_inference_steps: int | None = None
     spread: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the weights ahead of any photo."""
+        if self.weights != Painting.weights:
+            from dequant.pipelines.loading import check_source
+
+            check_source(self.weights)
 
     def settings(self, seed: int) -> "Settings":
         """For one photo."""
@@ -85,11 +90,18 @@ class Edit:
 
     def __call__(self, source: Path | bytes, outputs: Sequence[Path], seed: int) -> Report:
         """Write one picture for each of the best assignments, or only one."""
+        from dequant.edit.sources import NoSuchRank
         from dequant.io.originals import read_original
 
-        original = read_original(source)
-        made = [self.edited(original, self.painting.settings(seed), rank) for rank in range(1, len(outputs) + 1)]
-        return saved(made, outputs)
+        original, made, notes = read_original(source), list["Edited"](), list[str]()
+        for rank in range(1, len(outputs) + 1):
+            try:
+                made.append(self.edited(original, self.painting.settings(seed), rank))
+            except NoSuchRank:
+                notes.append(f"only {len(made)} assignments differ: there are no more pictures")
+                break
+        report = saved(made, outputs[: len(made)])
+        return report._replace(warnings=[*report.warnings, *notes])
 
     def edited(self, original: Any, settings: "Settings", rank: int) -> "Edited":
         """The picture of one assignment."""
@@ -176,7 +188,7 @@ def transfer(
     """
     from dequant.io.palettes import palette_name
 
-    pins, swaps = _pins(pin), swapped(pin_color)
+    pins, swaps = pixel_pins(pin), swapped(pin_color)
     if palette is None and not pins and not swaps:
         raise InputError("Nothing is asked for: give --palette, --pin or --pin-color.")
     arguments: dict[str, Any] = {
@@ -202,12 +214,12 @@ def recolor(
         raise InputError("A place and a colour belong together: give --at 120,80 --color tomato.")
     regions: list[dict[str, Any]] = []
     if at and color is not None:
-        points = [_numbers(one, 2, "--at 120,80") for one in at]
+        points = [numbers(one, 2, "--at 120,80") for one in at]
         regions.append({"color": color, "points": points})
     regions += [{"color": wanted, **placed(place)} for place, wanted in map(pair, region or [])]
     if not regions:
         raise InputError("Nothing is asked for: give --at and --color, or --region.")
-    _check_colors([one["color"] for one in regions])
+    check_colors([one["color"] for one in regions])
     return Edit("recolor", {"regions": regions}, Painting(weights, luminance, "off", steps))
 
 
@@ -232,10 +244,10 @@ def repaint(
 ) -> Operation:
     """Give colours of photos' own palettes, pixels and things other colours, all in one edit, as the studio does."""
     regions = [{"color": wanted, **placed(place)} for place, wanted in map(pair, region or [])]
-    arguments: dict[str, Any] = {"n_colors": n_colors, "pins": _pins(pin), "swaps": swapped(pin_color)}
+    arguments: dict[str, Any] = {"n_colors": n_colors, "pins": pixel_pins(pin), "swaps": swapped(pin_color)}
     if not (arguments["swaps"] or arguments["pins"] or regions):
         raise InputError("Nothing is asked for: give --pin-color, --pin or --region.")
-    _check_colors([one["color"] for one in regions])
+    check_colors([one["color"] for one in regions])
     arguments |= {"way": way, "regions": regions}
     return Edit("repaint", arguments, Painting(weights, luminance, keep_palette, steps, spread))
 
@@ -252,62 +264,8 @@ def replay(
     return Replay(str(from_recipe), str(read_recipe(from_recipe)))
 
 
-def _pins(texts: Sequence[str] | None) -> list[tuple[list[int], str]]:
-    pins = [(_numbers(place, 2, "--pin 120,80=#c81e1e"), color) for place, color in map(pair, texts or [])]
-    _check_colors([color for _, color in pins])
-    return pins
-
-
-def swapped(texts: Sequence[str] | None) -> dict[str, str]:
-    """Colours and what they become, of texts such as "#aa0000=#00aa88"."""
-    pairs = [pair(text) for text in texts or []]
-    known = set[Any]()
-    for (old, new), (color, _) in zip(pairs, map(_check_colors, pairs), strict=True):
-        if color in known:
-            raise InputError(f"The colour {old} is to become {new} and something else: give each colour once.")
-        known.add(color)
-    return dict(pairs)
-
-
 def region(one: dict[str, Any]) -> "Region":
     """A region of its description."""
     from dequant.edit.regions import Region
 
     return Region(**one)
-
-
-def placed(text: str) -> dict[str, Any]:
-    """The place of a region, of "X,Y", "LEFT,TOP,RIGHT,BOTTOM" or the path of a mask."""
-    values = _whole(text)
-    if len(values) in (2, 4):
-        return {"points": [values]} if len(values) == 2 else {"box": values}
-    if not Path(text).is_file():
-        raise InputError(f"'{text}' is no place: give X,Y or LEFT,TOP,RIGHT,BOTTOM or the file of a mask.")
-    return {"mask": str(Path(text).resolve())}
-
-
-def pair(text: str) -> tuple[str, str]:
-    """What stands before and after the last "="."""
-    before, equals, after = text.rpartition("=")
-    if not (before and equals and after):
-        raise InputError(f"Expected something such as #aa0000=#00aa88, got {text!r}.")
-    return before.strip(), after.strip()
-
-
-def _numbers(text: str, count: int, example: str) -> list[int]:
-    numbers = _whole(text)
-    if len(numbers) != count:
-        raise InputError(f"Expected {count} whole numbers as in {example}, got {text!r}.")
-    return numbers
-
-
-def _whole(text: str) -> list[int]:
-    """Numbers of decimal digits between commas; none where something else is there."""
-    parts = [part.strip() for part in text.split(",")]
-    return [int(part) for part in parts] if all(DIGITS.fullmatch(part) for part in parts) else []
-
-
-def _check_colors(colors: Sequence[str]) -> "list[Color]":
-    from dequant.io.colors import parse_color
-
-    return [parse_color(one) for one in colors]

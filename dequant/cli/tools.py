@@ -43,8 +43,8 @@ class Lock:
         from dequant.io.originals import read_original, write_original
         from dequant.pipelines import inputs
 
-        before, edited = read_original(_before(self.source, source)), read_original(source)
-        mask = None if self.mask is None else inputs.mask(self.mask).numpy()
+        before, edited = read_original(_partner(self.source, source)), read_original(source)
+        mask = None if self.mask is None else inputs.mask(_partner(self.mask, source, "mask")).numpy()
         found = lock(edited.levels, before.levels, mask, feather=self.feather)
         lost = write_original(found.levels, before, outputs[0])
         drift = found.drift
@@ -74,7 +74,7 @@ class LookUpTable:
         """Write a .cube, or a Hald image."""
         from dequant.edit.lut import fit_lut, write_cube, write_hald
 
-        before, edited = _original(_before(self.source, source)), _original(source)
+        before, edited = _original(_partner(self.source, source)), _original(source)
         if before.levels.shape != edited.levels.shape:
             shapes = [f"{one.levels.shape[1]} x {one.levels.shape[0]}" for one in (edited, before)]
             raise InputError(
@@ -85,18 +85,22 @@ class LookUpTable:
             write_cube(found.table, outputs[0])
         else:
             write_hald(found.table, outputs[0])
+        notes = ["no table carries any of this edit: this one changes nothing"] if found.share == 1 else []
         table = (
             f"the edit changes colours by dE {found.edit:.2f} on average; the table leaves {found.residual:.2f}, "
             f"so that it cannot carry {found.share:.0%}"
         )
-        return Report([], {"edit": found.edit, "residual": found.residual, "share": found.share, "table": table})
+        return Report(notes, {"edit": found.edit, "residual": found.residual, "share": found.share, "table": table})
 
 
 @on_files
 def lock(
     source: Source,
     mask: Annotated[
-        Path | None, typer.Option("--mask", "-m", help="White where the edit was to be. Default: it is found.")
+        Path | None,
+        typer.Option(
+            "--mask", "-m", help="White where the edit was to be, or a folder of masks. Default: they are found."
+        ),
     ] = None,
     feather: Annotated[
         float | None, typer.Option(min=1, help="Pixels over which the border fades. Default: it is chosen.")
@@ -105,8 +109,8 @@ def lock(
     """Undo the colour drift of any editor where nothing was to change: outside the mask the photo comes back."""
     if not source.exists():
         raise InputError(f"There is no photo or folder '{source}': give the photo before the edit.")
-    if mask is not None and not mask.is_file():
-        raise InputError(f"There is no mask '{mask}': give the path of an image.")
+    if mask is not None and not mask.exists():
+        raise InputError(f"There is no mask or folder '{mask}': give the path of an image.")
     return Lock(str(source.resolve()), None if mask is None else str(mask.resolve()), feather)
 
 
@@ -155,17 +159,17 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print one object 
         print(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
 
 
-def _before(place: str, source: Path | bytes) -> Path:
-    """The photo before an edit: the file itself, or the one of the same name in a folder."""
+def _partner(place: str, source: Path | bytes, what: str = "photo before the edit") -> Path:
+    """What belongs to an edited picture: the file itself, or the one of the same name in a folder."""
     path = Path(place)
     if path.is_file():
         return path
     if isinstance(source, bytes):
-        raise InputError("A picture from stdin has no name: give the photo before the edit, not a folder.")
+        raise InputError(f"A picture from stdin has no name: give the {what}, not a folder.")
     exact = path / source.name
     found = [exact] if exact.is_file() else sorted(one for one in path.glob("*") if one.stem == source.stem)
     if len(found) != 1:
-        raise InputError(f"'{path}' has no photo of the name of '{source.name}': give the photo before the edit.")
+        raise InputError(f"'{path}' has no {what} of the name of '{source.name}': give it.")
     return found[0]
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dequant.cli.batch import DONE, ENDS, SOME_FAILED, USAGE
-from dequant.cli.edits import Luminance, Painting, Palette, PinColor, Spread, Weights, swapped
+from dequant.cli.edits import Luminance, Painting, Palette, PinColor, Spread, Weights
 from dequant.cli.options import Overwrite
+from dequant.cli.parsing import swapped
 from dequant.cli.progress import Progress, say
 from dequant.cli.signals import Stoppable, Stopped
 from dequant.cli.sources import counted
@@ -93,9 +94,10 @@ def _of_file(source: Path, out: Path) -> list[tuple[Path, Path]]:
 
 
 def _of_folder(source: Path, out: Path) -> list[tuple[Path, Path]]:
+    from dequant.edit.videos import CONTAINERS
     from dequant.io.formats import SUFFIXES, WRITTEN
 
-    if out.exists() and not out.is_dir():
+    if not out.is_dir() and (out.exists() or out.suffix.lower() in CONTAINERS):
         raise InputError(f"'{out}' is a file, but frames need a folder: give another -o.")
     files = [path for path in source.iterdir() if not path.name.startswith(".") and not path.is_dir()]
     frames = sorted((path for path in files if path.suffix.lower() in SUFFIXES), key=natural)

@@ -60,7 +60,8 @@ class Lut(NamedTuple):
 def fit_lut(source: Levels, edited: Levels, size: int = 33, smoothness: float = SMOOTHNESS) -> Lut:
     """Find the map of colours that turns a photo into its edited picture, as far as one can.
 
-    It is a regularized least squares fit to at most `SAMPLES` pixels; colours far from those of the photo stay.
+    It is a regularized least squares fit to at most `SAMPLES` pixels; colours far from those of the photo stay. Where
+    that is no nearer to the edited picture than the photo is, the table changes nothing.
 
     Args:
         source: levels of the photo, (H, W, 3) uint8 or uint16.
@@ -86,7 +87,8 @@ def fit_lut(source: Levels, edited: Levels, size: int = 33, smoothness: float = 
     table = fit_table(before, after, size, smoothness)
     carried = look_up(torch.from_numpy(before), torch.from_numpy(table)).numpy()
     rounded = to_rgb(to_levels(carried, source.dtype))
-    return Lut(table, float(difference(rounded, after).mean()), edit)
+    residual = float(difference(rounded, after).mean())
+    return Lut(table, residual, edit) if residual < edit else Lut(identity_table(size), edit, edit)
 
 
 def apply_lut(levels: Levels, table: Table) -> Levels:

@@ -20,6 +20,9 @@ PIXELS = 2**20
 
 WINDOWS, SIDE = 8, 128
 
+WIDTHS = 5, 5, 5, 7, 7, 6
+"""Of the columns of figures."""
+
 
 class Wanted(NamedTuple):
     """One colour that was asked for.
@@ -49,6 +52,7 @@ class Entry:
         in_cell: share of its pixels whose nearest colour of the palette is the one asked for; None for regions.
         share: of the pixels of the picture.
         source: the colour before, as "#rrggbb".
+        lightness: mean change of L* over its pixels, signed; None where there are none.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Entry:
     in_cell: float | None
     share: float
     source: str | None = None
+    lightness: float | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,8 @@ class Report:
 
     def __str__(self) -> str:
         """A table for a terminal."""
-        head = f"{'':<10} {'asked':<8} {'delivered':<9} {'dE':>5} {'p50':>5} {'p95':>5} {'in cell':>7} {'pixels':>7}"
+        names = "asked", "delivered", "dE", "p50", "p95", "in cell", "pixels", "dL"
+        head = f"{'':<10} {names[0]:<8} {names[1]:<9} " + " ".join(map("{:>{}}".format, names[2:], WIDTHS))
         lines = [head, *(_line(entry) for entry in self.entries)] if self.entries else []
         edges = f"edges kept {self.edges_kept:.0%}, false edges {self.false_edges:.0%}, shading {self.shading:.2f}"
         lines.append(f"lightness {self.lightness:+.1f} (size {self.lightness_size:.1f}), {edges}")
@@ -142,8 +148,14 @@ def measure(
     (photo_lab, lab), number, rgb = torch.cat(labs, dim=2), torch.cat(numbers), torch.cat(rgbs, dim=1)
     asked = torch.stack([one.asked for one in wanted[:n_palette]]) if n_palette else None
     nearest = None if asked is None else _nearest(rgb, asked)
-    entries = [_entry(one, lab, rgb, number == i, nearest if i < n_palette else None) for i, one in enumerate(wanted)]
     light = lab[0] - photo_lab[0]
+    entries = [
+        replace(
+            _entry(one, lab, rgb, number == i, nearest if i < n_palette else None),
+            lightness=light[number == i].mean().item() if (number == i).any() else None,
+        )
+        for i, one in enumerate(wanted)
+    ]
     kept, false, shading = torch.tensor(edges).mean(0).tolist() if edges else (1.0, 0.0, 0.0)
     outside = _drift(lab[:, number == -1], photo_lab[:, number == -1])
     cell = None
@@ -217,5 +229,7 @@ def _line(entry: Entry) -> str:
         return "-" if value is None else format(value, form)
 
     off, p50, p95 = (number(value, ".1f") for value in (entry.off, entry.p50, entry.p95))
-    figures = f"{off:>5} {p50:>5} {p95:>5} {number(entry.in_cell, '.0%'):>7} {entry.share:>7.1%}"
+    light = number(entry.lightness, "+.1f")
+    cells = off, p50, p95, number(entry.in_cell, ".0%"), f"{entry.share:.1%}", light
+    figures = " ".join(map("{:>{}}".format, cells, WIDTHS))
     return f"{entry.name:<10} {entry.asked:<8} {entry.delivered or '-':<9} {figures}"

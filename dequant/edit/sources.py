@@ -28,6 +28,10 @@ def pipeline(weights: str) -> DequantPipeline:
     return pipe
 
 
+class NoSuchRank(InputError):  # noqa: N818
+    """There are fewer assignments of colours than was asked for."""
+
+
 class Material(NamedTuple):
     """What palettes of a photo are taken from: its copy, and what decides about them.
 
@@ -113,7 +117,7 @@ def matched(before: Quantized, colors: Tensor, counts: Tensor, method: str, rank
     rank = whole_number("rank", rank)
     found = assigned(before, colors, counts, method, rank)
     if len(found) < rank:
-        raise InputError(f"There are only {len(found)} assignments: ask for a rank of at most that.")
+        raise NoSuchRank(f"There are only {len(found)} assignments: ask for a rank of at most that.")
     return exchange(before, colors, found[rank - 1], blend).palette
 
 

@@ -120,11 +120,11 @@ def normalize(image: Image.Image, data: bytes = b"") -> Normalized:
             with what the image is.
         OSError: its file is cut short.
     """
-    notes, profile, own = [], None, None
+    notes, profile, own = other_frames(image), None, None
+    space = color_space(image, data)
     if image.getexif().get(ORIENTATION, 1) != 1:
         notes.append("turned upright")
-    space = color_space(image, data)
-    image = ImageOps.exif_transpose(image) if notes else image
+        image = ImageOps.exif_transpose(image)
     alpha = None
     if image.mode.startswith(("I", "F")):
         kind, values = "a float image" if image.mode.startswith("F") else "an integer image", np.asarray(image)
@@ -156,7 +156,13 @@ def color_notes(image: Image.Image, space: "Transform | Colorimetry") -> list[st
         return [f"converted from {space.name} to sRGB"]
     if image.info.get("icc_profile") and not isinstance(space, Transform):
         return ["its colour profile is damaged or of another kind of image, and was not used"]
-    return []
+    return ["has no colour profile, and was read as simple CMYK"] if image.mode == "CMYK" else []
+
+
+def other_frames(image: Image.Image) -> list[str]:
+    """What is left out of a file of several pictures; a camera's MPO has only its own additions."""
+    several = image.format != "MPO" and getattr(image, "is_animated", False)
+    return ["only the first picture of the file was read: it has others"] if several else []
 
 
 def _mode(image: Image.Image) -> str:

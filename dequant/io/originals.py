@@ -40,6 +40,7 @@ from dequant.io.metadata import (
     from_srgb,
     is_srgb,
     normalize,
+    other_frames,
     with_profile,
 )
 from dequant.io.tags import Tags, read_tags
@@ -202,7 +203,7 @@ def _of_16_bits(image: Image.Image, pixels: np.ndarray, space: Transform | Color
     alpha = np.ascontiguousarray(pixels[..., count]) if pixels.shape[-1] > count else None
     levels, own = to_srgb(colors, space, image.info.get("icc_profile"))
     turned = ["turned upright"] if image.getexif().get(ORIENTATION, 1) != 1 else []
-    return _Pixels(levels, own, alpha, (*turned, *color_notes(image, space)))
+    return _Pixels(levels, own, alpha, (*other_frames(image), *turned, *color_notes(image, space)))
 
 
 def _profile(image: Image.Image, space: Transform | Colorimetry) -> bytes | None:

@@ -45,10 +45,21 @@ def load(source: str | Path = "edit_G", base: str | Path | None = None) -> Dequa
     return DequantPipeline.bundled(name.removeprefix("edit_"), "edit" if name.startswith("edit_") else "small")
 
 
+def check_source(source: str | Path) -> None:
+    """Check that `load` may find weights here, without a look into them.
+
+    Raises:
+        InputError: it is no name of bundled weights, no folder and no hub id.
+    """
+    if str(source) in BUNDLED or is_folder(source):
+        return
+    if not is_hub_id(str(source)) or Path(source).exists():
+        raise _unknown(source)
+
+
 def _encoder_in(source: str | Path) -> Path | None:
     """The folder of a trained encoder's weights, None where `source` is a saved pipeline."""
-    if not is_folder(source) and (not is_hub_id(str(source)) or Path(source).exists()):
-        raise _unknown(source)
+    check_source(source)
     folder = fetch(source)
     if (folder / INDEX).is_file():
         return None

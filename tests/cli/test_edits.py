@@ -164,8 +164,12 @@ def test_stdin_becomes_stdout(tmp_path: Path, photo: Image.Image) -> None:
         (["repaint", "PHOTO", "--pin", "5,5=no colour"], "not a colour"),
         (["repaint", "PHOTO", "--region", "mask.png=red"], "is no place"),
         (["repaint", "PHOTO", "--region", "5,5=no colour"], "not a colour"),
+        (["repaint", "PHOTO", "--pin", "5,5=red", "--pin", "5,5=blue"], "Two pins share the pixel 5,5"),
+        (["dequantize", "PHOTO", "--weights", "nowhere"], "'nowhere' is none of these"),
+        (["recolor", "PHOTO", "--at", "3,3", "--color", "red", "--weights", "nowhere"], "is none of these"),
         (["replay", "missing.yaml", "PHOTO"], "There is no recipe"),
         (["lock", "PHOTO", "--source", "missing.png"], "There is no photo or folder"),
+        (["lock", "PHOTO", "--source", "PHOTO", "--mask", "missing.png"], "There is no mask or folder"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_2(
@@ -191,6 +195,62 @@ def test_a_lock_says_what_it_writes(tmp_path: Path, photo: Image.Image, capsys: 
     assert _status([*command, str(tmp_path / "mask.png")]) == 0
     assert "edited.lock.png" in (said := capsys.readouterr().err) and ".yaml" not in said
     assert not (tmp_path / "edited.lock.png.yaml").exists()
+
+
+def test_each_picture_is_locked_with_its_own_mask(tmp_path: Path, photo: Image.Image) -> None:
+    for name in ("edited", "source", "masks"):
+        (tmp_path / name).mkdir()
+    for number, left in enumerate((5, 35), start=1):
+        photo.save(tmp_path / "source" / f"{number}.png")
+        photo.point(lambda level: level * 0.95).save(tmp_path / "edited" / f"{number}.png")
+        mask = Image.new("L", photo.size)
+        mask.paste(255, (left, 5, left + 15, 15))
+        mask.save(tmp_path / "masks" / f"{number}.png")
+    words = ["lock", "edited", "--source", "source", "--mask", "masks", "-o", "locked/"]
+    paths = {one: str(tmp_path / one) for one in ("edited", "source", "masks")} | {"locked/": f"{tmp_path}/locked/"}
+    assert _status([paths.get(one, one) for one in words]) == 0
+    for number, left in enumerate((5, 35), start=1):
+        locked, edited = (np.array(Image.open(tmp_path / one / f"{number}.png")) for one in ("locked", "edited"))
+        assert (locked[5:15, left : left + 15] == edited[5:15, left : left + 15]).all()
+        assert (locked[:, 40 - left] != edited[:, 40 - left]).any()
+
+
+def test_fewer_assignments_than_asked_for_are_written(
+    tmp_path: Path, photo: Image.Image, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo.save(tmp_path / "photo.png")
+    words = [
+        "transfer",
+        str(tmp_path / "photo.png"),
+        "-p",
+        "navy,gold",
+        "-n",
+        "2",
+        "-k",
+        "4",
+        "-o",
+        f"{tmp_path}/out/",
+        "--resume",
+    ]
+    assert _status(words) == 0
+    said = capsys.readouterr().err
+    assert "only 2 assignments differ" in said and "photo.2.png" in said and "photo.3.png" not in said
+    assert len(list((tmp_path / "out").glob("*.png"))) == 2
+    assert _status([*words, "--json"]) == 0
+
+
+def test_a_look_up_table_that_carries_nothing_changes_nothing(
+    tmp_path: Path, photo: Image.Image, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Noise has no colours of its own."""
+    pixels = np.array(photo)
+    noisy = (pixels.astype(int) + np.random.default_rng(0).integers(-9, 10, pixels.shape)).clip(0, 255)
+    photo.save(tmp_path / "photo.png")
+    Image.fromarray(noisy.astype(np.uint8)).save(tmp_path / "noisy.png")
+    words = ["lut", str(tmp_path / "noisy.png"), "-s", str(tmp_path / "photo.png"), "-o", str(tmp_path / "a.cube")]
+    assert _status([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["report"]
+    assert found["residual"] <= found["edit"]
 
 
 @pytest.mark.parametrize("command", ["transfer", "repaint"])

@@ -153,6 +153,7 @@ def test_files_need_pyav_and_folders_do_not(
         (["FRAMES", "--pin-color", "red", "-o", "OUT"], "Expected something such as"),
         (["FRAMES", "-p", "no colour", "-o", "OUT"], "not a colour"),
         (["FRAMES", *SWAP, "-o", "FRAMES/f8.png"], "frames need a folder"),
+        (["FRAMES", *SWAP, "-o", "OUT.mp4"], "frames need a folder"),
         (["FRAMES/f8.png", *SWAP, "-o", "OUT.png"], "must be a file that ends in .mp4"),
         (["EMPTY", *SWAP, "-o", "OUT"], "There is no image"),
     ],

@@ -70,6 +70,16 @@ def test_a_map_cannot_carry_what_depends_on_the_place() -> None:
     assert fit_lut(source, edited, SIZE).share == pytest.approx(1, abs=0.1)
 
 
+def test_a_table_is_never_worse_than_none() -> None:
+    """A fit to RGB may end farther from the picture in CIEDE2000 than the photo is: then it changes nothing."""
+    source = np.full((64, 64, 3), 20, np.uint8)
+    edited = source.copy()
+    edited[::8, ::8] = 255  # the mean of all is far from nearly all
+    found = fit_lut(source, edited, SIZE)
+    assert found.residual == found.edit and found.share == 1
+    assert np.array_equal(found.table, identity_table(SIZE))
+
+
 def test_halves_of_different_colours_are_carried() -> None:
     source = photo() // 4
     source[:, 48:] += 128

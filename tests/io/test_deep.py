@@ -220,7 +220,7 @@ def test_ink_of_16_bits_is_read_with_8() -> None:
     ink = np.full((4, 4, 4), (0, 65535, 65535, 0), np.uint16)
     original = read_original(tiff(ink, photometric="separated"))
     assert abs(original.levels[0, 0].astype(int) - (254, 0, 0)).max() <= 2
-    assert original.notes == ("16 bits became 8",)
+    assert original.notes == ("has no colour profile, and was read as simple CMYK", "16 bits became 8")
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.6, 0.95])

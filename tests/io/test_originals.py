@@ -154,7 +154,18 @@ def test_ink_becomes_srgb() -> None:
     assert Image.open(io.BytesIO(data)).mode == "RGB" and Image.open(io.BytesIO(data)).info["icc_profile"] == SRGB
     plain = io.BytesIO()
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(plain, "JPEG", quality=100)
-    assert abs(read_original(plain.getvalue()).levels[8, 8].astype(int) - (254, 0, 0)).max() <= 2
+    untold = read_original(plain.getvalue())
+    assert abs(untold.levels[8, 8].astype(int) - (254, 0, 0)).max() <= 2
+    assert untold.notes == ("has no colour profile, and was read as simple CMYK",)
+
+
+@pytest.mark.parametrize("format_", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_other_pictures_of_a_file_are_mentioned(format_: str) -> None:
+    pictures = [Image.new("RGB", (8, 8), color) for color in ("red", "blue", "green")]
+    for others, said in ((pictures[1:], ("only the first picture of the file was read: it has others",)), ([], ())):
+        file = io.BytesIO()
+        pictures[0].save(file, format_, save_all=True, append_images=others)
+        assert read_original(file.getvalue()).notes == said
 
 
 @pytest.mark.parametrize("deep", [False, True])
