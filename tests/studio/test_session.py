@@ -97,8 +97,8 @@ def test_a_server_looks_for_such_sessions(
     client = serving(session_seconds=0.5)
     client.post("/v1/photos", content=picture)
     (session,) = client.app.app.state.front.store._sessions.values()  # type: ignore[attr-defined]
-    wait_for(lambda: session.ended)
-    assert not session.folder.exists()
+    wait_for(lambda: not session.folder.exists())
+    assert session.ended
 
 
 def test_what_is_kept_of_tunings_counts_and_goes_first(store: Store) -> None:
