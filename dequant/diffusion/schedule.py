@@ -45,9 +45,11 @@ def posterior(x_t: Tensor, color: Tensor, std: Tensor, a: Tensor, s: Tensor) -> 
     for two inputs).
 
     Args:
-        x_t, color: (B, 3, H, W) on [-1, 1].
+        x_t: (B, 3, H, W) on [-1, 1].
+        color: likewise.
         std: standard deviation of the error of `color`, (B, 1, H, W).
-        a, s: (B, 1, 1, 1), from `signal_and_noise`.
+        a: (B, 1, 1, 1), from `signal_and_noise`.
+        s: likewise.
     """
     precision = (a / s) ** 2 + std**-2
     mean = (a / s**2 * x_t + color / std**2) / precision
@@ -58,7 +60,8 @@ def predicted_clean(output: Tensor, x_t: Tensor, t: Tensor, scheduler: Scheduler
     """The clean image behind a model output of the scheduler's `prediction_type`.
 
     Args:
-        output, x_t: (B, C, H, W).
+        output: (B, C, H, W).
+        x_t: likewise.
         t: timesteps (B,), or one for all.
     """
     a, s = signal_and_noise(scheduler, t.reshape(-1))

@@ -25,7 +25,8 @@ def tiles(height: int, width: int, side: int, multiple: int) -> Iterator[Tile]:
     """Tiles that cover an image, the weights of all of which add up to 1 at each pixel.
 
     Args:
-        height, width: of the image, multiples of `multiple`.
+        height: of the image, a multiple of `multiple`.
+        width: likewise.
         side: of a tile, rounded down to a multiple; larger than the image means the image.
         multiple: all tiles start and end at multiples of this.
 

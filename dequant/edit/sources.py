@@ -117,7 +117,7 @@ def matched(before: Quantized, colors: Tensor, counts: Tensor, method: str, rank
     rank = whole_number("rank", rank)
     found = assigned(before, colors, counts, method, rank)
     if len(found) < rank:
-        raise NoSuchRank(f"There are only {len(found)} assignments: ask for a rank of at most that.")
+        raise NoSuchRank(f"There are no more than {len(found)} assignments: ask for a rank of at most that.")
     return exchange(before, colors, found[rank - 1], blend).palette
 
 

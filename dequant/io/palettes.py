@@ -90,7 +90,8 @@ def photo_palette(photo: Photograph, n_colors: int) -> tuple[Tensor, Tensor]:
     if colors is not None:
         return _alike(colors)
     quantized = quantize(photo.rgb, n_colors, visible=photo.visible)
-    return quantized.palette, quantized.counts
+    indices = quantized.indices if photo.visible is None else quantized.indices[photo.visible][None]
+    return quantized.palette, quantized._replace(indices=indices).counts
 
 
 def count_colors(photo: Photograph, n_colors: int | None) -> int:
