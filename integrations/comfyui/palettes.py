@@ -103,8 +103,10 @@ class ExtractPalette(io.ComfyNode):
 
         seen = [None if one is None else one > 0.5 for one in masks(mask, image)]
         (original,) = originals(_shown(image, seen).flatten(0, 1)[None])
-        found = Material.of(original, Settings()).quantized(n_colors)
-        return _output(Reference(found.palette, found.counts))
+        material = Material.of(original, Settings())
+        found = material.quantized(n_colors)
+        indices = found.indices if material.visible is None else found.indices[material.visible][None]
+        return _output(Reference(found.palette, found._replace(indices=indices).counts))
 
 
 class EditPalette(io.ComfyNode):

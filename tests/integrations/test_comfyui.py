@@ -1,5 +1,6 @@
 """The node pack for ComfyUI, against the stub in `tests/support/comfy_api`: ComfyUI itself is not installed here."""
 
+import ast
 import json
 import tomllib
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from dequant.edit.edited import Edited
 from dequant.edit.edits import Reference, dequantize, transfer
 from dequant.edit.lock import lock
 from dequant.edit.repainting import repaint
-from dequant.edit.sources import Source
+from dequant.edit.sources import Source, pipeline
 from dequant.errors import InputError
 from dequant.io.colors import to_hex
 from dequant.io.originals import read_original
@@ -72,6 +73,12 @@ def test_seven_nodes_with_names_descriptions_and_choices_of_the_library(nodes: d
     assert choices["method"] == list(COLORIZERS)
 
 
+def test_comfyui_starts_without_the_library() -> None:
+    for path in FOLDER.glob("*.py"):
+        imported = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert "dequant" not in " ".join(map(ast.unparse, imported)), "it is imported where it is used"
+
+
 def test_the_project_file_is_as_the_registry_wants_it() -> None:
     found = tomllib.loads((FOLDER / "pyproject.toml").read_text())
     assert found["project"]["dependencies"] == ["dequant"] and found["project"]["version"].count(".") == 2
@@ -113,7 +120,8 @@ def test_a_batch_has_one_palette_and_a_mask_says_whose(nodes: dict[str, NodeClas
     red, blue = (np.full((8, 8, 3), color, np.uint8) for color in ([200, 0, 0], [0, 0, 200]))
     image, node = as_image(red, blue), nodes["DequantExtractPalette"]
     assert run(node, image=image, n_colors=4)[2] in ("#c80000, #0000c8", "#0000c8, #c80000")
-    assert run(node, image=image, mask=torch.stack([torch.ones(8, 8), torch.zeros(8, 8)]))[2] == "#c80000"
+    found, _, text = run(node, image=image, mask=torch.stack([torch.ones(8, 8), torch.zeros(8, 8)])).args
+    assert text == "#c80000" and found.counts.tolist() == [64], "what is outside does not count"
     with pytest.raises(InputError, match=r"^The mask is empty: mark at least one pixel\.$"):
         run(node, image=image, mask=torch.zeros(1, 64, 64))  # what Load Image gives for an opaque file
 
@@ -156,7 +164,10 @@ def test_a_batch_is_edited_image_by_image_as_the_library_does(nodes: dict[str, N
 
 
 def test_without_a_palette_a_photo_is_restored_from_its_own(nodes: dict[str, NodeClass]) -> None:
+    pipeline("edit_G")
+    loaded = pipeline.cache_info().misses
     found = run(nodes["DequantDequantize"], image=as_image(photo()), n_colors=4, keep_palette="exact", seed=1)
+    assert pipeline.cache_info().misses == loaded, "weights are loaded once"
     expected = dequantize(photo(), 4, settings=painting.Settings(keep_palette="exact", seed=1))
     assert torch.equal(found[0][0], torch.from_numpy(to_rgb(expected.levels)))
     assert json.loads(found[2])[0]["recipe"].split("versions")[0] == str(expected.recipe).split("versions")[0]
