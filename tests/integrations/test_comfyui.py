@@ -4,6 +4,7 @@ import ast
 import json
 import tomllib
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,12 @@ def photo(name: str = "caps") -> Image.Image:
 def as_image(*pictures: Image.Image | np.ndarray) -> Tensor:
     """As ComfyUI's Load Image makes them."""
     return torch.stack([torch.from_numpy(np.array(one).astype(np.float32) / 255) for one in pictures])
+
+
+def kept(made: list[Edited], *given: Any, **options: Any) -> Edited:
+    """What the library makes, which the list then holds."""
+    made.append(colorize(*given, **options))
+    return made[-1]
 
 
 def square(height: int = 48, width: int = 64) -> Tensor:
@@ -221,8 +228,11 @@ def test_masks_are_resized_and_one_for_each_image_or_for_all(nodes: dict[str, No
 def test_alpha_is_kept_and_hidden_pixels_make_no_colour(nodes: dict[str, NodeClass]) -> None:
     rgba = np.dstack([np.array(photo()), np.full((48, 64), 255, np.uint8)])
     rgba[:12] = [255, 0, 255, 0]
-    found = run(nodes["DequantDequantize"], image=as_image(rgba), n_colors=4)
-    expected = dequantize(Image.fromarray(rgba, "RGBA"), 4)
+    own = run(nodes["DequantExtractPalette"], image=as_image(rgba), n_colors=2)
+    options = {"palette": palette(nodes, "#208030, #4060c0"), "own_palette": own[0], "way": "move"}
+    found = run(nodes["DequantDequantize"], image=as_image(rgba), **options)
+    swaps = dict(zip(own[2].split(", "), ["#208030", "#4060c0"], strict=True))
+    expected = repaint(Image.fromarray(rgba, "RGBA"), 2, swaps=swaps, way="move")
     assert torch.equal(found[0][..., 3], as_image(rgba)[..., 3]), "to the bit"
     assert torch.equal(found[0][0, 12:, :, :3], torch.from_numpy(to_rgb(expected.levels))[12:])
     with pytest.raises(InputError, match="no visible pixel"):
@@ -271,12 +281,14 @@ def test_the_lock_keeps_floats_and_takes_one_source_for_all(nodes: dict[str, Nod
         run(node, edited=after[:, :50], source=source)
 
 
-def test_colouring_is_the_librarys(nodes: dict[str, NodeClass]) -> None:
-    options: dict[str, Any] = {"prompt": "a red cap", "scale": 0.5, "steps": 1, "seed": 5}
-    found = run(nodes["DequantColorize"], image=as_image(photo()), **options)
-    expected = colorize(photo(), "a red cap", scale=0.5, settings=ColorSettings(num_inference_steps=1, seed=5))
-    assert torch.equal(found[0][0], torch.from_numpy(to_rgb(expected.levels)))
-    assert found[1] == str(expected.report)
+def test_colouring_is_the_librarys(nodes: dict[str, NodeClass], monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Edited] = []
+    monkeypatch.setattr(colorizing, "colorize", partial(kept, made))
+    found = run(nodes["DequantColorize"], image=as_image(photo()), prompt="a red cap", scale=0.5, steps=1, seed=5)
+    assert torch.equal(found[0][0], torch.from_numpy(to_rgb(made[0].levels)))
+    assert found[1] == str(made[0].report) and json.loads(found[2])[0]["recipe"] == str(made[0].recipe)
+    assert made[0].recipe.edit == {"prompt": "a red cap", "scale": 0.5, "colorfulness": None}
+    assert made[0].recipe.settings["seed"] == 5 and made[0].recipe.settings["num_inference_steps"] == 1
 
 
 @pytest.mark.parametrize(
