@@ -19,6 +19,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
+    "integrations/comfyui/README.md": "comfyui.md",
     "dequant/photos/LICENSES.md": "cards/photos.md",
 }
 """Pages outside `docs/`, and what they are called on the site."""
