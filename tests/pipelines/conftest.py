@@ -1,10 +1,14 @@
 """A pipeline of an untrained base, a base in latents, and a photo."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from diffusers.utils import dynamic_modules_utils
 
 from dequant.models.base import DiffusionBase
 from dequant.pipelines.dequant import DequantPipeline
@@ -48,3 +52,11 @@ def latent_base() -> DiffusionBase:
     )
     scheduler = DDPMScheduler(beta_schedule="scaled_linear", prediction_type="epsilon")
     return DiffusionBase(unet, scheduler, vae=vae, text_embedding=torch.randn(1, 77, 12))
+
+
+@pytest.fixture
+def dynamic_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where diffusers puts the code that it runs."""
+    monkeypatch.setattr(dynamic_modules_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    return tmp_path / "modules"

@@ -18,7 +18,7 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
-from diffusers.utils import dynamic_modules_utils, hub_utils
+from diffusers.utils import hub_utils
 from huggingface_hub import RepoUrl
 
 from dequant.color.palette import quantize
@@ -31,6 +31,7 @@ from dequant.models.control import ControlEncoder
 from dequant.models.prompt import TextEmbedding
 from dequant.pipelines import saving
 from dequant.pipelines.dequant import DequantPipeline
+from dequant.pipelines.modular import add_block
 from dequant.training.dequantizer import Dequantizer
 from tests.support.hub import COMMIT, cached, listing, serve
 from tests.support.paths import ROOT
@@ -144,14 +145,6 @@ def saved(full: DequantPipeline, tmp_path: Path) -> Path:
     return tmp_path / "saved"
 
 
-@pytest.fixture
-def dynamic_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where diffusers puts the code that it runs."""
-    monkeypatch.setattr(dynamic_modules_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
-    monkeypatch.setattr(sys, "path", sys.path[:])
-    return tmp_path / "modules"
-
-
 def assert_same(found: Any, pipe: DequantPipeline, photo: torch.Tensor) -> None:
     assert type(found) is DequantPipeline
     for name in ("unet", "control", "text_embedding"):
@@ -180,11 +173,11 @@ def test_diffusers_finds_all_components_among_the_files(saved: Path) -> None:
     assert f"{index['_class_name'][0]}.py" in files
 
 
-@pytest.mark.parametrize("custom_pipeline", [False, True])
+@pytest.mark.parametrize("custom_pipeline", [None, ".", "pipeline.py"])
 def test_plain_diffusers(
-    full: DequantPipeline, photo: torch.Tensor, saved: Path, dynamic_modules: Path, custom_pipeline: bool
+    full: DequantPipeline, photo: torch.Tensor, saved: Path, dynamic_modules: Path, custom_pipeline: str | None
 ) -> None:
-    options = {"custom_pipeline": str(saved)} if custom_pipeline else {}
+    options = {"custom_pipeline": str(saved / custom_pipeline)} if custom_pipeline else {}
     again = DiffusionPipeline.from_pretrained(saved, trust_remote_code=True, **options)
     assert_same(again, full, photo)
     ran = [path.read_text() for path in dynamic_modules.rglob("*.py") if path.name != "__init__.py"]
@@ -245,18 +238,21 @@ def test_another_model_is_not_fetched(
 def test_fetched_from_a_hub(full: DequantPipeline, photo: torch.Tensor, saved: Path, tmp_path: Path) -> None:
     """Over HTTP, with nothing but the address of the hub changed: no code by us, one-line modules by diffusers."""
     torch.save(photo, tmp_path / "photo.pt")
+    add_block(blocks := shutil.copytree(saved, tmp_path / "blocks"), "owner/blocks")
     script = f"""
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, ModularPipeline
 from dequant.pipelines.dequant import DequantPipeline
 
 ours = DequantPipeline.from_pretrained("owner/ours")
 theirs = DiffusionPipeline.from_pretrained("owner/theirs", trust_remote_code=True)
-photo = torch.load("{tmp_path}/photo.pt")
-images = [pipe(photo, generator=torch.manual_seed(0), output_type="pt").images for pipe in (ours, theirs)]
+blocks = ModularPipeline.from_pretrained("owner/blocks", trust_remote_code=True)
+blocks.load_components()
+edit = dict(image=torch.load("{tmp_path}/photo.pt"), output_type="pt")
+images = [pipe(**edit, generator=torch.manual_seed(0)).images for pipe in (ours, theirs, blocks)]
 torch.save(images, "{tmp_path}/images.pt")
 """
-    with serve({"owner/ours": saved, "owner/theirs": saved}) as hub:
+    with serve({"owner/ours": saved, "owner/theirs": saved, "owner/blocks": blocks}) as hub:
         settings = {
             "HF_ENDPOINT": hub.url,
             "HF_HOME": str(tmp_path / "home"),
@@ -268,7 +264,7 @@ torch.save(images, "{tmp_path}/images.pt")
     for image in torch.load(tmp_path / "images.pt"):
         assert torch.equal(image, draw(full, photo))
     code = {name for name in hub.fetched if name.endswith(".py")}
-    assert code == {f"owner/theirs/{name}" for name in MODULES}
+    assert code == {f"owner/theirs/{name}" for name in MODULES} | {"owner/blocks/block.py"}
     assert {Path(name).suffix for name in hub.fetched if name.startswith("owner/ours/")} == {".json", ".safetensors"}
 
 

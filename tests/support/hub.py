@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -70,11 +70,11 @@ def serve(repositories: Mapping[str, Path]) -> Iterator[Hub]:
         server.server_close()
 
 
-def cached(folder: Path, cache: Path) -> Path:
+def cached(folder: Path, cache: Path, patterns: Sequence[str] = WITHOUT_CODE) -> Path:
     """A cache of the hub with what is fetched of a folder, as owner/name."""
     repository = cache / "models--owner--name"
     snapshot = repository / "snapshots" / COMMIT
-    for pattern in WITHOUT_CODE:
+    for pattern in patterns:
         for file in folder.rglob(pattern):
             copy = snapshot / file.relative_to(folder)
             copy.parent.mkdir(parents=True, exist_ok=True)
