@@ -148,6 +148,19 @@ def test_it_is_written_when_asked_for(bundled: DequantPipeline, photo: torch.Ten
     assert [path for path in (ROOT / "dequant").rglob("*.py") if "dequant.pipelines.modular" in path.read_text()] == []
 
 
+def test_a_folder_of_the_first_version(bundled: DequantPipeline, photo: torch.Tensor, tmp_path: Path) -> None:
+    bundled.save_pretrained(tmp_path)
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    for name in ("augmentation", "vae", "text_embedding"):
+        del index[name]
+    index |= {"_class_name": "DequantPipeline", "control": ["dequant.control", "ControlEncoder"]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    add_block(tmp_path)
+    blocks = DequantBlock().init_pipeline(tmp_path)
+    blocks.load_components()
+    assert torch.equal(run(blocks, photo), draw(bundled, photo))
+
+
 def test_code_is_run_when_it_is_trusted(saved: Path, dynamic_modules: Path) -> None:
     with pytest.raises(ValueError, match="trust_remote_code=True"):
         ModularPipeline.from_pretrained(saved)
