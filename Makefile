@@ -9,7 +9,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-ind
 export HF_HUB_OFFLINE ?= 1
 export WANDB_MODE ?= offline
 
-.PHONY: env train reproduce ablations test test-slow lint types check clean
+.PHONY: env train reproduce ablations test test-slow lint types docs check clean
 
 env: $(ENV)
 
@@ -51,7 +51,11 @@ lint: env
 types: env
 	$(BIN)/mypy
 
-check: lint types test test-slow
+# The documentation as a site, in outputs/site.
+docs: env
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+check: lint types docs test test-slow
 
 clean:
 	rm -rf .venv outputs
