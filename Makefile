@@ -4,12 +4,12 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
 ENV := .venv/.complete
-PIP_FLAGS := --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+PIP_FLAGS := --quiet --disable-pip-version-check --no-compile $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 export HF_HUB_OFFLINE ?= 1
 export WANDB_MODE ?= offline
 
-.PHONY: env train reproduce ablations test test-slow lint types docs check clean
+.PHONY: env train reproduce ablations test test-slow test-all lint types docs check clean
 
 env: $(ENV)
 
@@ -43,6 +43,9 @@ test: env
 test-slow: env
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
+test-all: env
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
 lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -55,7 +58,7 @@ types: env
 docs: env
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-check: lint types docs test test-slow
+check: lint types test-all
 
 clean:
 	rm -rf .venv outputs

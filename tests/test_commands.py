@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,8 @@ def folder(tmp_path: Path) -> Path:
     for key in shards.keys("val"):
         (tmp_path / "photos" / "below" / f"{Path(key).name}.jpg").write_bytes(shards.read(key))
     for name, key in zip(("photo.jpg", "other.jpg"), shards.keys("test"), strict=False):
-        (tmp_path / name).write_bytes(shards.read(key))
+        small = Image.open(BytesIO(shards.read(key))).resize((160, 128), Image.Resampling.BOX)
+        small.save(tmp_path / name, quality=95)
     photo = Image.open(tmp_path / "photo.jpg")
     photo.point(lambda level: min(255, level + 6)).save(tmp_path / "edited.png")
     mask = Image.new("L", photo.size)
