@@ -49,24 +49,35 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def binaries(tmp_path: Path) -> Path:
-    """Where the programs are of an environment with the wheel and what it depends on, as links to what is here."""
-    tree = tmp_path / "tree"
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is published: a wheel, beside the archive of the sources that it is built from."""
+    tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("dist")
     shutil.copytree(ROOT / "dequant", tree / "dequant", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree / name)
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    run(*pip, "wheel", ".", "--no-deps", "--wheel-dir", tmp_path, cwd=tree)
-    (wheel,) = tmp_path.glob("dequant-*.whl")
-    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "env", cwd=tmp_path)
-    pip[3:3] = ["--python", str(tmp_path / "env" / "bin" / "python")]
-    run(*pip, "install", "--no-deps", wheel, cwd=tmp_path)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, ".", cwd=tree)
+    (path,) = out.glob("dequant-*.whl")
+    return path
+
+
+def environment(python: str | Path, wheel: Path, folder: Path) -> Path:
+    """Where the programs are of a new environment with the wheel and nothing else."""
+    run(python, "-m", "venv", "--without-pip", folder, cwd=wheel.parent)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", folder / "bin" / "python"]
+    run(*pip, "install", "--no-deps", wheel, cwd=wheel.parent)
+    return folder / "bin"
+
+
+@pytest.fixture
+def binaries(wheel: Path, tmp_path: Path) -> Path:
+    """As `environment`, with what the wheel depends on, as links to what is here."""
+    found = environment(sys.executable, wheel, tmp_path / "env")
     (packages,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
     for path in needed(set(distributions(path=[str(packages)]))):
         if not (packages / path.name).exists():
             (packages / path.name).symlink_to(path)
-    return tmp_path / "env" / "bin"
+    return found
 
 
 def needed(packages: set[Distribution]) -> set[Path]:
@@ -85,6 +96,27 @@ def needed(packages: set[Distribution]) -> set[Path]:
         tops = {Path(path).parts[0] for path in package.files or ()} - {"..", "__pycache__"}
         paths |= {Path(str(package.locate_file(top))) for top in tops}
     return paths
+
+
+@pytest.mark.slow
+def test_wheel_can_be_published(wheel: Path) -> None:
+    files = sorted(wheel.parent.iterdir())
+    assert [path.suffix for path in files] == [".whl", ".gz"]
+    assert all(path.stat().st_size < 100e6 for path in files)  # what the package index takes
+    run(sys.executable, "-m", "twine", "check", "--strict", *files, cwd=wheel.parent)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_wheel_is_installed_by_each_python(version: str, wheel: Path, tmp_path: Path) -> None:
+    """That is at hand: without what it depends on, all of it compiles, and it says its version."""
+    python = shutil.which(f"python{version}")
+    if python is None or subprocess.run([python, "--version"], capture_output=True).returncode:
+        pytest.skip(f"There is no python{version}.")
+    binaries = environment(python, wheel, tmp_path / "env")
+    (packages,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
+    run(binaries / "python", "-W", "error", "-m", "compileall", "-q", packages / "dequant", cwd=tmp_path)
+    assert run(binaries / "dequant", "--version", cwd=tmp_path).startswith("dequant ")
 
 
 @pytest.mark.slow
