@@ -21,7 +21,7 @@ from dequant.io.files import write_csv
 from tests.support import programs
 from tests.support.paths import ROOT
 
-DOCUMENTS = ("README.md", "docs/train.md", "docs/evaluate.md", "docs/sample.md")
+DOCUMENTS = ("README.md", "docs/train.md", "docs/evaluate.md", "docs/sample.md", "docs/researchers.md")
 """Whose ```bash blocks are run."""
 
 LESS = {
