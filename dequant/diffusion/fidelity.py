@@ -16,9 +16,9 @@ from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from dequant.color import cells
+from dequant.color.guided import box_mean
 from dequant.color.palette import Quantized
 from dequant.condition.channels import Condition, color_std
 from dequant.condition.texture import Texture
@@ -266,9 +266,8 @@ def _with_means(pixels: Tensor, wanted: Quantized, radius: float) -> Tensor:
 
 def _blur(image: Tensor, reach: int) -> Tensor:
     """Mean over squares about each pixel of (3, H, W), twice, so that it reaches `reach` pixels far."""
-    half = [(reach + 1) // 2, reach // 2]
-    for side in half:
-        image = F.avg_pool2d(image, 2 * side + 1, 1, side, count_include_pad=False) if side else image
+    for side in ((reach + 1) // 2, reach // 2):
+        image = box_mean(image, side) if side else image
     return image
 
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from scipy.optimize import nnls
 
-from dequant.color import cells
+from dequant.color import cells, polytopes
 from dequant.color.palette import Quantized, quantize
 from dequant.data.crops import center_crop
 from dequant.data.sources import Shards, bundled
@@ -65,7 +65,7 @@ each_deviation = pytest.mark.parametrize("deviation", [0.004, 0.05, 0.5])
 def test_projection_is_inside_and_idempotent(name: str | int, deviation: float) -> None:
     wanted = PALETTES[name]
     projected = cells.project(noisy(wanted, deviation), wanted)
-    assert violation(projected, wanted).max() < cells.TOLERANCE
+    assert violation(projected, wanted).max() < polytopes.TOLERANCE
     assert torch.equal(cells.project(projected, wanted), projected)
     assert projected.dtype == torch.float32
 
@@ -114,7 +114,7 @@ def test_scale_shrinks_cells_about_their_colors() -> None:
     wanted = random_cells(16)
     start = noisy(wanted, 0.3)
     half = cells.project(start, wanted, scale=0.5)
-    assert violation(wanted.rgb + 2 * (half - wanted.rgb), wanted).max() < 3 * cells.TOLERANCE
+    assert violation(wanted.rgb + 2 * (half - wanted.rgb), wanted).max() < 3 * polytopes.TOLERANCE
     assert violation(wanted.rgb + 2.5 * (half - wanted.rgb), wanted).max() > 1
     torch.testing.assert_close(cells.project(start, wanted, scale=0.0), wanted.rgb, atol=1e-6, rtol=0)
 
@@ -179,14 +179,6 @@ def test_projecting_an_estimate_brings_it_nearer_to_the_photo(photo: torch.Tenso
     after = (cells.project(blurred, wanted) - photo).square().sum(0)
     assert (after <= before + 1e-6).all()
     assert after.mean() < 0.97 * before.mean()
-
-
-def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = random_cells(16)
-    start = noisy(wanted, 0.2)
-    whole = cells.settle(start, wanted)
-    monkeypatch.setattr(cells, "CHUNK", 1000)
-    torch.testing.assert_close(cells.settle(start, wanted), whole, atol=1e-6, rtol=0)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
