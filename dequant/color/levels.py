@@ -1,5 +1,7 @@
 """Photos as arrays of levels: (H, W, 3) of 8 or 16 bits, as files have them."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from dequant.errors import InputError
 Levels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
-def check_levels(levels: NDArray, name: str) -> None:
+def check_levels(levels: NDArray[Any], name: str) -> None:
     """Raise `InputError` unless `levels`, which the error calls `name`, is (H, W, 3) uint8 or uint16 with pixels."""
     if not isinstance(levels, np.ndarray):
         raise InputError(f"Expected an array (H, W, 3) for {name}, got a {type(levels).__name__}.")
@@ -21,12 +23,12 @@ def check_levels(levels: NDArray, name: str) -> None:
         )
 
 
-def to_rgb(levels: NDArray) -> NDArray[np.float32]:
+def to_rgb(levels: NDArray[Any]) -> NDArray[np.float32]:
     """Values in [0, 1] of 8 or 16-bit levels, of the same shape."""
     return levels.astype(np.float32) / np.float32(np.iinfo(levels.dtype).max)
 
 
-def to_levels(rgb: NDArray, dtype: np.dtype) -> Levels:
+def to_levels(rgb: NDArray[Any], dtype: np.dtype[Any]) -> Levels:
     """The nearest levels of values in [0, 1], clamped, of the same shape."""
     most = np.iinfo(dtype).max
     return np.rint(np.clip(rgb, 0, 1) * np.float32(most)).astype(dtype)

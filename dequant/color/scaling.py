@@ -1,5 +1,7 @@
 """Pictures at a reduced size and back, in stripes where they are large."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -7,7 +9,7 @@ from PIL import Image
 Pixels = NDArray[np.float32]
 
 
-def block_means(image: NDArray, factor: int) -> Pixels:
+def block_means(image: NDArray[Any], factor: int) -> Pixels:
     """Means of squares of side `factor`, (H, W, ...) -> (ceil(H / factor), ceil(W / factor), ...)."""
     result = image.astype(np.float32)
     for axis in (0, 1):
@@ -18,7 +20,7 @@ def block_means(image: NDArray, factor: int) -> Pixels:
     return result
 
 
-def block_extremes(image: NDArray, factor: int, join: np.ufunc) -> NDArray:
+def block_extremes(image: NDArray[Any], factor: int, join: np.ufunc) -> NDArray[Any]:
     """`np.minimum` or `np.maximum` of squares, as `block_means`."""
     for axis in (0, 1):
         image = join.reduceat(image, np.arange(0, image.shape[axis], factor), axis=axis)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +78,7 @@ class Locked(NamedTuple):
 
     levels: Levels
     moved: NDArray[np.bool_]
-    mask: NDArray
+    mask: NDArray[Any]
     drift: DriftUndone
     feather: float
     notes: tuple[str, ...]
@@ -90,14 +90,14 @@ class _Scene:
 
     source: Levels
     edited: Levels
-    mask: NDArray
+    mask: NDArray[Any]
     factor: int
     drift: Drift
     moved: Pixels
     distance: Pixels
 
 
-def lock(edited: Levels, source: Levels, mask: NDArray | None = None, *, feather: float | None = None) -> Locked:
+def lock(edited: Levels, source: Levels, mask: NDArray[Any] | None = None, *, feather: float | None = None) -> Locked:
     """Undo the colour drift of an edited picture where nothing was to change.
 
     Inside the mask the picture stays to the bit. Outside it is the source to the bit where content did not move;
@@ -136,7 +136,7 @@ def lock(edited: Levels, source: Levels, mask: NDArray | None = None, *, feather
     return _composed(scene, fading, tuple(notes))
 
 
-def _observed(edited: Levels, source: Levels, mask: NDArray, factor: int, small: tuple[Pixels, Pixels]) -> _Scene:
+def _observed(edited: Levels, source: Levels, mask: NDArray[Any], factor: int, small: tuple[Pixels, Pixels]) -> _Scene:
     """Find drift and moved content at the reduced size."""
     outside = block_extremes(mask, factor, np.maximum) == 0
     if not outside.any():
@@ -172,7 +172,7 @@ def _fitted(edited: Levels, source: Levels) -> tuple[Levels, list[str]]:
     return edited, notes
 
 
-def _checked_mask(mask: NDArray, shape: tuple[int, ...]) -> NDArray:
+def _checked_mask(mask: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     if isinstance(mask, np.ndarray) and mask.ndim == 2 and mask.shape != shape:
         (height, width), (rows, columns) = shape, mask.shape
         raise InputError(

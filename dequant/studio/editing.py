@@ -45,7 +45,7 @@ class Editing:
         await finished(front.heavy, job, request.is_disconnected)
         return Response(status_code=204)
 
-    def _edit(self, operation: str) -> Callable:
+    def _edit(self, operation: str) -> Callable[..., Any]:
         async def edit(request: Request) -> ASGIApp:
             session, asked = await self._asked(operation, request)
             front, held = self.front, ExitStack()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -24,7 +25,7 @@ class Looking:
 
     def routes(self) -> list[Route]:
         """Where each of them is."""
-        endpoints: dict[str, Callable] = {
+        endpoints: dict[str, Callable[..., Any]] = {
             "/v1/photos/{photo}/view.png": self.view,
             "/v1/photos/{photo}/indices": self.indices,
             "/v1/photos/{photo}/regions": self.regions,
