@@ -9,7 +9,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check --no-compile $(if $(TORCH_INDEX
 export HF_HUB_OFFLINE ?= 1
 export WANDB_MODE ?= offline
 
-.PHONY: env train reproduce ablations test test-slow test-all lint types docs check clean
+.PHONY: env train reproduce ablations test test-slow test-all lint types docs audit check clean
 
 env: $(ENV)
 
@@ -57,6 +57,14 @@ types: env
 # The documentation as a site, in outputs/site.
 docs: env
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# Licences, a bill of materials, and known vulnerabilities of all that is installed, in outputs/audit.
+audit: env
+	@mkdir -p outputs/audit
+	@test -x outputs/audit/env/bin/pip-audit || { $(PYTHON) -m venv outputs/audit/env && outputs/audit/env/bin/pip install --quiet pip-audit pip-licenses cyclonedx-bom; }
+	outputs/audit/env/bin/pip-licenses --python $(BIN)/python --format=markdown --output-file outputs/audit/licences.md
+	outputs/audit/env/bin/cyclonedx-py environment $(BIN)/python --output-file outputs/audit/sbom.json
+	outputs/audit/env/bin/pip-audit --path $(wildcard .venv/lib/python3*/site-packages)
 
 check: lint types test-all
 
