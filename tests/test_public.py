@@ -33,3 +33,11 @@ def test_import_is_light() -> None:
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "dequant" in loaded
     assert not loaded & {"torch", "numpy", "PIL", "diffusers", "transformers", "typer", "importlib_metadata"}
+
+
+@pytest.mark.slow
+def test_every_module_is_imported_without_a_warning() -> None:
+    code = "import importlib, pkgutil, dequant\nfor one in pkgutil.walk_packages(dequant.__path__, 'dequant.'):\n"
+    code += "    one.name.endswith('__main__') or importlib.import_module(one.name)"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr

@@ -117,7 +117,8 @@ def matched(before: Quantized, colors: Tensor, counts: Tensor, method: str, rank
     rank = whole_number("rank", rank)
     found = assigned(before, colors, counts, method, rank)
     if len(found) < rank:
-        raise NoSuchRank(f"There are no more than {len(found)} assignments: ask for a rank of at most that.")
+        there = "is only 1 assignment" if len(found) == 1 else f"are only {len(found)} assignments"
+        raise NoSuchRank(f"There {there}: ask for a rank of at most that.")
     return exchange(before, colors, found[rank - 1], blend).palette
 
 
