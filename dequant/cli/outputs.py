@@ -124,7 +124,8 @@ def check_new(outputs: Sequence[Sequence[Path]]) -> None:
     """
     existing = [path for paths in outputs for path in paths if os.path.lexists(path)]
     if existing:
-        more = f", and {len(existing) - 1} more results do" if existing[1:] else ""
+        count = len(existing) - 1
+        more = f", and {count} more {'result does' if count == 1 else 'results do'}" if count else ""
         raise InputError(
             f"'{existing[0]}' exists{more}: add --resume to complete an earlier run, or --overwrite to replace it."
         )

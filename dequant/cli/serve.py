@@ -66,7 +66,7 @@ def run(place: Place, max_mb: int, with_page: bool, opens: bool) -> None:
     command = "studio" if with_page else "serve"
     for name in ("uvicorn", "starlette", "pydantic"):
         if find_spec(name) is None:
-            raise InputError(f"dequant {command} needs {name}: install dequant[studio].")
+            raise InputError(f"dequant {command} needs {name}: pip install 'dequant[studio]'.")
     import uvicorn
 
     from dequant.studio.guard import hosts

@@ -97,7 +97,7 @@ def check_library() -> None:
     try:
         import av  # noqa: F401
     except ModuleNotFoundError:
-        raise InputError("Video files need PyAV: install dequant[video], or give a folder of frames.") from None
+        raise InputError("Video files need PyAV: pip install 'dequant[video]', or give a folder of frames.") from None
 
 
 def check_suffix(path: Path) -> None:

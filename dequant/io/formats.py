@@ -140,7 +140,7 @@ def _with_heif(name: str) -> tuple[str, ...]:
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
-        raise InputError(f"'{name}' is a HEIC image: install dequant[heic] to read it, or {READ}.") from None
+        raise InputError(f"'{name}' is a HEIC image: pip install 'dequant[heic]' to read it, or {READ}.") from None
     register_heif_opener()
     return (*FORMATS, "HEIF")
 

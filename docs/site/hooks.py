@@ -117,7 +117,11 @@ def _decisions() -> list[Path]:
 
 
 def _title(path: Path) -> str:
-    return next(line[2:] for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
+    """The first heading, behind the number of a decision or the name of weights."""
+    title = next(line[2:] for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
+    if path.parent.name == "decisions":
+        return f"{int(path.name[:4])}: {re.sub(r'^[0-9]+[.:] *', '', title)}"
+    return f"`{path.parent.name}`: {title}" if path.name == "README.md" else title
 
 
 def _list(title: str, links: dict[str, str]) -> str:

@@ -72,7 +72,7 @@ def test_a_wrong_host_is_one_sentence(host: str, sentence: str) -> None:
 
 def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    assert "install dequant[studio]" in failure([])
+    assert "pip install 'dequant[studio]'" in failure([])
 
 
 def failure(arguments: list[str]) -> str:

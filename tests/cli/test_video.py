@@ -140,7 +140,7 @@ def test_files_need_pyav_and_folders_do_not(
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     (tmp_path / "a.mp4").write_bytes(b"anything")
     assert _status(tmp_path / "a.mp4", *SWAP, "-o", tmp_path / "b.mp4") == 2
-    assert "install dequant[video]" in capsys.readouterr().err
+    assert "pip install 'dequant[video]'" in capsys.readouterr().err
     assert _status(folder, *SWAP, "-o", tmp_path / "out") == 0
 
 
