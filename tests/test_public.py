@@ -35,6 +35,11 @@ def test_import_is_light() -> None:
     assert not loaded & {"torch", "numpy", "PIL", "diffusers", "transformers", "typer", "importlib_metadata"}
 
 
+def test_edits_that_draw_nothing_do_not_wait_for_diffusers() -> None:
+    code = "import sys, dequant.edit.edits; sys.exit('diffusers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
 @pytest.mark.slow
 def test_every_module_is_imported_without_a_warning() -> None:
     code = "import importlib, pkgutil, dequant\nfor one in pkgutil.walk_packages(dequant.__path__, 'dequant.'):\n"

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,9 @@ from dequant.edit.report import Report
 from dequant.io.deep import to_8_bits
 from dequant.io.metadata import with_profile
 from dequant.io.originals import Original, read_original, write_original
-from dequant.pipelines.dequant import DequantPipeline
+
+if TYPE_CHECKING:
+    from dequant.pipelines.dequant import DequantPipeline
 
 Photo = str | Path | bytes | Image.Image | Original
 """A path, the bytes of a file, a PIL image, or what `read_original` made of one."""
@@ -75,7 +77,7 @@ def recipe_of(
     original: Original,
     told: tuple[str, dict[str, Any]],
     settings: Settings,
-    pipe: DequantPipeline | None,
+    pipe: "DequantPipeline | None",
     result: dict[str, Any],
 ) -> Recipe:
     """What repeats an edit.

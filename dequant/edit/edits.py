@@ -6,7 +6,7 @@ EXIF and 16 bits are kept.
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
@@ -26,7 +26,9 @@ from dequant.errors import InputError
 from dequant.io.colors import to_hex
 from dequant.io.palettes import COLORMAP
 from dequant.pipelines import inputs
-from dequant.pipelines.dequant import DequantPipeline
+
+if TYPE_CHECKING:
+    from dequant.pipelines.dequant import DequantPipeline
 
 UNLIKE = 0.1
 """Weight below which nothing was asked of a pixel: it counts as elsewhere, moved or not."""
@@ -47,7 +49,7 @@ def dequantize(
     n_colors: int | None = None,
     *,
     settings: Settings = USUAL,
-    pipe: DequantPipeline | None = None,
+    pipe: "DequantPipeline | None" = None,
 ) -> Edited:
     """Reduce a photo to a palette and restore it, or restore a GIF or an indexed PNG from its own palette.
 
@@ -79,7 +81,7 @@ def transfer(
     pins: Sequence[tuple[Point, Any]] = (),
     swaps: Mapping[str, Any] | None = None,
     settings: Settings = USUAL,
-    pipe: DequantPipeline | None = None,
+    pipe: "DequantPipeline | None" = None,
 ) -> Edited:
     """Give a photo another palette, or change colours of its own.
 
@@ -136,7 +138,7 @@ def apply_colormap(photo: Photo, name: str, n_colors: int | None = None, **optio
 
 
 def recolor(
-    photo: Photo, regions: Sequence[Region], *, settings: Settings = USUAL, pipe: DequantPipeline | None = None
+    photo: Photo, regions: Sequence[Region], *, settings: Settings = USUAL, pipe: "DequantPipeline | None" = None
 ) -> Edited:
     """Give regions of a photo other colours; all other pixels stay as they are, to the bit.
 
@@ -201,7 +203,7 @@ def _finished(
     moves: Pins,
     told: tuple[str, dict[str, Any]],
     settings: Settings,
-    pipe: DequantPipeline | None,
+    pipe: "DequantPipeline | None",
 ) -> Edited:
     """A picture in another palette with its report and its recipe."""
     before = source.quantized.palette

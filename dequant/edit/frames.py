@@ -7,7 +7,7 @@ of all frames together, and what each of its colours becomes is decided once.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -26,7 +26,9 @@ from dequant.io.colors import to_hex
 from dequant.io.originals import Original
 from dequant.io.palettes import N_COLORS
 from dequant.pipelines import inputs
-from dequant.pipelines.dequant import DequantPipeline
+
+if TYPE_CHECKING:
+    from dequant.pipelines.dequant import DequantPipeline
 
 Frame = NDArray[np.uint8] | NDArray[np.uint16]
 """(H, W, 3), sRGB."""
@@ -56,7 +58,7 @@ class Look:
     target: Tensor | None
     moves: Pins
     settings: Settings
-    pipe: DequantPipeline | None = None
+    pipe: "DequantPipeline | None" = None
 
     @classmethod
     def of(
@@ -69,7 +71,7 @@ class Look:
         blend: float = 1.0,
         swaps: Mapping[str, Any] | None = None,
         settings: Settings | None = None,
-        pipe: DequantPipeline | None = None,
+        pipe: "DequantPipeline | None" = None,
     ) -> Self:
         """Decide what becomes of a sequence.
 

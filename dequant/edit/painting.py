@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf, sqrt
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,9 +22,11 @@ from dequant.color.levels import to_levels, to_rgb
 from dequant.color.luminance import with_lightness
 from dequant.condition.channels import PATCH_LEVEL, for_palette, stack
 from dequant.diffusion.fidelity import MODES
-from dequant.diffusion.sampler import Sampler
 from dequant.errors import InputError, whole_number
-from dequant.pipelines.dequant import DequantPipeline
+
+if TYPE_CHECKING:
+    from dequant.diffusion.sampler import Sampler
+    from dequant.pipelines.dequant import DequantPipeline
 
 WORKING_PIXELS = 2**18
 """Of the copy that a network edits; a smaller photo is its own copy."""
@@ -145,7 +147,7 @@ def as_levels(rgb: Tensor, dtype: Any) -> NDArray[Any]:
 
 
 def draw(
-    copy: Tensor, layers: Sequence[Layer], settings: Settings, pipe: DequantPipeline, watch: Watch | None = None
+    copy: Tensor, layers: Sequence[Layer], settings: Settings, pipe: "DequantPipeline", watch: Watch | None = None
 ) -> list[Details]:
     """What the network makes of each layer on the copy of a photo, and how it is carried to the photo.
 
@@ -195,7 +197,7 @@ def relit(levels: NDArray[Any], photo: NDArray[Any]) -> NDArray[Any]:
     return result
 
 
-def _condition(copy: Tensor, layer: Layer, pipe: DequantPipeline) -> Tensor:
+def _condition(copy: Tensor, layer: Layer, pipe: "DequantPipeline") -> Tensor:
     texture = pipe.control.texture.map(copy) if layer.textured else None
     if layer.inside is None:
         return for_palette(layer.colors, layer.n_colors, texture)
@@ -203,13 +205,15 @@ def _condition(copy: Tensor, layer: Layer, pipe: DequantPipeline) -> Tensor:
     return stack(layer.colors, texture, level, torch.ones_like(level))
 
 
-def _sampler(layer: Layer, settings: Settings, pipe: DequantPipeline) -> Sampler:
+def _sampler(layer: Layer, settings: Settings, pipe: "DequantPipeline") -> "Sampler":
     """The pipeline's own steps, and what the settings and the layer keep."""
     steps, times = settings.num_inference_steps, None
     if steps is None:
         steps, times = pipe.config["num_inference_steps"], pipe.config["timesteps"]
     own = pipe.config["keep_texture"]
     texture = "exact" if own == "guided" and not layer.recolored else own
+    from dequant.diffusion.sampler import Sampler  # as slow to import as diffusers
+
     sampler = Sampler(type(pipe.scheduler), {}, steps, times, keep_palette=settings.keep_palette)
     large = layer.colors.shape[1] * layer.colors.shape[2] > TILE**2
     return replace(sampler, keep_texture=texture if layer.textured else "off", tile=TILE if large else None)

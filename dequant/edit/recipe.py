@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import yaml
-from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,7 +18,9 @@ import dequant
 from dequant.errors import InputError
 from dequant.io.files import whole_file
 from dequant.models.digest import weights_sha256
-from dequant.models.folders import is_folder
+
+if TYPE_CHECKING:
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 FORMAT = 1
 """Of recipes; a later one says so."""
@@ -147,7 +148,7 @@ def digest(levels: NDArray[Any], alpha: NDArray[Any] | None) -> str:
     return found.hexdigest()
 
 
-def weights_digest(pipe: DiffusionPipeline) -> str:
+def weights_digest(pipe: "DiffusionPipeline") -> str:
     """Sha256 of the networks of a pipeline."""
     names = ("unet", "control", "vae", "text_encoder", "ranker", "recognizer", "skips", "mix")
     return weights_sha256(**{name: getattr(pipe, name, None) for name in names})
@@ -155,6 +156,8 @@ def weights_digest(pipe: DiffusionPipeline) -> str:
 
 def weights_name(source: str | Path) -> str:
     """What a recipe calls weights: a name, or the absolute path of a folder."""
+    from dequant.models.folders import is_folder  # as slow to import as diffusers
+
     return str(Path(source).resolve()) if is_folder(source) else str(source)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -23,7 +23,9 @@ from dequant.edit.sources import Source, of_palette, painted, pipeline
 from dequant.errors import InputError
 from dequant.io.colors import to_hex
 from dequant.io.originals import Original
-from dequant.pipelines.dequant import DequantPipeline
+
+if TYPE_CHECKING:
+    from dequant.pipelines.dequant import DequantPipeline
 
 WAYS = ("change", "anew", "move")
 """How colours of the palette change. "change": the network paints the photo in its own palette and in the changed one,
@@ -60,7 +62,7 @@ def repaint(
     regions: Sequence[Region] = (),
     way: str = "change",
     settings: Settings = USUAL,
-    pipe: DequantPipeline | None = None,
+    pipe: "DequantPipeline | None" = None,
     watch: Watch | None = None,
 ) -> Edited:
     """Give colours of a photo's palette, pixels and regions other colours, in this order.
@@ -104,7 +106,7 @@ def repaint(
 
 
 def prepare(
-    photo: Photo, n_colors: int | None = None, *, settings: Settings = USUAL, pipe: DequantPipeline | None = None
+    photo: Photo, n_colors: int | None = None, *, settings: Settings = USUAL, pipe: "DequantPipeline | None" = None
 ) -> None:
     """Paint a photo in its own palette ahead of time; the next `repaint` of it, in the way "change", needs that.
 
@@ -148,7 +150,7 @@ class _Painter:
     """How a network paints, and who sees it."""
 
     settings: Settings
-    pipe: DequantPipeline
+    pipe: "DequantPipeline"
     watch: Watch | None
 
 
@@ -159,11 +161,11 @@ class _Unchanged:
     digest: str
     palette: bytes
     settings: Settings
-    pipe: DequantPipeline
+    pipe: "DequantPipeline"
     source: Source = field(compare=False)
 
     @classmethod
-    def of(cls, source: Source, settings: Settings, pipe: DequantPipeline) -> Self:
+    def of(cls, source: Source, settings: Settings, pipe: "DequantPipeline") -> Self:
         digest = recipes.digest(source.original.levels, source.original.alpha)
         return cls(digest, source.quantized.palette.numpy().tobytes(), settings, pipe, source)
 

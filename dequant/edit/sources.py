@@ -1,7 +1,7 @@
 """A photo that is edited: its copy, the palette of it, and its picture in another palette."""
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,13 +16,16 @@ from dequant.errors import InputError, whole_number
 from dequant.io.images import Photograph
 from dequant.io.originals import Original
 from dequant.io.palettes import N_COLORS, indexed_colors
-from dequant.pipelines.dequant import DequantPipeline
-from dequant.pipelines.loading import load
+
+if TYPE_CHECKING:
+    from dequant.pipelines.dequant import DequantPipeline
 
 
 @lru_cache(2)
-def pipeline(weights: str) -> DequantPipeline:
+def pipeline(weights: str) -> "DequantPipeline":
     """`dequant.load`, once for each of the last two weights."""
+    from dequant.pipelines.loading import load  # as slow to import as diffusers
+
     pipe = load(weights)
     pipe.set_progress_bar_config(disable=True)
     return pipe
@@ -132,7 +135,7 @@ def painted(
     target: Tensor,
     is_recolored: bool,
     settings: Settings,
-    pipe: DequantPipeline,
+    pipe: "DequantPipeline",
     watch: Watch | None = None,
 ) -> NDArray[Any]:
     """The photo in another palette, (H, W, 3)."""

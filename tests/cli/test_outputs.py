@@ -164,7 +164,7 @@ def test_existing_results(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="b' exists: add --resume to complete an earlier run, or --overwrite"):
         check_new([paths])
     paths[2].write_text("")
-    with pytest.raises(InputError, match="b' exists, and 1 more results do:"):
+    with pytest.raises(InputError, match="b' exists, and 1 more result does:"):
         check_new([paths[:1], paths[1:]])
 
 
