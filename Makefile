@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
 ENV := .venv/.complete
-PIP_FLAGS := --quiet --disable-pip-version-check $(PIP_OPTIONS) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+PIP_FLAGS := --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 export HF_HUB_OFFLINE ?= 1
 export WANDB_MODE ?= offline

@@ -44,7 +44,8 @@ def run(line: str, folder: Path) -> None:
     words = shlex.split(line)
     _, script, *arguments = words if words[0] == "python" else ["python", "-m", "dequant.cli", *words[1:]]
     name = arguments.pop(0) if script == "-m" else script
-    done = programs.run(name, *arguments, *LESS.get(name, []), cwd=folder)
+    less = [*LESS.get(name, []), *(["eval.variants=[T,L_post]"] if "eval=all" in arguments else [])]
+    done = programs.run(name, *arguments, *less, cwd=folder)
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
 

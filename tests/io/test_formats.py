@@ -45,7 +45,7 @@ def test_heic_is_read_where_pillow_heif_is(tmp_path: Path) -> None:
 
 def test_heic_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
-    with pytest.raises(InputError, match=r"'a.heic' is a HEIC image: install dequant\[heic\]"):
+    with pytest.raises(InputError, match=r"'a.heic' is a HEIC image: pip install 'dequant\[heic\]'"):
         open_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a.heic")
 
 
