@@ -51,8 +51,8 @@ from dequant.metrics.texture import bands, false_edges, missed_edges
 from dequant.provenance import check_clean, provenance
 
 N_COLORS, SIZE = 8, 256
-COLUMNS = ("edit", "method", "metric", "value", "standard_error", "photos", "command", "commit", "hardware", "torch")
-COLUMNS = (*COLUMNS, "date")
+FIGURES = ("edit", "method", "metric", "value", "standard_error", "photos")
+COLUMNS = (*FIGURES, "command", "commit", "hardware", "torch", "date")
 
 
 class Edit(NamedTuple):

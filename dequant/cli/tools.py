@@ -180,6 +180,8 @@ def _original(source: Path | bytes) -> "Original":
     return read_original(source)
 
 
-def _digests(*places: str | None) -> list[str]:
-    """Of files; of folders the path."""
-    return [sha256(Path(one)) if Path(one).is_file() else one for one in places if one is not None]
+def _digests(*places: str | None) -> list[list[str]]:
+    """Of files, and of those in folders with their names."""
+    paths = [Path(place) for place in places if place is not None]
+    files = [[path] if path.is_file() else sorted(filter(Path.is_file, path.iterdir())) for path in paths]
+    return [[f"{file.name} {sha256(file)}" for file in each] for each in files]

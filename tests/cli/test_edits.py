@@ -213,6 +213,13 @@ def test_each_picture_is_locked_with_its_own_mask(tmp_path: Path, photo: Image.I
         locked, edited = (np.array(Image.open(tmp_path / one / f"{number}.png")) for one in ("locked", "edited"))
         assert (locked[5:15, left : left + 15] == edited[5:15, left : left + 15]).all()
         assert (locked[:, 40 - left] != edited[:, 40 - left]).any()
+    given = [paths.get(one, one) for one in words]
+    before = (tmp_path / "locked" / "1.png").read_bytes()
+    other = Image.new("L", photo.size)
+    other.paste(255, (20, 20, 50, 38))
+    other.save(tmp_path / "masks" / "1.png")
+    assert _status([*given, "--resume", "--overwrite"]) == 0
+    assert (tmp_path / "locked" / "1.png").read_bytes() != before  # it was made with another mask
 
 
 def test_fewer_assignments_than_asked_for_are_written(
