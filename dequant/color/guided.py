@@ -7,8 +7,11 @@ photo becomes lighter by one level, each channel of the picture changes by its s
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from dequant.color import grids
 
 RADII = (32, 16, 8, 4)
 """In pixels, of the squares that `local_slopes` fits lines in, coarse to fine."""
@@ -20,6 +23,12 @@ SOLVER_ROUNDS = 80
 
 def box_mean(image: Tensor, radius: int) -> Tensor:
     """Mean over the square of side `2 radius + 1` about each pixel of (..., H, W), as far as it is in the image."""
+    if _compiled(image):
+        planes = image.contiguous().numpy().reshape(-1, *image.shape[-2:])
+        found = np.empty_like(planes)
+        for plane, mean in zip(planes, found, strict=True):
+            grids.box_mean(plane, radius, mean)
+        return torch.from_numpy(found).view(image.shape)
     sums = torch.nn.functional.pad(image.double().cumsum(-2).cumsum(-1), (1, 0, 1, 0))
     area = torch.ones((), device=image.device)
     for axis in (-2, -1):
@@ -106,6 +115,18 @@ def with_differences(image: Tensor, wanted: Tensor, stiffness: Tensor, free: Ten
     ):
         part += weight
 
+    right_side[:, :-1] -= down
+    right_side[:, 1:] += down
+    right_side[:, :, :-1] -= right
+    right_side[:, :, 1:] += right
+    scale = 1 / diagonal if free is None else free / diagonal
+    if _compiled(image):
+        y = image.contiguous().clone()
+        weights = [part.contiguous().numpy() for part in (diagonal, rows, columns, scale)]
+        for channel, side in zip(y.numpy(), right_side.contiguous().numpy(), strict=True):
+            grids.solve(channel, side, *weights, SOLVER_ROUNDS)
+        return y
+
     def normal(y: Tensor) -> Tensor:
         result = diagonal * y
         result[:, :-1] -= rows * y[:, 1:]
@@ -114,11 +135,12 @@ def with_differences(image: Tensor, wanted: Tensor, stiffness: Tensor, free: Ten
         result[:, :, 1:] -= columns * y[:, :, :-1]
         return result
 
-    right_side[:, :-1] -= down
-    right_side[:, 1:] += down
-    right_side[:, :, :-1] -= right
-    right_side[:, :, 1:] += right
-    return _conjugate_gradients(normal, right_side, image, 1 / diagonal if free is None else free / diagonal)
+    return _conjugate_gradients(normal, right_side, image, scale)
+
+
+def _compiled(image: Tensor) -> bool:
+    """Whether `grids` computes it: on CPUs, where nothing is differentiated."""
+    return image.device.type == "cpu" and image.dtype in (torch.float32, torch.float64) and not image.requires_grad
 
 
 def _conjugate_gradients(

@@ -61,3 +61,22 @@ def test_with_differences_solves_its_normal_equations() -> None:
     assert gradient[0, free].abs().max() < 1e-4 * stiffness.max()
     assert torch.equal(found[0, ~free], image[0, ~free])
     assert SOLVER_ROUNDS == 80
+
+
+@pytest.mark.parametrize("radius", [1, 5, 40])
+def test_means_are_the_same_compiled_and_not(radius: int) -> None:
+    image = golden_photo("caps")[:, :37, :61]
+    expected = box_mean(image.clone().requires_grad_(), radius).detach()
+    torch.testing.assert_close(box_mean(image, radius), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(box_mean(image.transpose(1, 2), radius), expected.transpose(1, 2), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("some", [True, False])
+def test_solutions_are_the_same_compiled_and_not(some: bool) -> None:
+    image, other = golden_photo("caps")[:, :37, :61], golden_photo("plane")[:, :37, :61]
+    stiffness = 16 * torch.rand(2, 37, 61, generator=torch.Generator().manual_seed(0))
+    free = other.mean(0) > 0.5 if some else None
+    expected = with_differences(image.clone().requires_grad_(), differences(other), stiffness, free).detach()
+    torch.testing.assert_close(
+        with_differences(image, differences(other), stiffness, free), expected, atol=1e-5, rtol=0
+    )
