@@ -43,7 +43,7 @@ def gradient_map(rgb: Tensor) -> Tensor:
     Raises:
         InputError: `rgb` is not a floating-point image of at least 2 by 2 pixels.
     """
-    return (_gray_gradients(rgb) + 255) / 510
+    return (gray_gradients(rgb) + 255) / 510
 
 
 def thresholded_gradient_map(rgb: Tensor, threshold: float = GRADIENT_THRESHOLD) -> Tensor:
@@ -59,11 +59,21 @@ def thresholded_gradient_map(rgb: Tensor, threshold: float = GRADIENT_THRESHOLD)
     Raises:
         InputError: `rgb` is not a floating-point image of at least 2 by 2 pixels.
     """
-    return (_gray_gradients(rgb).abs() > threshold).float()
+    return (gray_gradients(rgb).abs() > threshold).float()
 
 
-def _gray_gradients(rgb: Tensor) -> Tensor:
-    """Central differences of the 8-bit grey image, one-sided at the border: (..., 2, H, W) in [-255, 255]."""
+def gray_gradients(rgb: Tensor) -> Tensor:
+    """Differences per pixel of the 8-bit grey image, central, one-sided at the border.
+
+    Args:
+        rgb: (..., 3, H, W) in [0, 1], at least 2 by 2 pixels.
+
+    Returns:
+        (..., 2, H, W) float32 in [-255, 255]: along rows, then along columns.
+
+    Raises:
+        InputError: `rgb` is not a floating-point image of at least 2 by 2 pixels.
+    """
     check_rgb(rgb)
     if min(rgb.shape[-2:]) < 2:
         raise InputError(f"A shape of {tuple(rgb.shape)} has no gradients: give at least 2 by 2 pixels.")

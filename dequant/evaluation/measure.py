@@ -1,12 +1,18 @@
 """All metrics of one picture."""
 
+from functools import cached_property
+from weakref import WeakKeyDictionary
+
 from torch import Tensor
 
+from dequant.color.cells import cells_of, kept
+from dequant.color.palette import Quantized
 from dequant.color.spaces import colorfulness
 from dequant.evaluation.cases import Case
 from dequant.metrics.image import mean_ciede2000, psnr, psnr_and_ssim, ssim
-from dequant.metrics.palette import index_agreement, palette_error
+from dequant.metrics.palette import requantized
 from dequant.metrics.texture import (
+    Detail,
     bands,
     false_edges,
     fine_correlation,
@@ -34,6 +40,27 @@ METRICS = (
 )
 
 
+class _Known:
+    """What all pictures of a case are compared with, computed once."""
+
+    def __init__(self, case: Case) -> None:
+        self.source = Detail(case.source[None])
+        self._asked, self._n_colors = case.asked, case.palette_colors
+
+    @cached_property
+    def requantized(self) -> Tensor:
+        """The colours asked for, as in `palette_error`."""
+        return requantized(self._asked[None], [self._n_colors])
+
+    @cached_property
+    def cells(self) -> Quantized:
+        """Their cells, as in `index_agreement`."""
+        return cells_of(self.requantized[0])
+
+
+_KNOWN: WeakKeyDictionary[Case, _Known] = WeakKeyDictionary()
+
+
 def measure(case: Case, output: Tensor) -> dict[str, float]:
     """All metrics of one picture.
 
@@ -47,23 +74,23 @@ def measure(case: Case, output: Tensor) -> dict[str, float]:
         The others compare with the source; gradient_f1, false_edges, missed_edges, fine_correlation and bands only
         inside the patch, if there is one.
     """
-    batch, source = output[None], case.source[None]
-    values = {}
+    known = _KNOWN.setdefault(case, _Known(case))
+    batch, patch = output[None], case.patch
+    pair, values = (Detail(batch), known.source), {}
     if case.target is not None:
         target = case.target[None]
         values["psnr"] = psnr(batch, target)
         values["ssim"] = ssim(batch, target)
         values["ciede2000"] = mean_ciede2000(batch, target)
-    values["palette_psnr"], values["palette_ssim"] = palette_error(
-        batch, case.asked[None], case.palette_colors, psnr_and_ssim
-    )
-    values["index_agreement"] = index_agreement(batch, case.asked[None], case.palette_colors)
-    values["texture_correlation"] = texture_correlation(batch, source)
-    values["gradient_f1"] = gradient_agreement(batch, source, case.patch)
-    values["false_edges"] = false_edges(batch, source, case.patch)
-    values["missed_edges"] = missed_edges(batch, source, case.patch)
-    values["fine_correlation"] = fine_correlation(batch, source, case.patch)
-    values["bands"] = bands(batch, source, case.patch)
-    values["haar_distance"] = haar_distance(batch, source)
+    again = requantized(batch, [case.palette_colors])
+    values["palette_psnr"], values["palette_ssim"] = psnr_and_ssim(again, known.requantized)
+    values["index_agreement"] = kept(output, known.cells, ties=True).float().mean()
+    values["texture_correlation"] = texture_correlation(*pair)
+    values["gradient_f1"] = gradient_agreement(*pair, patch)
+    values["false_edges"] = false_edges(*pair, patch)
+    values["missed_edges"] = missed_edges(*pair, patch)
+    values["fine_correlation"] = fine_correlation(*pair, patch)
+    values["bands"] = bands(*pair, patch)
+    values["haar_distance"] = haar_distance(*pair)
     values["colorfulness"] = colorfulness(batch)
     return {name: value.item() for name, value in values.items()}

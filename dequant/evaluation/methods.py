@@ -31,11 +31,13 @@ class Method:
         restore: the function that does it.
         settings: short hash of all that its pictures depend on beside the case, from `settings_hash`.
         texture: "on", "off" or both, the cells that it takes part in.
+        alone: whether it uses all cores, or the GPU, itself, so that only one batch is made at a time.
     """
 
     restore: Restore
     settings: str
     texture: tuple[str, ...] = TEXTURES
+    alone: bool = False
 
 
 def identity() -> Method:
@@ -79,7 +81,7 @@ def of_model(
             return output
         return model.hold(finish(output, torch.stack([case.source for case in cases])), condition.cpu())
 
-    return Method(restore, settings_hash({**settings, "bf16": bf16}))
+    return Method(restore, settings_hash({**settings, "bf16": bf16}), alone=True)
 
 
 def with_source_luminance(output: Tensor, source: Tensor) -> Tensor:

@@ -5,8 +5,10 @@ Every measurement is a line of a CSV file, written at once, so that a stopped ru
 """
 
 import logging
-from collections import defaultdict
+import os
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -127,7 +129,9 @@ def run(
     keep: Keep | None = None,
     more: Measure | None = None,
 ) -> list[Row] | None:
-    """Measure what has not been measured yet.
+    """Measure what has not been measured yet, on all cores.
+
+    Pictures are measured in threads while others are made; so are those of methods that use one core.
 
     Args:
         work: what to measure.
@@ -136,7 +140,7 @@ def run(
         batch_size: pictures of one size made at a time.
         rank: this process takes every `world_size`-th photo.
         world_size: number of processes.
-        keep: called with every new picture.
+        keep: called with every new picture, from threads.
         more: measures the columns of `measurements` beyond `COLUMNS`.
 
     Returns:
@@ -157,8 +161,11 @@ def run(
                 else:
                     yield job
 
-        for batch in _batches(missing(), batch_size):
-            measurements.add(_make(batch, methods[batch[0].name], work.seed, keep, more))
+        batches = ((batch, methods[batch[0].name]) for batch in _batches(missing(), batch_size))
+        for batch, outputs, rows in _made(batches, work.seed, keep):
+            keys, cases = [job.key for job in batch], [job.case for job in batch]
+            others = [{}] * len(batch) if more is None else more(keys, cases, outputs)
+            measurements.add([row | _text(other) for row, other in zip(rows, others, strict=True)])
             progress.advance(task, len(batch))
     measurements.read()
     if not all(key in measurements for key in wanted):
@@ -246,15 +253,37 @@ def _batches(jobs: Iterable[_Job], size: int) -> Iterator[list[_Job]]:
     yield from waiting.values()
 
 
-def _make(batch: Sequence[_Job], method: Method, seed: int, keep: Keep | None, more: Measure | None) -> list[Row]:
-    """Make the pictures of a batch, keep them, and only then measure them."""
-    cases = [job.case for job in batch]
-    outputs = method.restore(cases, [_noise(job.photo, seed) for job in batch])
+_Made = tuple[list[_Job], Tensor, list[Row]]
+"""A batch, its pictures (B, 3, H, W) and their measurements."""
+
+
+def _made(batches: Iterable[tuple[list[_Job], Method]], seed: int, keep: Keep | None) -> Iterator[_Made]:
+    """Make the pictures of batches, keep them, and only then measure them; in the order of the batches."""
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    waiting: deque[Future[_Made]] = deque()
+    with ThreadPoolExecutor(workers, "evaluation") as pool:
+        try:
+            for batch, method in batches:
+                outputs = _restored(batch, method, seed) if method.alone else None
+                waiting.append(pool.submit(_finished, batch, method, outputs, seed, keep))
+                while waiting and (waiting[0].done() or len(waiting) > 2 * workers):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _restored(batch: Sequence[_Job], method: Method, seed: int) -> Tensor:
+    return method.restore([job.case for job in batch], [_noise(job.photo, seed) for job in batch])
+
+
+def _finished(batch: list[_Job], method: Method, outputs: Tensor | None, seed: int, keep: Keep | None) -> _Made:
+    outputs = _restored(batch, method, seed) if outputs is None else outputs
     for job, output in zip(batch, outputs, strict=True):
         if keep is not None:
             keep(job.name, job.case, output)
-    others = more([job.key for job in batch], cases, outputs) if more is not None else [{}] * len(batch)
-    return [_row(*made) for made in zip(batch, outputs, others, strict=True)]
+    return batch, outputs, [_row(job, output) for job, output in zip(batch, outputs, strict=True)]
 
 
 def _noise(photo: Photo, seed: int) -> torch.Generator:
@@ -262,11 +291,14 @@ def _noise(photo: Photo, seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(generator_of(photo.digest, seed).integers(2**62)))
 
 
-def _row(job: _Job, output: Tensor, others: Mapping[str, float]) -> Row:
-    values = {name: f"{value:.6g}" for name, value in {**measure(job.case, output), **others}.items()}
+def _row(job: _Job, output: Tensor) -> Row:
     about = {"variant": job.name, "settings": job.settings, "photo": job.photo.key, "case": job.case.digest}
     labels = {name: str(value) for name, value in job.case.labels.items()}
-    return about | {"paper_item": job.case.paper_item} | labels | values
+    return about | {"paper_item": job.case.paper_item} | labels | _text(measure(job.case, output))
+
+
+def _text(values: Mapping[str, float]) -> Row:
+    return {name: f"{value:.6g}" for name, value in values.items()}
 
 
 class _Rate(ProgressColumn):

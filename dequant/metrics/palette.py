@@ -33,7 +33,7 @@ def palette_error(output: Tensor, asked: Tensor, n_colors: int | Sequence[int], 
     """
     check_pair(output, asked)
     sizes = _sizes(n_colors, len(output))
-    return metric(_requantize(output, sizes), _requantize(asked, sizes))
+    return metric(requantized(output, sizes), requantized(asked, sizes))
 
 
 def index_agreement(output: Tensor, asked: Tensor, n_colors: int | Sequence[int]) -> Tensor:
@@ -53,9 +53,23 @@ def index_agreement(output: Tensor, asked: Tensor, n_colors: int | Sequence[int]
         InputError: the images are not floating-point batches of one shape, or `n_colors` does not fit.
     """
     check_pair(output, asked)
-    wanted = _requantize(asked, _sizes(n_colors, len(output)))
+    wanted = requantized(asked, _sizes(n_colors, len(output)))
     pairs = zip(output, wanted, strict=True)
     return torch.stack([kept(rgb, cells_of(one), ties=True).float().mean() for rgb, one in pairs])
+
+
+def requantized(rgb: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Images rounded down to 8 bits and median-cut, as `palette_error` compares them.
+
+    Args:
+        rgb: (B, 3, H, W) in [0, 1].
+        sizes: of the palettes, 1 to 256, one for each image.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
+    """
+    levels = to_uint8(rgb, truncate=True).float() / 255
+    return torch.stack([quantize(image, size).rgb for image, size in zip(levels, sizes, strict=True)])
 
 
 def _sizes(n_colors: int | Sequence[int], n: int) -> list[int]:
@@ -63,8 +77,3 @@ def _sizes(n_colors: int | Sequence[int], n: int) -> list[int]:
     if len(sizes) != n:
         raise InputError(f"Expected one palette size, or one for each of {n} images, got {len(sizes)}.")
     return sizes
-
-
-def _requantize(rgb: Tensor, sizes: list[int]) -> Tensor:
-    levels = to_uint8(rgb, truncate=True).float() / 255
-    return torch.stack([quantize(image, size).rgb for image, size in zip(levels, sizes, strict=True)])
