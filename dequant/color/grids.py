@@ -1,7 +1,6 @@
-"""The arithmetic of `guided` on CPUs, compiled: means over squares, and conjugate gradients.
+"""Arithmetic of images on CPUs, compiled: means over squares, conjugate gradients, and bounds on gradients.
 
-The matrix of the latter is that of `guided.with_differences`: a diagonal, and minus a weight for each pair of
-neighbours.
+It is that of `guided` and of `condition.texture_bounds`, which say what it means.
 """
 
 from typing import Any
@@ -46,14 +45,14 @@ def box_mean(image: Floats, radius: int, found: Floats) -> None:
 def solve(
     y: Floats, right_side: Floats, diagonal: Floats, rows: Floats, columns: Floats, scale: Floats, rounds: int
 ) -> None:
-    """Move `y` to the solution, in place.
+    """Move `y` to the solution of `matrix y = right_side`, in place, by conjugate gradients.
 
     Args:
         y: (H, W), where to start.
         right_side: (H, W).
         diagonal: of the matrix, (H, W).
-        rows: weights of neighbours along rows' axis, (H - 1, W).
-        columns: likewise, (H, W - 1).
+        rows: minus the entries of neighbours in a column, (H - 1, W).
+        columns: minus those of neighbours in a row, (H, W - 1).
         scale: the preconditioner, (H, W); where it is 0 y stays.
         rounds: number of steps.
     """
@@ -118,3 +117,90 @@ def _turn(step: Floats, rest: Floats, scale: Floats, share: float) -> None:
     """The next direction in one row."""
     for j in range(len(step)):
         step[j] = scale[j] * rest[j] + share * step[j]
+
+
+@_compiled
+def within(gray: Floats, low: Floats, high: Floats, free: Floats, size: float, rounds: int) -> Floats:
+    """The image (H, W) that `texture_bounds.within` finds.
+
+    Args:
+        gray: (H, W), at least 2 by 2 pixels.
+        low: (2, H, W), bounds of the central differences along rows, then columns; -inf for none.
+        high: likewise, inf for none.
+        free: (H, W), 1 where a pixel may be moved, else 0.
+        size: of a step.
+        rounds: number of steps.
+    """
+    force, ahead, found, image = np.zeros_like(low), np.zeros_like(low), np.empty_like(low), np.empty_like(gray)
+    momentum, step = 1.0, np.float32(size)
+    for _ in range(rounds):
+        following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        share, momentum = np.float32((momentum - 1) / following), following
+        _pulled(gray, ahead, free, image)
+        _differences(image, found)
+        for axis in range(2):
+            for i in range(len(gray)):
+                _strengthen(force[axis, i], ahead[axis, i], found[axis, i], low[axis, i], high[axis, i], step, share)
+    _pulled(gray, force, free, image)
+    return image
+
+
+@_compiled
+def _strengthen(
+    force: Floats, ahead: Floats, found: Floats, low: Floats, high: Floats, step: float, share: float
+) -> None:
+    """One step of the forces of a row, given the differences found."""
+    for j in range(len(force)):
+        moved = ahead[j] + step * found[j]
+        stronger = moved - min(max(moved, step * low[j]), step * high[j])
+        ahead[j] = stronger + share * (stronger - force[j])
+        force[j] = stronger
+
+
+@_compiled
+def _differences(image: Floats, found: Floats) -> None:
+    """Write the central differences of `image` (H, W), one-sided at the border, to `found` (2, H, W)."""
+    height, width = image.shape
+    half = np.float32(0.5)
+    for i in range(height):
+        up, down = max(i - 1, 0), min(i + 1, height - 1)
+        scale = half if down - up == 2 else np.float32(1)
+        for j in range(width):
+            found[0, i, j] = scale * (image[down, j] - image[up, j])
+        for j in range(1, width - 1):
+            found[1, i, j] = half * (image[i, j + 1] - image[i, j - 1])
+        found[1, i, 0] = image[i, 1] - image[i, 0]
+        found[1, i, -1] = image[i, -1] - image[i, -2]
+
+
+@_compiled
+def _pulled(gray: Floats, force: Floats, free: Floats, image: Floats) -> None:
+    """Write to `image` what forces (2, H, W) on the differences of `gray` make of it: the transposed of these."""
+    height, width = gray.shape
+    half = np.float32(0.5)
+    for i in range(height):
+        image[i] = 0
+        here = image[i]
+        if i > 0:
+            scale = half if i > 1 else np.float32(1)
+            for j in range(width):
+                here[j] += scale * force[0, i - 1, j]
+        if i < height - 1:
+            scale = half if i < height - 2 else np.float32(1)
+            for j in range(width):
+                here[j] -= scale * force[0, i + 1, j]
+        if i == 0 or i == height - 1:
+            own = np.float32(-1 if i == 0 else 1)
+            for j in range(width):
+                here[j] += own * force[0, i, j]
+        across = force[1, i]
+        for j in range(2, width):
+            here[j] += half * across[j - 1]
+        for j in range(width - 2):
+            here[j] -= half * across[j + 1]
+        here[1] += across[0]
+        here[0] -= across[0]
+        here[-1] += across[-1]
+        here[-2] -= across[-1]
+        for j in range(width):
+            here[j] = gray[i, j] - free[i, j] * here[j]

@@ -23,7 +23,7 @@ SOLVER_ROUNDS = 80
 
 def box_mean(image: Tensor, radius: int) -> Tensor:
     """Mean over the square of side `2 radius + 1` about each pixel of (..., H, W), as far as it is in the image."""
-    if _compiled(image):
+    if is_compiled(image):
         planes = image.contiguous().numpy().reshape(-1, *image.shape[-2:])
         found = np.empty_like(planes)
         for plane, mean in zip(planes, found, strict=True):
@@ -120,7 +120,7 @@ def with_differences(image: Tensor, wanted: Tensor, stiffness: Tensor, free: Ten
     right_side[:, :, :-1] -= right
     right_side[:, :, 1:] += right
     scale = 1 / diagonal if free is None else free / diagonal
-    if _compiled(image):
+    if is_compiled(image):
         y = image.contiguous().clone()
         weights = [part.contiguous().numpy() for part in (diagonal, rows, columns, scale)]
         for channel, side in zip(y.numpy(), right_side.contiguous().numpy(), strict=True):
@@ -138,7 +138,7 @@ def with_differences(image: Tensor, wanted: Tensor, stiffness: Tensor, free: Ten
     return _conjugate_gradients(normal, right_side, image, scale)
 
 
-def _compiled(image: Tensor) -> bool:
+def is_compiled(image: Tensor) -> bool:
     """Whether `grids` computes it: on CPUs, where nothing is differentiated."""
     return image.device.type == "cpu" and image.dtype in (torch.float32, torch.float64) and not image.requires_grad
 

@@ -12,6 +12,7 @@ picture itself is taken, where it has decided for one. Both keep a margin, so th
 import torch
 from torch import Tensor
 
+from dequant.color import grids, guided
 from dequant.color.rgb import check_rgb
 from dequant.color.spaces import lab_to_rgb, rgb_to_lab
 from dequant.condition.texture_maps import GRADIENT_THRESHOLD
@@ -104,6 +105,9 @@ def within(gray: Tensor, low: Tensor, high: Tensor, free: Tensor) -> Tensor:
         (H, W), after `ROUNDS` steps, so that it is within the bounds nearly.
     """
     step = 0.2 if min(gray.shape) >= 4 else 0.125  # at most one over the squared norm of the differences
+    if guided.is_compiled(gray):
+        arrays = [part.to(gray.dtype).contiguous().numpy() for part in (gray, low, high, free)]
+        return torch.from_numpy(grids.within(*arrays, step, ROUNDS))
     force, ahead, momentum = torch.zeros_like(low), torch.zeros_like(low), 1.0
     for _ in range(ROUNDS):
         moved = ahead / step + _differences(gray - free * _adjoint(ahead))

@@ -130,3 +130,14 @@ def test_bad_input(variant: str, shape: tuple[int, ...], sentence: str) -> None:
     texture, given = torch.zeros(2, *shape[-2:]), torch.ones(shape[-2:], dtype=torch.bool)
     with pytest.raises(InputError, match=sentence):
         TEXTURES[variant].nearest(torch.zeros(shape), texture, given)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (2, 7), (3, 5), (37, 61)])
+def test_bounds_are_the_same_compiled_and_not(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    gray, low = 255 * torch.rand(shape, generator=generator), -20 * torch.rand(2, *shape, generator=generator)
+    high = low + 10
+    low[:, ::3], high[:, 1::3] = -torch.inf, torch.inf
+    free = torch.rand(shape, generator=generator) > 0.2
+    expected = texture_bounds.within(gray.clone().requires_grad_(), low, high, free).detach()
+    torch.testing.assert_close(texture_bounds.within(gray, low, high, free), expected, atol=1e-2, rtol=0)
