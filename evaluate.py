@@ -1,9 +1,11 @@
 """Run protocols of the paper: `python evaluate.py eval=dequantization variant=T`, `python evaluate.py eval=all`."""
 
 if __name__ == "__main__":  # ahead of imports that take seconds
+    from dequant.cli.early import show_help
     from dequant.errors import obey_signals
 
     obey_signals(importing=True)
+    show_help("evaluate")
 
 import json
 import logging

@@ -1,9 +1,11 @@
 """Train a variant, or the prior: `python train.py variant=T`, `python train.py -m variant=L,G,T`."""
 
 if __name__ == "__main__":  # ahead of imports that take seconds
+    from dequant.cli.early import show_help
     from dequant.errors import obey_signals
 
     obey_signals(importing=True)
+    show_help("train")
 
 import json
 import logging
