@@ -17,7 +17,7 @@ from dequant.data.remote_files import Interrupted, check_protocol, opened, proto
 from dequant.data.samples import Raw, samples
 from dequant.data.sources import MAX_FILE_MB, in_bytes
 from dequant.data.splits import fraction
-from dequant.data.tars import BROKEN, Compressed, members
+from dequant.data.tars import BROKEN, Compressed, Endless, members
 from dequant.errors import InputError
 from dequant.io.formats import SUFFIXES
 
@@ -242,4 +242,4 @@ def _final(error: BaseException) -> bool:
     """Whether another attempt would fail as well."""
     if isinstance(error, urllib.error.HTTPError):
         return 400 <= error.code < 500 and error.code not in (408, 425, 429)
-    return isinstance(error, (FileNotFoundError, PermissionError, Compressed))
+    return isinstance(error, (FileNotFoundError, PermissionError, Compressed, Endless))

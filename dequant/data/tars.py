@@ -31,11 +31,19 @@ LONGEST_NAME = 2**20
 """Bytes of an extended header or a long name."""
 
 
+LONGEST_BREAK = 2**30
+"""Bytes in which a stream must have a header: a server may send for ever."""
+
+
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK": "zip"}
 
 
 class Compressed(tarfile.ReadError):
     """A tar that must be unpacked first."""
+
+
+class Endless(tarfile.ReadError):
+    """A stream in which no file comes any more."""
 
 
 class Member(NamedTuple):
@@ -65,7 +73,8 @@ def members(file: IO[bytes], max_bytes: float, load: bool) -> Iterator[Member]:
         load: read the contents.
 
     Raises:
-        tarfile.ReadError: after the last member, when the tar does not end as it should.
+        tarfile.ReadError: after the last member, when the tar does not end as it should, or goes on without one for
+            `LONGEST_BREAK` bytes while it is loaded.
     """
     walk = _Walk(file, max_bytes, load)
     while block := walk.block():
@@ -78,6 +87,7 @@ def members(file: IO[bytes], max_bytes: float, load: bool) -> Iterator[Member]:
             continue
         yield from walk.broken()
         yield from walk.member(header)
+        walk.known_to = walk.at
     if not walk.zeros:
         raise tarfile.ReadError("it is cut short")
     yield from walk.broken(at_end=True)
@@ -111,7 +121,7 @@ class _Walk:
 
     def __init__(self, file: IO[bytes], max_bytes: float, load: bool) -> None:
         self.file, self.max_bytes, self.load = file, max_bytes, load
-        self.at, self.zeros = 0, 0
+        self.at, self.zeros, self.known_to = 0, 0, 0  # known_to: where the last member ended
         self.lost: int | None = None  # where a break began
         self.excused = False  # blocks without a header belong to a member that has been named already
         self.known: dict[str, str] = {}  # by headers ahead of a member
@@ -126,6 +136,7 @@ class _Walk:
 
     def block(self) -> bytes:
         """The next block; less at the end."""
+        self._check_length(self.at - self.known_to)
         block = self.file.read(BLOCK)
         self.at += len(block)
         return block
@@ -203,6 +214,10 @@ class _Walk:
         self.at += len(content)
         return content
 
+    def _check_length(self, size: int) -> None:
+        if self.load and size > LONGEST_BREAK:
+            raise Endless(f"it has no file in {LONGEST_BREAK // 2**20} MiB")
+
     def _pass(self, size: int) -> None:
         """Go behind a content of `size` bytes."""
         whole = size + -size % BLOCK
@@ -210,6 +225,7 @@ class _Walk:
             self.at = min(self.at + whole, int(self.end))
             self.file.seek(self.at)
             return
+        self._check_length(whole)
         while whole > 0 and (content := self._read(min(whole, 2**18))):
             whole -= len(content)
 

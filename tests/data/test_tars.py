@@ -2,13 +2,27 @@ import io
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 import pytest
 
+from dequant.data import tars
 from dequant.data.samples import NO_IMAGE, Raw, samples
 from dequant.data.sources import Photos, Shards
-from dequant.data.tars import BROKEN, CUT, LINK, OUTSIDE, SPARSE, TOO_LARGE_FILE, Compressed, Member, index, members
+from dequant.data.tars import (
+    BROKEN,
+    CUT,
+    LINK,
+    OUTSIDE,
+    SPARSE,
+    TOO_LARGE_FILE,
+    Compressed,
+    Endless,
+    Member,
+    index,
+    members,
+)
 from dequant.errors import InputError
 from tests.support.paths import CASES
 from tests.support.shards import photo
@@ -90,6 +104,34 @@ def test_breaks_at_both_ends_and_joined_tars() -> None:
     assert both(one + two) == [("a.jpg", None), ("", BROKEN), ("b.jpg", None)]
     assert both(b"Z" * 1024 + two) == [("", BROKEN), ("b.jpg", None)]
     assert both(one[:1024] + b"Z" * 700 + bytes(1024)) == [("a.jpg", None), ("", BROKEN)]
+
+
+class Unending(io.RawIOBase):
+    """A tar of one file, and then blocks of one byte for ever."""
+
+    def __init__(self, byte: bytes) -> None:
+        self.rest, self.byte = tar_of("a.jpg")[:-1024], byte
+
+    def read(self, size: int = -1) -> bytes:
+        given, self.rest = self.rest[:size], self.rest[size:]
+        return given.ljust(size, self.byte)
+
+
+@pytest.mark.parametrize("byte", [b"Z", b"\0"])
+def test_a_stream_without_end_is_left(byte: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tars, "LONGEST_BREAK", 2**20)
+    found = members(cast(IO[bytes], Unending(byte)), LIMIT, load=True)
+    assert next(found).name == "a.jpg"
+    with pytest.raises(Endless, match="no file in 1 MiB"):
+        list(found)
+
+
+def test_a_file_without_end_is_not_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tars, "LONGEST_BREAK", 2**20)
+    large = tarfile.TarInfo("large.jpg")
+    large.size = 2**40
+    with pytest.raises(Endless):
+        list(members(io.BytesIO(large.tobuf() + bytes(4096)), LIMIT, load=True))
 
 
 def test_a_long_name_does_not_go_to_another_member() -> None:
