@@ -5,7 +5,7 @@
 CHECKOUT is a clone of the code released with the paper. Its network is made with random weights and converted as
 `dequant convert authors` does; `if_ii_m` has the shape assumed in if_ii_m_assumed.json. Of each batch size, both draw
 the same pictures in the 27 steps of super27, and take one training step (both losses, AdamW) on the same noise; the
-largest difference of the pictures, and of the losses, is printed. Each measurement is a process of its own; both take
+largest difference of the pictures, and of the losses, is printed. Rows of another network stay in the table. Each measurement is a process of its own; both take
 turns, and the shortest time of the repeats counts. Peak memory is the process's, with its weights and imports.
 """
 
@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from dequant.diffusion.loss import loss
 from dequant.diffusion.sampler import Sampler
 from dequant.errors import InputError, one_sentence
-from dequant.io.files import write_csv
+from dequant.io.files import read_csv, write_csv
 from dequant.models.convert import from_released, unet_config
 from dequant.provenance import check_clean, provenance
 from dequant.training.dequantizer import Dequantizer
@@ -214,7 +214,8 @@ def main(
                 rows.append(row | {"largest_difference": f"{difference:.1e}", **about})
                 print(*(f"{key}={row[key]}" for key in COLUMNS), f"difference={difference:.1e}", flush=True)
     if csv is not None:
-        write_csv(csv, (*COLUMNS, *ABOUT), rows)
+        kept = [row for row in read_csv(csv, (*COLUMNS, *ABOUT)) if row["network"] != network]
+        write_csv(csv, (*COLUMNS, *ABOUT), [*kept, *rows])
 
 
 if __name__ == "__main__":
