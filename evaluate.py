@@ -9,6 +9,7 @@ if __name__ == "__main__":  # ahead of imports that take seconds
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -116,6 +117,8 @@ def evaluate(cfg: DictConfig) -> float | None:
     """
     check(cfg)
     (device, rank, world_size), folder = process(cfg.device), Path(cfg.run_dir)
+    if "OMP_NUM_THREADS" not in os.environ:  # the network leaves a core to what measures its pictures
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
     perceptual = instantiate(cfg.perceptual, folder=folder / "measurements", device=str(device))
     contest, data = entrants(cfg, device), instantiate(cfg.data.module)
     photos = runner.choose(data.photos(cfg.data.eval_split, cfg.eval.size), cfg.eval.max_photos)

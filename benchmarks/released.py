@@ -5,8 +5,9 @@
 CHECKOUT is a clone of the code released with the paper. Its network is made with random weights and converted as
 `dequant convert authors` does; `if_ii_m` has the shape assumed in if_ii_m_assumed.json. Of each batch size, both draw
 the same pictures in the 27 steps of super27, and take one training step (both losses, AdamW) on the same noise; the
-largest difference of the pictures, and of the losses, is printed. Rows of another network stay in the table. Each measurement is a process of its own; both take
-turns, and the shortest time of the repeats counts. Peak memory is the process's, with its weights and imports.
+largest difference of the pictures, and of the losses, is printed. Rows of another network stay in the table. Each
+measurement is a process of its own; both take turns, and the shortest time of the repeats counts. Peak memory is that
+of the process, with its weights and imports.
 """
 
 import importlib
