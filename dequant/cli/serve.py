@@ -12,7 +12,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from dequant.errors import InputError, one_sentence
+from dequant.cli.ending import told
+from dequant.errors import InputError
 
 LOOPBACK = ("127.0.0.1", "::1")
 EVERYWHERE = ("0.0.0.0", "::")
@@ -45,7 +46,7 @@ class Place(NamedTuple):
     token: str | None
 
 
-@one_sentence()
+@told()
 def serve(host: Host = LOOPBACK[0], port: Port = 8765, max_mb: MaxMb = 64, token: Token = None) -> None:
     """Serve the edits as a JSON API, described at /openapi.json, until Ctrl-C."""
     run(Place(host, port, token), max_mb, with_page=False, opens=False)

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
+from dequant.cli.ending import told
 from dequant.cli.serve import LOOPBACK, Host, MaxMb, Place, Port, Token, run
-from dequant.errors import one_sentence
 
 
-@one_sentence()
+@told()
 def studio(
     host: Host = LOOPBACK[0],
     port: Port = 8765,

@@ -59,23 +59,24 @@ def test_a_taken_port_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> Non
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        said = failure(["--port", str(taken.getsockname()[1])])
+        said = failure(["--port", str(taken.getsockname()[1])], capsys)
     assert said.startswith("error: Cannot listen on port") and "--port" in said
 
 
 @pytest.mark.parametrize(
     ("host", "sentence"), [("0.0.0.0", "every address"), ("::", "every address"), ("no such host", "no address")]
 )
-def test_a_wrong_host_is_one_sentence(host: str, sentence: str) -> None:
-    assert sentence in failure(["--host", host])
+def test_a_wrong_host_is_one_sentence(host: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sentence in failure(["--host", host], capsys)
 
 
-def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    assert "pip install 'dequant[studio]'" in failure([])
+    assert "pip install 'dequant[studio]'" in failure([], capsys)
 
 
-def failure(arguments: list[str]) -> str:
+def failure(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as end:
         main(["serve", *arguments])
-    return str(end.value.code)
+    assert end.value.code == 2
+    return capsys.readouterr().err
