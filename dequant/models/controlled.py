@@ -13,7 +13,7 @@ from dequant.diffusion.solver import Predict
 from dequant.models.base import DiffusionBase, Residuals
 from dequant.models.control import ControlEncoder
 
-BYTES_AHEAD = 2**29
+BYTES_AHEAD = 2**25
 """Of the residuals that are computed before they are used."""
 
 
