@@ -167,10 +167,19 @@ def fit(cfg: DictConfig, checkpoint: Path | None, more_callbacks: Sequence[Callb
             if "DataLoader worker" not in str(error):
                 raise
             sys.exit(f"a loading process died at step {trainer.global_step} ({error}): {how_to_resume(folder)}")
+        if lacks_validation(cfg, checkpoint, trainer.global_step):
+            trainer.validate(model, data, verbose=False)
         if trainer.is_global_zero:
             model.save_pretrained(folder / "weights")
             log_model(trainer.loggers, folder / "weights", cfg.name, ["latest", f"step_{trainer.global_step}"])
             log.info("%s; weights in %s", outcome(folder, trainer), folder / "weights")
+
+
+def lacks_validation(cfg: DictConfig, checkpoint: Path | None, step: int) -> bool:
+    """Whether a run was stopped between its last step and the validation that follows."""
+    is_end = checkpoint is not None and checkpoint.resolve().stem == f"step_{step:06d}"  # nothing was left to train
+    due = step * cfg.trainer.get("accumulate_grad_batches", 1) % cfg.trainer.val_check_interval == 0
+    return is_end and due and last_metrics(Path(cfg.run_dir)).get("step") != step
 
 
 def prepared(cfg: DictConfig) -> Learner:

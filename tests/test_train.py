@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 import re
+import shutil
 import signal
 import tarfile
 import time
@@ -14,7 +16,7 @@ import torch
 from dequant.cli.runs import held
 from dequant.data.sources import Shards, bundled
 from dequant.training.checkpoints import newest_first
-from tests.support.programs import Done, Program
+from tests.support.programs import Done, Program, run
 
 TINY = [
     "base=small_init",
@@ -161,6 +163,27 @@ def test_a_run_is_taken_up_where_it_was(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "ours-T").iterdir()] == [run.name]
     assert "weights in" in (run / "train.log").read_text()
     assert any("5/5" in line and len(line.rstrip()) <= 80 for line in done.stdout.splitlines())
+
+
+@pytest.mark.slow
+def test_a_kill_ahead_of_the_last_validation_does_not_spare_it(tmp_path: Path) -> None:
+    run_dir = f"hydra.run.dir={tmp_path}/ours-T/one"
+    steps = [*TINY[3:], run_dir, "trainer.max_steps=8", "model.optimizer.lr=0.01"]  # of a base that was trained
+    done = run("train.py", *steps, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "ours-T" / "one"
+    (weights,) = (folder / "weights").glob("*.safetensors")
+    released = weights.read_bytes()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text('{"step": 4}')
+    shutil.rmtree(folder / "weights")
+    done = run("train.py", *steps, "ckpt_path=last", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    again = json.loads((folder / "metrics.json").read_text())
+    assert again["step"] == 8
+    assert again == {name: value for name, value in metrics.items() if name in again}
+    assert again["val/psnr"] != again["val/psnr_input"]
+    assert weights.read_bytes() == released
 
 
 def losses(folder: Path) -> list[float]:

@@ -80,8 +80,9 @@ class EMA(Callback):
             self.on_validation_end(trainer, pl_module)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leave the average in the module, for release."""
+        """Leave the average in the module, for release and a validation after the end."""
         self._swap(pl_module)
+        self.average = {}
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the average."""
