@@ -93,8 +93,8 @@ def _run(operation: Operation, inputs: Sequence[str], options: BatchOptions, sto
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the end of Python would fail, too
         status = CLOSED
-    except InputError as error:
-        tally.failures.append(f"{error} The run ends here.")
+    except (InputError, OSError) as error:
+        tally.failures.append(f"{sentence(error)} The run ends here.")
         status = SOME_FAILED
     _sum_up(made, options, tally, status)
     return status
@@ -186,6 +186,7 @@ def _complete(made: Plan, job: Job, outcome: Outcome) -> Outcome:
 
     Raises:
         InputError: there is no space for the record.
+        OSError: it cannot be written.
     """
     if made.manifest is not None and outcome.status in ("written", "failed") and not made.terms.dry_run:
         manifests.append(made.manifest, outcome.record)

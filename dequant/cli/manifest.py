@@ -1,6 +1,7 @@
 """The manifest of a run: a JSON line for each file, by which an interrupted run is resumed."""
 
 import contextlib
+import errno
 import glob
 import hashlib
 import json
@@ -108,7 +109,7 @@ def append(path: Path, record: Record) -> None:
                 file.seek(-1, os.SEEK_END)
                 line = line if file.read(1) == b"\n" else b"\n" + line
             if file.write(line) != len(line):
-                raise OSError(f"A line of '{path}' could not be written whole")
+                raise OSError(errno.ENOSPC, "A line could not be written whole")
             os.fsync(file.fileno())
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +83,22 @@ def test_full_disk_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InputError, match="There is no space left for '.*dequant.jsonl'"):
         manifest.append(path, record(path.parent))
+
+
+def test_a_line_for_which_the_space_did_not_suffice(path: Path) -> None:
+    """It counts as a full disk, and the next line is not lost with it."""
+    manifest.append(path, record(path.parent))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))  # a write ends there
+    try:
+        with pytest.raises(InputError, match="There is no space left for '.*dequant.jsonl'"):
+            manifest.append(path, record(path.parent))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    manifest.append(path, record(path.parent))
+    history = manifest.read([path])
+    assert history.damaged == 1
+    assert len(history.made[str(path.parent / "a.png")]) == 2
 
 
 def test_shards_have_manifests_of_their_own(path: Path) -> None:
