@@ -107,6 +107,6 @@ def _input_error(error: InputError) -> str:
 def _os_error(error: BaseException) -> str | None:
     if not isinstance(error, OSError):
         return None
-    what = f"{error.strerror or error}: {error.filename}" if error.filename else f"{error}"
+    what = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return f"{what}: free some space there, or choose another folder." if full else f"{what}."

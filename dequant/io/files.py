@@ -143,7 +143,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def named_if_full(path: Path) -> Iterator[None]:
-    """Say of a full disk which path could not be written, and what to do.
+    """Say which path could not be written, in place of a hidden one beside it, and of a full disk what to do.
 
     Raises:
         InputError: the disk is full.
@@ -155,6 +155,8 @@ def named_if_full(path: Path) -> Iterator[None]:
             raise InputError(
                 f"There is no space left for '{path}': free some, and give the same command again."
             ) from error
+        if str(error.filename).startswith(str(path.with_name(f".{path.stem}."))):
+            error.filename = str(path)
         raise
 
 

@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 import subprocess
@@ -125,3 +126,11 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=sentence), whole_folder(tmp_path / "b"), Path("/dev/full").open("w") as file:
         file.write("a")
     assert names(tmp_path) == []
+
+
+def test_what_cannot_be_written_is_named_as_it_was_given(tmp_path: Path) -> None:
+    """And not by the name that it has until it is complete."""
+    for whole in (whole_path, whole_folder):
+        with pytest.raises(OSError) as caught, whole(tmp_path / "a.b.png") as partial:
+            raise OSError(errno.EROFS, "Read-only file system", str(partial))
+        assert caught.value.filename == str(tmp_path / "a.b.png")
