@@ -293,6 +293,7 @@ def main(
         raise InputError(f"There is no program '{unknown[0]}': choose of {', '.join(PROGRAMS)}.")
     os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp()  # also of the programs
     Finalize(None, shutil.rmtree, (tempfile.tempdir, True), exitpriority=-200)  # after what multiprocessing has there
+    Program("dequant.cli", "--version", cwd=photos).wait()  # the first start is slow
     for name, how in itertools.product(names, SIGNALS):
         count = stopped(name, photos.absolute(), how, times, seed)
         row = {"what": name, "signal": how.name, "times": count.times, "resumed": count.resumed}
