@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from numbers import Integral
 from types import FrameType
 from typing import Any
@@ -70,6 +71,17 @@ def sentence(error: BaseException, explain: Callable[[BaseException], str | None
     sentences = [_input_error(one) for one in chain if isinstance(one, InputError)]
     sentences += [said for one in chain if (said := (explain(one) if explain else None) or _os_error(one))]
     return escape(mask(sentences[0])) if sentences else None
+
+
+def need(module: str, extra: str) -> None:
+    """End the program with what to install, where a package of an extra is missing. Call it ahead of its import."""
+    if find_spec(module) is None:
+        sys.exit(f"error: {missing(module, extra)}")
+
+
+def missing(module: str, extra: str) -> str:
+    """The sentence about a package that is not installed."""
+    return f"This needs {module}: pip install 'dequant[{extra}]'."
 
 
 def obey_signals(advice: str = "", importing: bool = False) -> None:

@@ -3,6 +3,11 @@
 `--dry-run FOLDER` needs no account: it writes what would be sent, workspace.json and report.json, and reads it back.
 """
 
+if __name__ == "__main__":  # ahead of the imports
+    from dequant.errors import need
+
+    need("wandb_workspaces", "sweeps")
+
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,6 +4,11 @@ Each trial is a run of train.py in its own folder. The study is a database: the 
 and several processes that run it at once (or under Slurm's srun) share the trials.
 """
 
+if __name__ == "__main__":  # ahead of the imports
+    from dequant.errors import need
+
+    need("optuna", "sweeps")
+
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path

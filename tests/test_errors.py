@@ -1,6 +1,9 @@
+import sys
+
 import pytest
 
-from dequant.errors import InputError, one_sentence
+from dequant.errors import InputError, need, one_sentence
+from tests.support.paths import ROOT
 
 
 @pytest.mark.parametrize(
@@ -51,3 +54,12 @@ def test_errors_of_libraries_are_explained() -> None:
         raise LookupError
     with pytest.raises(RuntimeError), one_sentence(explain):
         raise RuntimeError
+
+
+def test_what_is_missing_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    need("yaml", "sweeps")
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(SystemExit, match=r"^error: This needs optuna: pip install 'dequant\[sweeps\]'\.$"):
+        need("optuna", "sweeps")
+    for module in ("study", "dashboard"):
+        assert "    need(" in (ROOT / "sweeps" / f"{module}.py").read_text()

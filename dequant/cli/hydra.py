@@ -23,6 +23,9 @@ from dequant import errors
 from dequant.errors import InputError
 from dequant.masking import masked
 
+EXTRAS = {"tensorboard": "tensorboard", "joblib": "sweeps", "submitit": "slurm"}
+"""Packages that loggers and launchers need, and the extras that bring them."""
+
 
 def one_sentence() -> AbstractContextManager[None]:
     """`errors.one_sentence` for programs with a Hydra configuration and a trainer."""
@@ -119,6 +122,8 @@ def _explain(error: BaseException) -> str | None:
                 cause = cause.__cause__
             return f"{option} cannot be imported ({cause}): check its _target_, and that its package is installed."
         return f"{option or what} cannot be set up ({cause}): see its options." if _is_of_value(cause) else None
+    if isinstance(error, ModuleNotFoundError):
+        return next((errors.missing(*pair) for pair in EXTRAS.items() if pair[0] in str(error)), None)
     if isinstance(error, OverrideParseException):
         return _quoted(error.override)
     if isinstance(error, HydraException | OmegaConfBaseException):

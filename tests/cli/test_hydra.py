@@ -1,9 +1,12 @@
 """Options that follow the machine."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from hydra.utils import instantiate
 
-from dequant.cli.hydra import computes_bfloat16, fast_precision
+from dequant.cli.hydra import computes_bfloat16, fast_precision, one_sentence
 
 
 @pytest.mark.parametrize(
@@ -32,3 +35,12 @@ def test_auto_takes_the_accelerator_that_there_is(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation)
     assert fast_precision("auto") == fast_precision("gpu") == "bf16-mixed"
+
+
+def test_a_logger_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("_TENSORBOARD_AVAILABLE", "_TENSORBOARDX_AVAILABLE"):
+        monkeypatch.setattr(f"lightning.fabric.loggers.tensorboard.{name}", False)
+    logger = {"_target_": "lightning.pytorch.loggers.TensorBoardLogger", "save_dir": str(tmp_path)}
+    sentence = r"^error: This needs tensorboard: pip install 'dequant\[tensorboard\]'\.$"
+    with pytest.raises(SystemExit, match=sentence), one_sentence():
+        instantiate({"tensorboard": logger})
