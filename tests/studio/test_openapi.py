@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import fields
 from typing import Any, get_args, get_type_hints
 
@@ -54,3 +55,10 @@ def references(value: Any) -> list[str]:
         own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
         return own + [name for one in value.values() for name in references(one)]
     return [name for one in value for name in references(one)] if isinstance(value, list) else []
+
+
+def test_a_refused_method_is_answered_with_those_that_there_are(client: TestClient) -> None:
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        answer = client.request("PATCH", re.sub(r"\{\w+\}", "a", path))
+        assert answer.status_code == 405
+        assert {*answer.headers["allow"].lower().split(", ")} - {"head"} == methods.keys() - {"parameters"}
