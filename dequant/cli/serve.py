@@ -69,6 +69,7 @@ def run(place: Place, max_mb: int, with_page: bool, opens: bool) -> None:
             raise InputError(f"dequant {command} needs {name}: pip install 'dequant[studio]'.")
     import uvicorn
 
+    from dequant.cli.connections import Connection
     from dequant.studio.guard import hosts
     from dequant.studio.late import create_late_app, create_ready_app
     from dequant.studio.session import Limits
@@ -85,6 +86,7 @@ def run(place: Place, max_mb: int, with_page: bool, opens: bool) -> None:
             server_header=False,
             proxy_headers=False,
             ws="none",
+            http=Connection,
             limit_concurrency=CONNECTIONS,
             timeout_graceful_shutdown=LEAVING,
         )
