@@ -73,6 +73,11 @@ def sentence(error: BaseException, explain: Callable[[BaseException], str | None
     return escape(mask(sentences[0])) if sentences else None
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether the cause of an error is a full disk."""
+    return any(isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT) for one in _causes(error))
+
+
 def need(module: str, extra: str) -> None:
     """End the program with what to install, where a package of an extra is missing. Call it ahead of its import."""
     if find_spec(module) is None:

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
-from dequant.errors import InputError, sentence
+from dequant.errors import InputError, is_full, sentence
 from dequant.studio.stopping import Stopped, TooLong
 
 NOWHERE = "There is nothing under this address: /openapi.json lists what there is."
@@ -15,6 +15,7 @@ NO_METHOD = "This address has no such method: /openapi.json lists what it has."
 GONE = "The photo was dropped before its turn came: upload it again."
 ENDED = "The session has ended: uploading a photo begins another."
 TOO_LONG = "The edit took longer than this server allows: use fewer steps, or the command line."
+FULL = "The disk of the server is full: free some space there, and ask again."
 
 
 class Refusal(NamedTuple):
@@ -36,6 +37,8 @@ class Refusal(NamedTuple):
         if isinstance(error, HTTPException):
             said = {404: NOWHERE, 405: NO_METHOD} if error.detail == HTTPStatus(error.status_code).phrase else {}
             return cls(error.status_code, said.get(error.status_code, error.detail), dict(error.headers or {}))
+        if is_full(error):
+            return cls(507, FULL, {})
         if isinstance(error, InputError):
             return cls(422, sentence(error) or "The request cannot be understood.", {})
         if isinstance(error, FileNotFoundError):

@@ -20,6 +20,7 @@ ERRORS = {
     "415": "The body is of another type, or no image.",
     "422": "Something in the request is wrong or impossible.",
     "503": "Too many requests wait, or the work took too long.",
+    "507": "The disk of the server is full.",
 }
 
 TEXT, NUMBER, WHOLE, FLAG = {"type": "string"}, {"type": "number"}, {"type": "integer"}, {"type": "boolean"}
@@ -169,7 +170,7 @@ def _answers(status: str, content: dict[str, Any] | None, what: str, *errors: st
 
 def _edit(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     content = _json(_named("Locked" if name == "lock" else "Result"))
-    answers = _answers("201", content, "The edit.", "404", "408", "413", "415", "422", "503")
+    answers = _answers("201", content, "The edit.", "404", "408", "413", "415", "422", "503", "507")
     stream = {"text/event-stream": {"schema": TEXT | {"description": " ".join(EVENTS.split())}}}
     answers["200"] = {"description": "The edit as it is made, where Accept asks for it.", "content": stream}
     return {
@@ -240,7 +241,7 @@ _AHEAD: dict[str, Any] = {
             "summary": "Make a photo of a view of another one, to try edits on.",
             "security": _SESSION,
             "parameters": [PHOTO, _PIXELS, _N_COLORS],
-            "responses": _answers("201", _PHOTO, "The new photo.", "404", "422", "503"),
+            "responses": _answers("201", _PHOTO, "The new photo.", "404", "422", "503", "507"),
         }
     },
     "/v1/photos/{photo}/prepare": {
@@ -250,7 +251,7 @@ _AHEAD: dict[str, Any] = {
             "security": _SESSION,
             "parameters": [PHOTO],
             "requestBody": {"required": True, "content": _json(_named("Dequantize"))},
-            "responses": _answers("204", None, "It is done.", "404", "408", "413", "415", "422", "503"),
+            "responses": _answers("204", None, "It is done.", "404", "408", "413", "415", "422", "503", "507"),
         }
     },
 }
@@ -264,7 +265,9 @@ _PATHS: dict[str, Any] = {
             "summary": "Upload a photo: the bytes of its file are the body.",
             "parameters": [_N_COLORS],
             "requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string"}}}},
-            "responses": _answers("201", _PHOTO, "The photo and its palette.", "408", "413", "415", "422", "503"),
+            "responses": _answers(
+                "201", _PHOTO, "The photo and its palette.", "408", "413", "415", "422", "503", "507"
+            ),
         }
     },
     "/v1/photos/{photo}": {

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dequant.errors import InputError
+from dequant.io.files import named_if_full
 from dequant.studio.folders import Folder
 
 PNG = ".png"
@@ -145,7 +146,8 @@ class Store:
         """A path for a file that is not yet a session's; what is left of it is deleted."""
         path = self._folder.path / f"{secrets.token_hex(8)}{suffix}"
         try:
-            yield path
+            with named_if_full(path):
+                yield path
         finally:
             path.unlink(missing_ok=True)
             self._dropped(path)
