@@ -277,3 +277,40 @@ def test_a_base_without_encoder_has_no_texture_to_keep(tiny_base: DiffusionBase,
 def test_without_texture_given_it_changes_nothing(rgb: torch.Tensor) -> None:
     request = Request.of(for_palette(quantize(rgb, 8).rgb, 8, None), TEXTURES["T"])
     assert torch.equal(Fidelity(share=0, texture="exact").finish(rgb[None], [request])[0], rgb)
+
+
+@pytest.mark.parametrize("variant", ["L", "G", "T"])
+def test_texture_is_that_of_the_nearest_picture_or_of_colour_lines(photo: torch.Tensor, variant: str) -> None:
+    texture = TEXTURES[variant]
+    condition = for_palette(quantize(photo, 8).rgb, 8, texture.map(photo))
+    condition[6, :, :20] = 0
+    request = Request.of(condition, texture)
+    where = (condition[3:5], condition[6] > 0, torch.ones(64, 64, dtype=torch.bool))
+    asked = {"exact": texture.nearest(condition[:3], *where), "guided": texture.follow(condition[:3], *where, 20 * 8)}
+    for name, wanted in asked.items():
+        assert torch.equal(Fidelity(share=0, texture=name).project(condition[:3], request), wanted)
+    assert Fidelity(share=0).is_idle([request]) and not Fidelity(share=0, texture="exact").is_idle([request])
+    without = Request.of(for_palette(quantize(photo, 8).rgb, 8, None), texture)
+    assert Fidelity(share=0, texture="exact").is_idle([without])
+    assert not Fidelity(share=0, texture="exact").is_idle([without, request]) and not EXACT.is_idle([without])
+
+
+def test_a_correction_spreads_over_its_reach() -> None:
+    point = torch.zeros(3, 41, 41)
+    point[:, 20, 20] = 1
+    for reach in (1, 2, 5, 8):
+        found = fidelity._blur(point, reach)[0]
+        assert found[20, 20 - reach] > 0 and not found[20, : 20 - reach].any()
+        torch.testing.assert_close(found.sum(), torch.tensor(1.0))
+
+
+def test_means_move_straight_to_within_their_radius(rgb: torch.Tensor) -> None:
+    wanted = Request.of(for_palette(quantize(rgb, 4).rgb, 4, None), None).cells
+    pixels = (rgb + 0.1).flatten(1)[:, None]
+    moved = fidelity._with_means(pixels, wanted, 5.0)
+    for number, color in enumerate(wanted.palette):
+        own = (wanted.indices == number)[0]
+        before, after = (one[:, 0, own].mean(1) - color for one in (pixels, moved))
+        torch.testing.assert_close(after, before * min(1, 5 / 255 / before.norm().item()), atol=1e-5, rtol=0)
+        shift = (moved - pixels)[:, 0, own]
+        torch.testing.assert_close(shift, shift[:, :1].expand_as(shift), atol=1e-6, rtol=0)

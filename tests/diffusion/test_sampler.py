@@ -1,6 +1,6 @@
 """Samplers: their names, and settings that are refused."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -12,6 +12,8 @@ from hydra.utils import instantiate
 
 from dequant.diffusion.fidelity import Fidelity
 from dequant.diffusion.sampler import Sampler
+from dequant.diffusion.solver import Predict
+from dequant.diffusion.tiles import tiles
 from dequant.errors import InputError
 from tests.support.denoisers import Known
 from tests.support.paths import CONF
@@ -102,6 +104,33 @@ def test_each_step_of_each_draw_is_seen(settings: dict[str, Any]) -> None:
     assert {one[2].shape for one in found} == {drawn.shape} and not found[0][2].equal(found[1][2])
     if not settings:
         torch.testing.assert_close((found[2][2] + found[5][2]) / 2, drawn, atol=1e-6, rtol=0)
+
+
+@dataclass(frozen=True)
+class Asked(Known):
+    """One that notes what it is asked to read."""
+
+    asked: list[tuple[torch.Tensor, dict[str, Any]]] = field(default_factory=list)
+
+    def start(self, condition: torch.Tensor, **options: Any) -> Predict:
+        self.asked.append((condition, options))
+        return self.predict
+
+
+@pytest.mark.parametrize(("tile", "parts"), [(None, 1), (64, 1), (8, 2)])
+def test_a_model_reads_all_at_once_and_knows_the_steps_or_reads_tiles_again(tile: int | None, parts: int) -> None:
+    scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False)
+    model = replace(Asked(scheduler, lambda x_t, t: 0 * x_t), multiple=4)
+    condition = torch.rand(1, 7, 5, 14)
+    Sampler(num_inference_steps=3, orientations=2, tile=tile).draw(model, condition, num_images=2)
+    padded = torch.nn.functional.pad(condition, (0, 2, 0, 3), mode="replicate")
+    if parts == 1:
+        assert len(model.asked) == 2 and torch.equal(model.asked[0][0], padded)
+        assert all(options["timesteps"].tolist() == [999, 666, 332] for _, options in model.asked)
+    else:
+        assert len(model.asked) == 3 * 2 * len(list(tiles(8, 16, 8, 4)))
+        assert torch.equal(model.asked[0][0], padded[..., :8]) and "timesteps" not in model.asked[0][1]
+    assert all(options["memory_share"] == 0.5 and options["num_images"] == 2 for _, options in model.asked)
 
 
 def test_no_step_is_seen_that_is_left_out() -> None:
