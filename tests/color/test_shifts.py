@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dequant.color.shifts import Shifts, contradicts
+from dequant.color.shifts import Shifts, _features, _moved, contradicts
 from dequant.color.spaces import ciede2000, lab_to_rgb, rgb_to_lab
 from dequant.io.colors import parse_color
 from tests.support.photos import golden_photo
@@ -75,3 +75,50 @@ def test_what_lies_between_two_models_moves_as_they_do() -> None:
 def test_only_what_is_much_alike_contradicts() -> None:
     assert contradicts(rgb("#808080"), rgb("#868686")) and contradicts(rgb(RED_CAP), rgb("#a02820"))
     assert not contradicts(rgb(BLACK_COAT), rgb("#808080")) and not contradicts(rgb(RED_CAP), rgb("#204080"))
+
+
+def test_features_by_hand() -> None:
+    """A grey of L* 60, and a colour of chroma 5 and one of chroma 60, by the formula."""
+    lab = torch.tensor([[60.0, 0, 0], [40, 3, 4], [50, 0, -60]]).T
+    wanted = torch.tensor([[0.55 * 10, 0, 0], [-(0.3 + 0.25 * 15 / 20) * 10, 6, 8], [0, 0, -32]]).T
+    torch.testing.assert_close(_features(lab), wanted)
+
+
+def test_weights_are_those_of_radial_basis_functions() -> None:
+    centers = torch.tensor([[40.0, 40, 10], [60, -30, 20]])
+    lab = torch.tensor([[42.0, 38, 14], [50, 5, 15], [55, -20, 25], [35, 10, -10]]).T
+    for spread, reach in ((1.0, 13.0), (0.5, 6.5), (0.0, 0.5)):
+        apart = [[(a - b).square().sum() for a in _features(x).T] for b in _features(centers.T).T for x in (centers.T,)]
+        to_them = [[(a - b).square().sum() for a in _features(lab).T] for b in _features(centers.T).T]
+        near, far = (np.exp(-np.array(one) / (2 * reach**2)) for one in (apart, to_them))
+        found = np.clip(np.linalg.solve(near + 1e-4 * np.eye(2), far), 0, 1)
+        total = found.sum(0)
+        wanted = np.where(total > 0.25, found * np.minimum((1 - 0.25 / np.maximum(total, 0.25)) / 0.75, 1), 0)
+        np.testing.assert_allclose(Shifts(centers, centers, spread).weights(lab), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("lab", "wanted"),
+    [
+        ((50, 30, 0), (60, 0, 20)),
+        ((0, 0, 0), (0, 0, 0)),
+        ((100, 0, 0), (100, 0, 0)),
+        ((25, 0, 15), (30, -15, 25)),
+        ((75, 15, 0), (80, 0, 10)),
+        ((50, 60, 0), (60, 15, 30)),
+    ],
+)
+def test_black_and_white_stay_and_chroma_moves_in_proportion(lab: tuple[float, ...], wanted: tuple[float, ...]) -> None:
+    before, after = torch.tensor([50.0, 30, 0]), torch.tensor([60.0, 0, 20])
+    found = _moved(torch.tensor([lab]).float().T, before, after)
+    torch.testing.assert_close(found[:, 0], torch.tensor(wanted).float())
+
+
+def test_contrast_grows_by_a_quarter_at_most_and_greys_take_the_whole_shift() -> None:
+    dark, light = torch.tensor([20.0, 3, 4]), torch.tensor([60.0, 30, -20])
+    found = _moved(torch.tensor([[10.0, 0, 0], [40, 8, 0], [20, 3, 4]]).T, dark, light)
+    torch.testing.assert_close(found.T, torch.tensor([[47.5, 30 - 3, -24], [70, 38 - 3, -24], [60, 30, -20]]))
+    colored = _moved(torch.tensor([[10.0, 0, 0]]).T, torch.tensor([20.0, 3, 4.1]), light)
+    torch.testing.assert_close(colored.T, torch.tensor([[47.5, 0, 0]]))
+    darker = _moved(torch.tensor([[90.0, 0, 0]]).T, torch.tensor([80.0, 0, 0]), torch.tensor([40.0, 0, 0]))
+    torch.testing.assert_close(darker.T, torch.tensor([[52.5, 0, 0]]))

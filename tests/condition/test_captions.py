@@ -1,11 +1,13 @@
 """Captions of the colours of a photo, and the thing that they name."""
 
+import math
+
 import pytest
 import torch
 
 from dequant.color.names import WORDS
 from dequant.colorization.priors import THINGS
-from dequant.condition.captions import SIDE, caption, thing_of
+from dequant.condition.captions import SIDE, _middle, caption, thing_of
 
 RGB = {"red": (0.8, 0.1, 0.1), "blue": (0.1, 0.3, 0.8), "white": (0.97, 0.97, 0.97), "orange": (0.94, 0.52, 0.08)}
 
@@ -32,6 +34,34 @@ def test_without_a_thing_the_colours_are_listed_by_their_share() -> None:
     rgb[:, :14] = torch.tensor(RGB["white"]).view(3, 1, 1)
     assert caption(rgb) == "blue, white and red"
     assert caption(torch.zeros(3, 5, 5)) == "black"
+
+
+def test_two_other_colours_and_three_without_a_thing_are_named() -> None:
+    words, shares = ("blue", "white", "orange", "red"), (16, 12, 7, 5)
+    rows = torch.cat([torch.tensor(RGB[word]).repeat(share, 1) for word, share in zip(words, shares, strict=True)])
+    rgb = rows.T[:, :, None].expand(3, 40, 40)
+    assert caption(rgb) == "blue, white and orange"
+    inside = torch.zeros(40, 40)
+    inside[35:] = 1
+    assert caption(rgb, "car", inside) == "a red car on blue and white"
+    assert caption(rgb[:, 3:], "car", torch.ones(37, 40)) == "a blue car"
+    assert caption(rgb, "", inside) == "red"
+
+
+@pytest.mark.parametrize(("rows", "words"), [(12, "blue and red"), (11, "blue")])
+def test_colours_of_an_eighth_or_so_are_named(rows: int, words: str) -> None:
+    rgb = torch.tensor(RGB["blue"]).view(3, 1, 1).expand(3, 100, 10).clone()
+    rgb[:, 30 : 30 + rows] = torch.tensor(RGB["red"]).view(3, 1, 1)
+    assert (
+        caption(torch.nn.functional.interpolate(rgb[None], (50, 5), mode="area")[0] if rows % 2 == 0 else rgb) == words
+    )
+
+
+def test_the_middle_counts_most() -> None:
+    weight = _middle([3, 5])
+    wanted = [[math.exp(-3 * (y**2 + x**2)) for x in (-1, -0.5, 0, 0.5, 1)] for y in (-1, 0, 1)]
+    torch.testing.assert_close(weight, torch.tensor(wanted))
+    assert _middle([1, 1]).tolist() == [[1.0]]
 
 
 def test_rare_colours_are_left_out() -> None:

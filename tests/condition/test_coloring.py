@@ -108,6 +108,50 @@ def test_old_photos_have_less_contrast_and_the_same_caption(photo: torch.Tensor)
     assert all(torch.equal(one[0], one[1]) and torch.equal(one[1], one[2]) for one in grain)
 
 
+class Drawn:
+    """A generator that hands out numbers and checks the ranges that they are asked from."""
+
+    def __init__(self, noise: float, *numbers: tuple[float, float, float]):
+        self.noise, self.numbers = noise, list(numbers)
+
+    def uniform(self, low: float, high: float) -> float:
+        *asked, number = self.numbers.pop(0)
+        assert asked == [low, high]
+        return number
+
+    def standard_normal(self, size: tuple[int, ...]) -> np.ndarray:
+        return np.full(size, self.noise)
+
+
+@pytest.mark.parametrize(("noise", "contrast", "base"), [(0, 0.8, 0.2), (2, 0.6, 0.1), (90, 1, 0.2), (-90, 1, 0.2)])
+def test_old_photos_are_blurred_paler_and_grainy(
+    photo: torch.Tensor, noise: float, contrast: float, base: float
+) -> None:
+    rng = Drawn(noise, (1, 2.5, 2.0), (0, 0.05, 0.03), (0.6, 1, contrast), (0, 0.25, base))
+    small = photo.unflatten(1, (32, 2)).unflatten(3, (32, 2)).mean((2, 4))
+    soft = torch.nn.functional.interpolate(small[None], (64, 64), mode="bilinear")[0]
+    wanted = (base + contrast * (1 - base) * soft + 0.03 * noise).clamp(0, 1)
+    torch.testing.assert_close(old(photo, rng), wanted)  # type: ignore[arg-type]
+    assert not rng.numbers
+
+
+def test_rectangles_have_sides_of_an_eighth_at_least() -> None:
+    draw, rng = RandomColoring(mask_share=1)._inside, np.random.default_rng(0)
+    found = [draw(32, rng) for _ in range(300)]
+    rows, columns = ([int(one.any(axis).sum()) for one in found if one is not None] for axis in (1, 0))
+    assert len(rows) == 300 and min(rows) == min(columns) == 4 and max(rows) > 28 < max(columns)
+    assert all(one is not None and one.sum() == r * c for one, r, c in zip(found, rows, columns, strict=True))
+    assert draw(3, rng) is not None and RandomColoring()._inside(32, rng) is None
+    half = [RandomColoring(mask_share=0.5)._inside(32, rng) is None for _ in range(200)]
+    assert 0.35 < np.mean(half) < 0.65
+
+
+def test_some_photos_are_seen_by_a_classifier(photo: torch.Tensor) -> None:
+    seen = [bool(drawn(photo, seed, unseen_share=0.3)["seen"]) for seed in range(100)]
+    assert 0.55 < np.mean(seen) < 0.85 and "seen" not in drawn(photo)
+    assert not drawn(photo, unseen_share=1)["seen"]
+
+
 def test_the_generator_decides_everything(photo: torch.Tensor) -> None:
     shares = {"dropout": 0.5, "hue_share": 0.3, "scene_share": 0.3, "old_share": 0.5}
     for seed in range(8):

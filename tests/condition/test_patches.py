@@ -177,3 +177,66 @@ def test_refuses_a_single_pixel() -> None:
 def test_refuses_what_is_not_a_photo(segmenter, bad: Tensor) -> None:
     with pytest.raises(InputError):
         segmenter(bad, np.random.default_rng(0))
+
+
+def test_large_photos_are_segmented_small_and_labels_enlarged() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def rows(image: np.ndarray) -> np.ndarray:
+        seen.append(image.shape)
+        return np.broadcast_to(np.arange(image.shape[0])[:, None], image.shape[:2])
+
+    labels = patches._segment(torch.rand(3, 80, 53), 40, rows)
+    assert labels.tolist() == [[row // 2] * 53 for row in range(80)]
+    patches._segment(torch.rand(3, 40, 30), 40, rows)
+    patches._segment(torch.rand(3, 2, 500), 100, rows)
+    assert seen == [(40, 26, 3), (40, 30, 3), (1, 100, 3)]
+
+
+def test_segments_of_whole_photos_are_as_fine_as_those_of_crops(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, tuple[float, ...]] = {}
+    for name in ("felzenszwalb", "slic", "quickshift", "watershed"):
+        monkeypatch.setattr(patches, name, lambda rgb, rng, *rest, name=name: asked.update({name: rest}))
+    patches.segment_whole(torch.zeros(3, 256, 512), np.random.default_rng(0))
+    assert asked == {"felzenszwalb": (512,), "slic": (512, 8), "quickshift": (384,), "watershed": (512, 8)}
+    patches.segment_whole(torch.zeros(3, 64, 1), np.random.default_rng(0))
+    assert asked["slic"] == asked["watershed"] == (64, 1) and asked["quickshift"] == (48,)
+
+
+def test_rectangles_fit_any_shape_and_hold_the_target() -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((1, 40), (40, 1), (30, 20), (20, 30)):
+        for target in (1, 10, 0.75 * shape[0] * shape[1]):
+            masks = torch.stack([patches._random_rectangle(torch.Size(shape), target, rng) for _ in range(200)])
+            rows, columns = masks.any(2).sum(1), masks.any(1).sum(1)
+            assert torch.equal(masks.sum((1, 2)), rows * columns) and (target < 20 or masks.any(0).all())
+            longer = rows if shape[0] >= shape[1] else columns
+            assert longer.max() <= max(shape) // 2 and masks.sum((1, 2)).max() <= 1.6 * target + 2
+
+
+def test_granularities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sides, ranges and settings of each segmenter, in whose middle (in log) the draw is put."""
+    image, drawn, given = np.zeros((9, 9, 3), np.float32), [], []
+    monkeypatch.setattr(
+        patches, "_log_uniform", lambda rng, low, high: drawn.append((low, high)) or (low * high) ** 0.5
+    )
+    monkeypatch.setattr(patches, "_segment", lambda rgb, side, segmenter: given.append(side) or segmenter(image))
+    for owner, name in (
+        (patches.segmentation, "felzenszwalb"),
+        (patches.segmentation, "quick_shift"),
+        (patches, "skimage_slic"),
+        (patches, "skimage_watershed"),
+    ):
+        monkeypatch.setattr(owner, name, lambda image, *rest, **named: given.append((*rest, named)))
+    rng = np.random.default_rng(0)
+    for segmenter in patches.SEGMENTERS:
+        segmenter(torch.zeros(3, 9, 9), rng)
+    assert drawn == [(50, 400), (30, 300), (3, 9), (30, 300)]
+    assert given == [
+        *(128, (20000**0.5, 0.5, {"min_size": 20})),
+        *(128, (95, {"max_num_iter": 3, "sigma": 1})),
+        *(96, (1.5, 27**0.5, rng, {})),
+        *(128, (81, {"compactness": 0.001})),
+    ]
+    patches.slic(torch.zeros(3, 9, 9), rng, 7, 2.5)
+    assert given[-2:] == [7, (237, {"max_num_iter": 3, "sigma": 1})]

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from dequant.color.spaces import rgb_to_lab
+from dequant.condition import scenes as scenes_module
 from dequant.condition.captions import thing_of
-from dequant.condition.scenes import HUES, LIGHT, SHAPES, Scene, colored, random_scene
+from dequant.condition.scenes import HUES, LIGHT, SHAPES, Scene, _inside, colored, random_scene
 from dequant.evaluation.colorization import winner
 
 SIZE = 48
@@ -57,3 +58,47 @@ def test_lightness_is_the_same_for_all_words() -> None:
         assert LIGHT[0] - 0.5 < light.min() and light.max() < LIGHT[1] + 0.5
         means[scene.word].append(light[scene.inside].mean().item())
     assert {word: np.mean(found) for word, found in means.items()} == pytest.approx(dict.fromkeys(HUES, 57.5), abs=8)
+
+
+class Fixed:
+    """A generator of one place, size and turn."""
+
+    def __init__(self, turn: float):
+        self.numbers = [(-0.35, 0.35, np.array([0.1, -0.2])), (0.35, 0.6, 0.5), (0, 2 * np.pi, turn)]
+
+    def uniform(self, low: float, high: float, count: int = 1) -> np.ndarray | float:
+        *asked, number = self.numbers.pop(0)
+        assert asked == [low, high] and np.size(number) == count
+        return number
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.4, 2.0])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes_lie_where_they_are_turned_to(shape: str, turn: float) -> None:
+    steps = np.linspace(-1, 1, 40)
+    place = (steps[None] + 0.2 + 1j * (steps[:, None] - 0.1)) * np.exp(1j * turn)
+    u, v, radius = np.abs(place.real), place.imag, 0.5
+    wanted = {
+        "disc": abs(place) < radius,
+        "ring": (abs(place) < radius) & (abs(place) > radius / 2),
+        "square": (u < 0.85 * radius) & (abs(v) < 0.85 * radius),
+        "diamond": u + 1.8 * abs(v) < 1.2 * radius,
+        "triangle": (v > -radius / 2) & (v < radius - 1.7 * u),
+    }[shape]
+    found = _inside(shape, 40, Fixed(turn)).numpy()  # type: ignore[arg-type]
+    assert (found != wanted).mean() < 0.003 and 0.05 < wanted.mean() < 0.5
+
+
+def test_lightness_is_a_sum_of_coarse_and_fine_waves(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides, asked = [], []
+    monkeypatch.setattr(scenes_module, "_noise", lambda side, rng: sides.append(side) or torch.ones(1, 1, side, side))
+
+    class Low:
+        def uniform(self, low: float, high: float) -> float:
+            asked.append((low, high))
+            return low
+
+    light = scenes_module._texture(10, Low())  # type: ignore[arg-type]
+    assert sides == [3, 6, 12] and asked == [(1, 4)] * 3 + [(45, 70)]
+    torch.testing.assert_close(light, torch.full((10, 10), 48.0))
+    assert scenes_module._noise(5, np.random.default_rng(0)).shape == (1, 1, 5, 5)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
+from dequant.color.spaces import rgb_to_lab
 from dequant.condition import texture_bounds
 from dequant.condition.texture import TEXTURES
 from dequant.errors import InputError
@@ -130,3 +131,53 @@ def test_bad_input(variant: str, shape: tuple[int, ...], sentence: str) -> None:
     texture, given = torch.zeros(2, *shape[-2:]), torch.ones(shape[-2:], dtype=torch.bool)
     with pytest.raises(InputError, match=sentence):
         TEXTURES[variant].nearest(torch.zeros(shape), texture, given)
+
+
+def test_luminance_moves_to_the_bound_and_no_further() -> None:
+    """Bounds are half a level of 255 about the luminance given; what lies between them stays."""
+    rgb = torch.tensor([0.2, 0.5, 0.8]).repeat(3, 1, 1)
+    light = rgb_to_lab(rgb)[0]
+    texture = (light + torch.tensor([10, 0.15, -10])).expand(2, -1, -1) / 100
+    moved = rgb_to_lab(TEXTURES["L"].nearest(rgb, texture, everywhere(rgb)))[0]
+    half = 50 / 255
+    torch.testing.assert_close(moved - light, torch.tensor([[10 - half, 0, half - 10]]), atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("found", "wanted"), [(0.0, 0.0), (1.9, 1.9), (2.1, 8.5), (-2.1, -8.5), (30.0, 30.0)])
+def test_edges_go_beyond_the_threshold_on_their_side(found: float, wanted: float) -> None:
+    slope = (128 + found * torch.arange(-3.0, 4)).expand(3, 9, 7) / 255
+    bits = torch.stack((torch.zeros(9, 7), torch.ones(9, 7)))
+    moved = TEXTURES["T"].nearest(slope, bits, everywhere(slope))
+    steps = 255 * (moved[0, :, 2:] - moved[0, :, :-2]) / 2
+    torch.testing.assert_close(steps, torch.full_like(steps, wanted), atol=0.3, rtol=0)
+
+
+def test_flat_areas_keep_below_the_threshold_by_what_rounding_changes() -> None:
+    slope = (128 + 12 * torch.arange(-3.0, 4)).expand(3, 9, 7) / 255
+    moved = 255 * TEXTURES["T"].nearest(slope, torch.zeros(2, 9, 7), everywhere(slope))[0]
+    inside, border = (moved[:, 2:] - moved[:, :-2]) / 2, moved[:, [1, -1]] - moved[:, [0, -2]]
+    assert inside.max() < 7.6 and border.max() < 7.1 and inside.max() > 7.3
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 9), (2, 2)])
+def test_the_dual_ascent_does_not_overshoot(shape: tuple[int, int]) -> None:
+    """Where the step is more than the inverse of the squared norm it may diverge."""
+    basis = torch.stack([texture_bounds._differences(one.view(shape)) for one in torch.eye(shape[0] * shape[1])])
+    norm = torch.linalg.matrix_norm(basis.flatten(1), 2) ** 2
+    assert (0.2 if min(shape) >= 4 else 0.125) * norm <= 1
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 5])
+def test_the_dual_ascent_takes_the_steps_of_fista(rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Algorithm of Beck and Teboulle, "A Fast Iterative Shrinkage-Thresholding Algorithm" (2009), page 193."""
+    monkeypatch.setattr(texture_bounds, "ROUNDS", rounds)
+    gray = 20 * torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
+    low, high, free = torch.full((2, 5, 6), -3.0), torch.full((2, 5, 6), 2.0), torch.ones(5, 6, dtype=torch.bool)
+    x = y = torch.zeros(2, 5, 6)
+    t = 1.0
+    for _ in range(rounds):
+        slope = texture_bounds._differences(gray - texture_bounds._adjoint(y))
+        x, before = y + 0.2 * slope - 0.2 * (y / 0.2 + slope).clamp(low, high), x
+        t, earlier = (1 + (1 + 4 * t**2) ** 0.5) / 2, t
+        y = x + (earlier - 1) / t * (x - before)
+    torch.testing.assert_close(texture_bounds.within(gray, low, high, free), gray - texture_bounds._adjoint(x))

@@ -6,6 +6,7 @@ import torch
 from dequant.color.matching import match
 from dequant.color.opencv import gray_uint8
 from dequant.color.palette import quantize, transfer
+from dequant.condition import texture_lines
 from dequant.condition.channels import Condition, for_palette, for_patch
 from dequant.condition.texture import TEXTURES
 from dequant.condition.texture_lines import follow, integrated
@@ -96,3 +97,39 @@ def test_a_patch_keeps_its_hue_and_its_outside() -> None:
 def test_followed_conditions_without_texture_stay() -> None:
     condition = for_palette(quantize(golden_photo("caps"), 8).rgb, 8, None)[None]
     assert torch.equal(TEXTURES["G"].followed(condition), condition)
+
+
+def test_across_the_border_of_a_patch_brightness_alone_follows() -> None:
+    """Stripes inside follow with the slope of each channel; along the border all channels move alike."""
+    photo, mask = torch.full((3, 24, 24), 0.3), torch.zeros(24, 24, dtype=torch.bool)
+    photo[:, :, 12:] += 0.2
+    photo[:, ::4, 14:] += 0.1
+    mask[:, 12:] = True
+    asked = torch.where(mask, torch.tensor([0.9, 0.5, 0.5])[:, None, None], photo)
+    found = follow(asked, gray_uint8(photo) / 255, everywhere(photo), mask)
+    assert torch.equal(found[:, ~mask], asked[:, ~mask])
+    contrast = found[:, 4:20:4, 16:].mean((1, 2)) - found[:, 6:20:4, 16:].mean((1, 2))
+    assert contrast[0] > 1.3 * contrast[1] > 0.02 and contrast[1] == contrast[2]
+    assert (found[0] - found[1])[:, 12].min() > 0.3
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, -2.0])
+def test_part_of_the_contrast_is_kept_and_edges_remain(slope: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At least half of the photo's, with the sign of the picture's, on the photo's side of the threshold of an edge."""
+    asked = torch.tensor([2.0, 6, 7.9, 8.1, 12, 40, -3, -20, -40])
+    gray = torch.cat((torch.zeros(1), asked.cumsum(0))).repeat_interleave(6).expand(20, -1) / 255 + 0.2
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(texture_lines, "_nearest", lambda image, *rest: seen.extend(rest) or image)
+    given = torch.ones(gray.shape, dtype=torch.bool)
+    given[:, 12] = given[3] = False
+    follow(0.5 + slope * (gray - 0.3).expand(3, -1, -1), gray, given, None, 32)
+    wanted, stiffness = 255 * seen[0][:, :, 10], seen[1][:, 10]
+    contrast = torch.maximum(asked.abs() / 2, abs(slope) * asked.abs())
+    contrast = torch.where(asked.abs() > 8, contrast.clamp(min=8.6), contrast.clamp(max=7.5))
+    sign = torch.where(asked < 0, -1.0, 1.0) * (-1 if slope < 0 else 1)
+    torch.testing.assert_close(wanted[:, 1, 5::6][:, :9], (sign * contrast).expand(3, -1), rtol=0.04, atol=0.05)
+    assert wanted[:, 0].abs().max() < 0.1
+    weight = 16 * (8 / 32) ** 0.5 * (1 / (1 + (asked / 8) ** 2) + 0.05)
+    weight[1] = 0
+    torch.testing.assert_close(stiffness[1, 5::6][:9], weight)
+    assert not seen[1][:, 3].any() and not seen[1][0, 2].any() and seen[1][1, 2, 0] > 0
