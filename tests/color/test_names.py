@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from dequant.color.names import FOCAL, WORDS, named
+from dequant.color.names import FOCAL, WORDS, _focal, named
 from dequant.color.rgb import check_rgb
+from dequant.color.spaces import rgb_to_lab
 from dequant.errors import InputError
 
 
@@ -51,3 +52,10 @@ def test_pixels_are_named_where_they_are() -> None:
 def test_bytes_are_refused() -> None:
     with pytest.raises(InputError):
         named(torch.zeros(3, 2, 2, dtype=torch.uint8))
+
+
+def test_colours_of_words_are_those_of_their_codes() -> None:
+    colors, owners = _focal()
+    codes = [code for codes in FOCAL.values() for code in codes]
+    torch.testing.assert_close(colors, rgb_to_lab(pixels(*codes))[:, 0].T)
+    assert [WORDS[owner] for owner in owners] == [word for word, codes in FOCAL.items() for _ in codes]
