@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dequant.color.details import EPS, RADIUS, Details, shrunk
+from dequant.color.details import Details, shrunk
 
+RADIUS, EPS = 4, 3e-4
 GENERATOR = torch.Generator().manual_seed(0)
 COPY = torch.rand(3, 7, 12, generator=GENERATOR)
 EDITED = (0.6 * COPY[[1, 2, 0]] + 0.1 * COPY.square() + 0.02 * torch.rand(3, 7, 12, generator=GENERATOR)).clamp(0, 1)

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from dequant.color import palette as palette_module
 from dequant.color.matching import match
 from dequant.color.palette import (
     DITHERS,
@@ -296,3 +297,9 @@ def test_impossible_dithers_are_refused() -> None:
         dither(photo, quantize(photo, 4).palette, "noise")
     with pytest.raises(InputError, match="at most 256 colours"):
         dither(photo, torch.rand(300, 3))
+
+
+def test_thresholds_of_ordered_dithering_are_bayers() -> None:
+    wanted = [[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]
+    assert [[16 * one - 0.5 for one in row] for row in palette_module._bayer(4)] == wanted
+    assert sorted(sum(palette_module.BAYER, [])) == [(k + 0.5) / 64 for k in range(64)]
