@@ -13,8 +13,8 @@ from dequant.errors import InputError
 class Orientation(NamedTuple):
     """A quarter turn counter-clockwise, `quarter_turns` times, and left and right exchanged after that."""
 
-    quarter_turns: int = 0
-    mirrored: bool = False
+    quarter_turns: int
+    mirrored: bool
 
     @classmethod
     def first(cls, n: int) -> list[Self]:

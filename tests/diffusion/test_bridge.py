@@ -21,6 +21,7 @@ def test_the_ends_are_grey_and_colour() -> None:
 @pytest.mark.parametrize("kind", TARGETS)
 def test_a_prediction_stands_for_a_colour(kind: str) -> None:
     t = torch.tensor([1.0, 0.3, 0.01])
+    kind = "".join(list(kind))  # as one that was read from a file
     found = delta_of(kind, target_of(kind, GRAY, DELTA, t), GRAY, t)
     torch.testing.assert_close(found, DELTA, atol=1e-5, rtol=1e-5)
 

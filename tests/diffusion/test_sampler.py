@@ -141,3 +141,8 @@ def test_no_step_is_seen_that_is_left_out() -> None:
 def test_steps_can_be_replaced() -> None:
     assert replace(Sampler(), num_inference_steps=4).name == "ddim4"
     assert replace(Sampler(), num_inference_steps=None).name == "one_step"
+
+
+def test_steps_of_all_draws_are_counted() -> None:
+    assert Sampler(num_inference_steps=4, draws=3).total_steps == 12
+    assert Sampler(DDPMScheduler, timesteps=[999, 500, 0], draws=2).total_steps == 6 and Sampler().total_steps == 1

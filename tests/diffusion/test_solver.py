@@ -1,6 +1,7 @@
 """The loop over diffusers solvers, and samplers on denoisers that are known."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from hydra.utils import instantiate
 
 from dequant.diffusion.sampler import Sampler
 from dequant.diffusion.schedule import Generator, signal_and_noise
-from dequant.diffusion.solver import Predict, prepare, solve
+from dequant.diffusion.solver import Predict, check_result, check_steps, prepare, solve
+from dequant.errors import InputError
 from tests.support.denoisers import Known
 from tests.support.paths import CONF
 
@@ -212,3 +214,38 @@ def test_the_mean_of_samples_approaches_the_mean_of_a_gaussian() -> None:
     many = Sampler(num_inference_steps=50, draws=draws).draw(Known(scheduler, denoise), condition, generator)
     assert (2 * many - 1).mean().item() == pytest.approx(mean, abs=0.01)
     assert (2 * many - 1).std().item() == pytest.approx(deviation_of_one / draws**0.5, rel=0.1)
+
+
+class Missing:
+    """A solver that misses the image by so much, in so many steps."""
+
+    def __init__(self, by: float, steps: int = 2):
+        self.by, self.timesteps = by, torch.tensor([999, 500, 0][:steps])
+
+    def step(self, output: torch.Tensor, t: torch.Tensor, x: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(prev_sample=torch.full_like(x, 0.5 + self.by))
+
+
+def test_a_solver_that_misses_a_known_image_is_refused(scheduler: DDPMScheduler) -> None:
+    check_result(Missing(0.09), scheduler, 2)
+    for by in (0.11, -0.2, float("nan")):
+        with pytest.raises(InputError, match="does not lead from noise"):
+            check_result(Missing(by), scheduler, 2)
+    with pytest.raises(InputError, match="visits 3 timesteps in place of 2"):
+        check_result(Missing(0, 3), scheduler, 2)
+
+
+@pytest.mark.parametrize("steps", [[], [5, 5], [5, 6], [1000, 5], [5, -1]])
+def test_timesteps_descend_within_the_schedule(steps: list[int]) -> None:
+    check_steps(None, [999, 0], 1000)
+    check_steps(1000, None, 1000)
+    with pytest.raises(InputError, match="give descending ones from 999 to 0"):
+        check_steps(None, steps, 1000)
+    with pytest.raises(InputError, match="ask for 1 to 1000"):
+        check_steps(1001 * bool(steps), None, 1000)
+
+
+@pytest.mark.parametrize("solver", [DDIMScheduler, DDPMScheduler])
+def test_solvers_fit_bases_that_learn_a_variance(solver: type) -> None:
+    base = DDPMScheduler(prediction_type="epsilon", variance_type="learned_range", clip_sample=False)
+    Sampler(solver, {}, num_inference_steps=4).check(base)
