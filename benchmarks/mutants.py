@@ -7,11 +7,10 @@ A mutant is a module with one operator, comparison, constant or condition change
 change give one mutant, with a replacement by chance, and a sample of a room's mutants is tried. Arithmetic stays
 arithmetic. Annotations, error messages, `strict` of zip and decorators that only make the code faster are left alone.
 
-The fast tests run once with coverage. A mutant meets those that execute its line, or its module if the line runs at
-import or lies in a decorated function: the fastest first, for 8 seconds at most, in a fork that has imported all
-libraries. Numba compiles a mutated module anew. A mutant is killed by a test that fails; it times out after four
-times what its tests take and 20 seconds, or a minute where Numba compiles. Equivalent mutants are listed in
-equivalent_mutants.csv with the reason.
+The fast tests run once with coverage. A mutant meets those that execute its line, or that reach or import its module if
+the line runs at import or in a decorated function: the fastest first, for 8 seconds, in a fork with all libraries.
+Numba compiles a mutated module anew. A mutant is killed by a test that fails; it times out after four times what its
+tests take and 20 seconds, or a minute with Numba. Those listed in equivalent_mutants.csv, with the reason, do not count.
 
     score   (killed + timed_out) / (mutants - equivalent)
     lines   share of the room's lines that the tests execute, compiled functions among those that they do not
@@ -21,6 +20,7 @@ import ast
 import gc
 import hashlib
 import importlib
+import io
 import json
 import os
 import random
@@ -54,17 +54,13 @@ from dequant.provenance import ROOT, check_clean, provenance
 
 FIGURES = ("mutants", "killed", "timed_out", "survived", "equivalent", "score", "lines", "seed")
 COLUMNS = ("room", *FIGURES, "command", "commit", "hardware", "torch", "date")
-EQUIVALENT = Path(__file__).with_name("equivalent_mutants.csv")
 TESTS = {"color": ("color", "edit/test_lut.py"), "condition": ("condition",), "diffusion": ("diffusion",)}
 """By room, where its tests are."""
-MOST = 8
-"""Seconds of tests that a mutant meets."""
+MOST = 8  # seconds of tests that a mutant meets
 ARITHMETIC, BITS = "(_(Add|Sub|Mul|Div|FloorDiv|Mod|Pow))", "(_(BitOr|BitAnd|BitXor))"
 OPERATORS = rf"core/(?!Variable|ReplaceBinary).*|.*Binary.*({ARITHMETIC}{{2}}|{BITS}{{2}}|_[RL]Shift_[RL]Shift)"
 """What stays arithmetic, or logic, or a shift. Variables are not replaced."""
 FASTER = ("_compiled", "cache", "cached_property")
-
-Place = tuple[int, int]
 
 
 class Mutant(NamedTuple):
@@ -140,7 +136,7 @@ def modules(room: str) -> list[str]:
     return [f"dequant/{room}/{one.name}" for one in sorted((ROOT / "dequant" / room).glob("[a-z]*.py"))]
 
 
-def spared(source: str) -> Iterator[tuple[Place, Place]]:
+def spared(source: str) -> Iterator[tuple[Any, Any]]:
     """Ranges of (line, column) in which nothing changes."""
     for node in ast.walk(ast.parse(source)):
         parts: list[Any] = [node.annotation] if isinstance(node, ast.arg | ast.AnnAssign) else []
@@ -164,7 +160,7 @@ def mutants(path: str, seed: int) -> dict[str, Mutant]:
     while nodes:
         node: Any = nodes.pop()
         nodes.extend(reversed(getattr(node, "children", [])))
-        places = dict[tuple[str, Place], list[tuple[str, int]]]()
+        places = dict[tuple[str, Any], list[tuple[str, int]]]()
         for name, operator in operators.items():
             for start, _ in operator.mutation_positions(node):
                 if not any(first <= start < last for first, last in ranges):
@@ -176,14 +172,6 @@ def mutants(path: str, seed: int) -> dict[str, Mutant]:
             key = hashlib.sha256(f"{text} {repeated[text]}".encode()).hexdigest()
             found[key] = Mutant(path, line, *random.Random(key).choice(sorted(choices)), lines[line - 1].strip())
     return found
-
-
-def changed(mutant: Mutant) -> tuple[Mutant, str]:
-    """The mutant with its text, and the source of the whole module."""
-    source = (ROOT / mutant.path).read_text()
-    result = mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence)
-    pairs = zip(source.splitlines(), result.splitlines(), strict=False)
-    return mutant._replace(after=next((new.strip() for old, new in pairs if old != new), "")), result
 
 
 def fork(work: Callable[[], int], limit: float) -> int | None:
@@ -215,9 +203,8 @@ def run(tests: Sequence[str], plugin: Tests, folder: str) -> int:
     profile, phases = hypothesis.settings.register_profile, [hypothesis.Phase.explicit, hypothesis.Phase.generate]
     quick = staticmethod(lambda *args, **settings: profile(*args, phases=phases, **settings))
     type.__setattr__(hypothesis.settings, "register_profile", quick)  # otherwise read-only
-    options = ("-x", "-m", "not slow", "--tb=no", "--assert=plain", f"--basetemp={folder}/tests")
-    without = ("-p", "no:cacheprovider", "-p", "no:unraisableexception")
-    return int(pytest.main([*tests, *options, *without], plugins=[plugin]))
+    options = ["-x", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]
+    return int(pytest.main([*tests, *options, "-m", "not slow", f"--basetemp={folder}/tests"], plugins=[plugin]))
 
 
 def collect(room: str, folder: str) -> int:
@@ -227,14 +214,12 @@ def collect(room: str, folder: str) -> int:
     measured.start()
     status = run([f"tests/{one}" for one in TESTS[room]], recorder, folder)
     measured.stop()
-    tests, data, counts = dict[str, dict[str, list[str]]](), measured.get_data(), [0, 0]
+    tests, data = dict[str, dict[str, list[str]]](), measured.get_data()
     for path in modules(room):
         by_line = data.contexts_by_lineno(str(ROOT / path))
         tests[path] = {str(line): [one for one in found if one] for line, found in by_line.items()}
-        _, statements, _, missing, _ = measured.analysis2(str(ROOT / path))
-        counts = [counts[0] + len(statements), counts[1] + len(missing)]
     libraries = [name for name in sys.modules if name.split(".")[0] not in ("dequant", "tests", "benchmarks")]
-    reach = Reach(recorder.seconds, tests, 1 - counts[1] / counts[0], libraries)
+    reach = Reach(recorder.seconds, tests, measured.report(file=io.StringIO()) / 100, libraries)
     (Path(folder) / "reach.json").write_text(json.dumps(reach._asdict()))
     return status
 
@@ -251,11 +236,10 @@ def tests_of(mutant: Mutant, reach: Reach) -> list[str]:
     reached = [by_line[str(line)] for line in lines if str(line) in by_line]
     found = {test for tests in reached for test in tests}
     if decorated or (reached and not found):
+        stem = Path(mutant.path).stem
+        names = re.compile(rf"import .*\b{stem}\b|\b{stem} import")
         found = {test for tests in by_line.values() for test in tests}
-    if reached and not found:  # all is compiled: the tests of what imports it
-        name = f"\nfrom dequant.{mutant.path.split('/')[1]} import {Path(mutant.path).stem}\n"
-        users = [path for path in reach.tests if name in (ROOT / path).read_text()]
-        found = {test for path in users for tests in reach.tests[path].values() for test in tests}
+        found |= {test for test in reach.seconds if names.search((ROOT / test.split("::")[0]).read_text())}
     tests = sorted(found, key=lambda test: reach.seconds[test])
     total = accumulate(reach.seconds[test] for test in tests)
     return [test for test, seconds in zip(tests, total, strict=True) if seconds <= MOST]
@@ -279,7 +263,8 @@ def outcome(mutant: Mutant, source: str, reach: Reach, folder: str) -> str:
 def tried(room: str, sample: int, seed: int, log: Path) -> dict[str, str]:
     """The figures of a sample of mutants."""
     found = {key: mutant for path in modules(room) for key, mutant in mutants(path, seed).items()}
-    known = {tuple(row.values())[:3]: "equivalent" for row in read_csv(EQUIVALENT, ("path", "before", "after", "why"))}
+    listed = ROOT / "benchmarks" / "equivalent_mutants.csv"
+    known = {tuple(row.values())[:3]: "equivalent" for row in read_csv(listed, ("path", "before", "after", "why"))}
     for line in log.read_text().splitlines() if log.exists() else []:
         path, _, _, _, *text, result = json.loads(line)
         known |= {(path, *text): result} if result in ("killed", "timed_out") else {}
@@ -296,7 +281,10 @@ def tried(room: str, sample: int, seed: int, log: Path) -> dict[str, str]:
         if outcome(Mutant(path, 1, "", 0, ""), (ROOT / path).read_text(), reach, folder) != "survived":
             raise InputError(f"{path} does not survive its tests without a change: mend the measurement first.")
         for key in sorted(found)[:sample]:
-            mutant, source = changed(found[key])
+            original = (ROOT / found[key].path).read_text()
+            source = mutate_code(original, get_operator(found[key].operator)(), found[key].occurrence)
+            pairs = zip(original.splitlines(), source.splitlines(), strict=False)
+            mutant = found[key]._replace(after=next((new.strip() for old, new in pairs if old != new), ""))
             result = known.get((mutant.path, mutant.before, mutant.after)) or outcome(mutant, source, reach, folder)
             counts[result] += 1
             if result == "survived":

@@ -230,7 +230,9 @@ def test_random_masks_include_regions_of_a_palette(monkeypatch: pytest.MonkeyPat
     calls = []
     monkeypatch.setattr(examples, "quantize", lambda rgb, n: calls.append(n) or quantize(rgb, n))
     rng = np.random.default_rng(0)
-    shares = [random_mask(photo()[:, :32, :32], rng).float().mean().item() for _ in range(600)]
+    squares = torch.arange(64).view(8, 8).repeat_interleave(4, 0).repeat_interleave(4, 1)
+    draws = [random_mask(photo()[:, :32, :32], rng, lambda rgb, rng: squares) for _ in range(600)]
+    shares = [mask.float().mean().item() for mask in draws]
     assert len(calls) == pytest.approx(60, abs=30)
     assert set(calls) == {4, 8, 16, 32}
     assert np.mean(shares) == pytest.approx(0.134, abs=0.03)
