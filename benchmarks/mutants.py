@@ -10,7 +10,7 @@ arithmetic. Annotations, error messages, `strict` of zip and decorators that onl
 The fast tests run once with coverage. A mutant meets those that execute its line, or that reach or import its module if
 the line runs at import or in a decorated function: the fastest first, for 8 seconds, in a fork with all libraries.
 Numba compiles a mutated module anew. A mutant is killed by a test that fails; it times out after four times what its
-tests take and 20 seconds, or a minute with Numba. Those listed in equivalent_mutants.csv, with the reason, do not count.
+tests take and 20 seconds, or a minute with Numba. Those in equivalent_mutants.csv, with the reason, do not count.
 
     score   (killed + timed_out) / (mutants - equivalent)
     lines   share of the room's lines that the tests execute, compiled functions among those that they do not
@@ -209,7 +209,7 @@ def run(tests: Sequence[str], plugin: Tests, folder: str) -> int:
 
 def collect(room: str, folder: str) -> int:
     """Run the tests with coverage and write what they reach."""
-    measured = Coverage(data_file=None, include=[f"{ROOT}/dequant/{room}/*"])
+    measured = Coverage(data_file=None, source=[f"{ROOT}/dequant/{room}"])
     recorder = Tests(coverage=measured)
     measured.start()
     status = run([f"tests/{one}" for one in TESTS[room]], recorder, folder)

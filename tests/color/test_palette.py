@@ -303,3 +303,12 @@ def test_thresholds_of_ordered_dithering_are_bayers() -> None:
     wanted = [[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]
     assert [[16 * one - 0.5 for one in row] for row in palette_module._bayer(4)] == wanted
     assert sorted(sum(palette_module.BAYER, [])) == [(k + 0.5) / 64 for k in range(64)]
+
+
+def test_ordered_dithering_adds_thresholds_as_wide_as_the_palette_is_sparse() -> None:
+    ramp = torch.arange(256.0).expand(16, 256)
+    thresholds = torch.tensor(palette_module.BAYER).repeat(2, 32)
+    for palette in (torch.tensor([[0.0] * 3, [1.0] * 3]), torch.cartesian_prod(*3 * [torch.tensor([0.0, 1.0])])):
+        found = dither(ramp.expand(3, -1, -1) / 255, palette, "ordered")
+        wanted = ramp + 255 * len(palette) ** (-1 / 3) * (thresholds - 0.5) > 127.5
+        assert ((found.rgb == wanted) | (ramp + 255 * len(palette) ** (-1 / 3) * (thresholds - 0.5) == 127.5)).all()

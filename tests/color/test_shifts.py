@@ -87,7 +87,7 @@ def test_features_by_hand() -> None:
 @pytest.mark.parametrize("other", [(60.0, -30.0, 20.0), (46.0, 36.0, 13.0)])
 def test_weights_are_those_of_radial_basis_functions(other: tuple[float, float, float]) -> None:
     centers = torch.tensor([[40.0, 40, 10], other])
-    lab = torch.tensor([[42.0, 38, 14], [50, 5, 15], [55, -20, 25], [35, 10, -10]]).T
+    lab = torch.tensor([[42.0, 38, 14], [50, 5, 15], [55, -20, 25], [35, 10, -10], [38, 44, 6]]).T
     for spread, reach in ((1.0, 13.0), (0.5, 6.5), (0.0, 0.5)):
         apart = [[(a - b).square().sum() for a in _features(x).T] for b in _features(centers.T).T for x in (centers.T,)]
         to_them = [[(a - b).square().sum() for a in _features(lab).T] for b in _features(centers.T).T]

@@ -146,6 +146,25 @@ def test_rectangles_have_sides_of_an_eighth_at_least() -> None:
     assert 0.35 < np.mean(half) < 0.65
 
 
+def test_a_rectangle_may_be_the_whole_and_lie_in_the_last_corner() -> None:
+    class Ends:
+        """Hands out the least or the largest number, place first and sides second."""
+
+        def __init__(self, *largest: bool):
+            self.largest = list(largest)
+
+        def random(self) -> float:
+            return 0.0
+
+        def integers(self, low: int, high: int, count: int) -> np.ndarray:
+            return np.full(count, high - 1 if self.largest.pop(0) else low)
+
+    draw = RandomColoring(mask_share=1)._inside
+    whole, corner = (draw(32, Ends(*ends)) for ends in ((False, True), (True, False)))  # type: ignore[arg-type]
+    assert whole is not None and whole.all()
+    assert corner is not None and corner[28:, 28:].all() and corner.sum() == 16
+
+
 def test_some_photos_are_seen_by_a_classifier(photo: torch.Tensor) -> None:
     seen = [bool(drawn(photo, seed, unseen_share=0.3)["seen"]) for seed in range(100)]
     assert 0.55 < np.mean(seen) < 0.85 and "seen" not in drawn(photo)
