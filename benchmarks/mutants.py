@@ -55,7 +55,6 @@ from dequant.provenance import ROOT, check_clean, provenance
 FIGURES = ("mutants", "killed", "timed_out", "survived", "equivalent", "score", "lines", "seed")
 COLUMNS = ("room", *FIGURES, "command", "commit", "hardware", "torch", "date")
 TESTS = {"color": ("color", "edit/test_lut.py"), "condition": ("condition",), "diffusion": ("diffusion",)}
-"""By room, where its tests are."""
 MOST = 8  # seconds of tests that a mutant meets
 ARITHMETIC, BITS = "(_(Add|Sub|Mul|Div|FloorDiv|Mod|Pow))", "(_(BitOr|BitAnd|BitXor))"
 OPERATORS = rf"core/(?!Variable|ReplaceBinary).*|.*Binary.*({ARITHMETIC}{{2}}|{BITS}{{2}}|_[RL]Shift_[RL]Shift)"
