@@ -53,6 +53,13 @@ def test_a_click_has_regions_each_inside_the_next(found: Regions, place: tuple[f
     assert all((small & ~large).sum() == 0 for small, large in zip(masks, masks[1:], strict=False))
 
 
+def test_a_click_on_the_border_is_in_the_photo() -> None:
+    tree = Regions(torch.tensor([[0, 1], [2, 3]]), torch.tensor([[2, 3], [0, 1], [4, 5]]))
+    paths = {(0, 0): [0, 5, 6], (1, 0): [1, 5, 6], (0, 1): [2, 4, 6], (1, 1): [3, 4, 6], (0.49, 0.5): [2, 4, 6]}
+    assert {place: tree.around(*place) for place in paths} == paths
+    assert tree.cut(3).tolist() == [[0, 1], [2, 2]] and tree.cut(2).tolist() == [[1, 1], [0, 0]]
+
+
 def test_drawn_things_are_found() -> None:
     """A thing of one colour on a ground of another is one of the regions around its middle."""
     rng, found = np.random.default_rng(3), []
