@@ -146,7 +146,7 @@ def test_an_edit_by_the_keyboard_alone(visit: Visit, photo: Path) -> None:
     hold(page, "#lch-h", *["ArrowRight"] * 8)
     assert len(edit_of_soon(visit, "swaps")) == 1
     page.keyboard.press("Alt+2")
-    visit.wait("#said", "Click a thing", seconds=30)
+    visit.wait("#said", "Click a thing", "Done", seconds=30)  # the hue is drawn meanwhile
     hold(page, "#stage", "ArrowRight", "ArrowDown", "Enter", "+", "-")
     hold(page, "#thing-hex", "Control+a")
     page.keyboard.type("navy")
@@ -186,6 +186,9 @@ def test_work_survives_a_restart_of_the_server(photo: Path, tmp_path: Path) -> N
             visit.wait("#said", "five caps.png is as you left it")
             assert visit.page.locator(".swatch").count() == 8
             assert edit_of(visit)["swaps"] == {color: "#123456"}
+            context.clear_cookies()  # a session that is lost while the page stays open
+            visit.page.click("#draw")
+            visit.wait("#kind", "after")
     assert [list((tmp_path / name).iterdir()) for name in ("one", "two")] == [[], []]
 
 
@@ -202,6 +205,47 @@ def test_a_grey_photo_is_offered_colour(visit: Visit, tmp_path: Path) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == (
         "dequant colorize grey.png --method diffusing_colors --prompt 'a red shirt on green'"
     )
+    page.fill("#words", "other words, which nobody asked to be drawn")
+    page.click("#copy")
+    assert "other words" not in page.evaluate("navigator.clipboard.readText()")
+    page.click("#tab-palette")
+    swatch(visit, 0)
+    page.fill("#hex", "tomato")
+    page.press("#hex", "Enter")
+    assert "Colorize shows the colorization again" in visit.said()
+    visit.check()
+
+
+def test_the_photo_that_was_opened_last_is_shown(visit: Visit, photo: Path, tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    Image.open(photo).resize((2400, 1600)).save(large)
+    visit.page.set_input_files("#file", large)
+    visit.page.set_input_files("#file", photo)
+    visit.wait("#said", "five caps.png: 240 × 160 pixels")
+    visit.page.wait_for_timeout(3000)
+    assert visit.page.locator("#name").inner_text().startswith("five caps.png")
+
+
+def test_a_locked_colour_stays_and_a_report_goes_with_its_picture(visit: Visit, photo: Path) -> None:
+    visit.open(photo)
+    page = visit.page
+    swatch(visit, 1)
+    page.fill("#hex", "tomato")
+    page.press("#hex", "Enter")
+    visit.wait("#kind", "after")
+    assert page.locator("#table table").count() == 1
+    page.uncheck("#live")
+    swatch(visit, 2)
+    page.click("#lock")
+    page.fill("#hex", "navy")
+    page.press("#hex", "Enter")
+    assert visit.said() == "This colour is locked: unlock it first."
+    swatch(visit, 3)
+    page.fill("#hex", "navy")
+    page.press("#hex", "Enter")
+    assert page.locator("#kind").inner_text() == "preview" and page.locator("#table table").count() == 0
+    page.locator("#n").press("ArrowRight")
+    assert visit.said() == "Another palette has other colours, so the changes are gone: Undo brings them back."
     visit.check()
 
 

@@ -5,7 +5,7 @@ import { ColorizePanel } from "./colorize.js";
 import { $, $$, make, quiet, roving, say, trying } from "./dom.js";
 import { FRESH, History, asBody, asksFor, storage, unpack } from "./edits.js";
 import { listen } from "./keys.js";
-import { Output, Progress, showReport } from "./output.js";
+import { Output, Progress, clearReport, showReport } from "./output.js";
 import { PalettePanel, isGrey } from "./palette.js";
 import { Preview } from "./preview.js";
 import { Stage } from "./stage.js";
@@ -36,6 +36,7 @@ class Studio {
 
   /** Opens a file: it goes to the server, and is kept in this browser for as long as the session lasts. */
   open(file) {
+    const turn = (this.turn = {});
     return trying(async () => {
       this.stop();
       say(`Reading ${file.name} ...`);
@@ -43,8 +44,8 @@ class Studio {
         error.message = error.message.replace("the given bytes", file.name);
         throw error;
       });
+      if (!(await this._begin(turn, about, file.name, FRESH))) return;
       await storage.keep(file).catch(() => undefined);
-      await this._begin(about, file.name, FRESH);
       const notes = about.notes.length ? ` Note: ${about.notes.join("; ")}.` : "";
       say(`${file.name}: ${about.width} × ${about.height} pixels.${notes}`);
       if (isGrey(this.palette)) {
@@ -54,10 +55,12 @@ class Studio {
     });
   }
 
-  async _begin(about, name, edit, past = [], future = []) {
+  /** Shows a photo; false where another one was opened in the meantime. */
+  async _begin(turn, about, name, edit, past = [], future = []) {
     const view = await bitmap(await getBlob(`/v1/photos/${about.id}/view.png`, { pixels: VIEW }));
     const isLarge = about.width * about.height > VIEW;
     const live = isLarge ? await postBytes(`/v1/photos/${about.id}/reduced`, "", { pixels: VIEW }) : about;
+    if (turn !== this.turn) return false;
     this.photo = { ...about, name, live, scale: live.width / about.width };
     [this.result, this.results, this.wholes, this.closest] = [null, new Map(), new Map(), null];
     this.stage.soften("before");
@@ -72,6 +75,7 @@ class Studio {
     this.things.clear();
     if (this.tab === "things") await this.things.open();
     this._changed(this.history.now, true);
+    return true;
   }
 
   async _loadPalette(n) {
@@ -120,14 +124,20 @@ class Studio {
       return;
     }
     this.stage.quicken(null);
-    if (this.isColored) this.result = null;
+    if (this.isColored) {
+      this.result = null;
+      say("This is an edit of the grey photo. Colorize shows the colorization again; Continue from it edits that.");
+    }
     this.stage.soften("after");
     this.closest = null;
     $("#edges-on").setAttribute("aria-pressed", "false");
     this.stage.canvases.edges.hidden = true;
     const isDrawn = Boolean(this._shownResult());
     if (isDrawn) this._showResult();
-    else this._foresee(edit);
+    else {
+      this._foresee(edit);
+      clearReport();
+    }
     this._label();
     this.palettes.show();
     this.things.list();
@@ -204,18 +214,44 @@ class Studio {
       if (operation === "repaint" && !asksFor(this.history.now)) {
         return say("Nothing is asked for yet: change a colour, place a pin or choose a thing.", "error");
       }
-      const key = operation === "repaint" ? this._key() : JSON.stringify([operation, body]);
-      const result = await this._follow(operation, body ?? (await asBody(this.history.now, this.photo.seed, this.photo.scale)), this.photo.live.id, key);
+      const edit = this.history.now;
+      const key = () => (operation === "repaint" ? this._key(edit) : JSON.stringify([operation, body])); // the photo may get another id
+      const known = this.results.get(key());
+      if (known) {
+        this.result = known;
+        this._showResult();
+        this._label();
+        return this.save();
+      }
+      const asked = body ?? (await asBody(edit, this.photo.seed, this.photo.scale));
+      const result = await this._again(() => this._follow(operation, asked, this.photo.live.id, key()));
       if (!result) return undefined;
       const view = await bitmap(await getBlob(`/v1/results/${result.id}/view.png`, { pixels: VIEW }));
-      if (operation === "repaint" && key !== this._key()) return undefined;
-      this.result = { ...result, key, operation, body, view };
-      this.results.set(key, this.result);
+      if (operation === "repaint" && key() !== this._key()) return undefined;
+      this.result = { ...result, key: key(), operation, body, view };
+      this.results.set(key(), this.result);
       if (this.results.size > MOST) this.results.delete(this.results.keys().next().value);
       this._showResult();
       this._label();
+      this.save();
       return say(operation === "diffcolor" ? "Done. Other words for the edit take seconds now." : "Done.");
     });
+  }
+
+  /** Does something with the photo; where the server has lost the session, it gets the photo once more. */
+  async _again(work) {
+    try {
+      return await work();
+    } catch (error) {
+      const file = error.status === 404 && (await storage.kept());
+      if (!file) throw error;
+      const about = await postBytes("/v1/photos", file, { n_colors: this.history.now.n });
+      const isLarge = this.photo.live.id !== this.photo.id;
+      const live = isLarge ? await postBytes(`/v1/photos/${about.id}/reduced`, "", { pixels: VIEW }) : about;
+      [this.photo.id, this.photo.live] = [about.id, live];
+      [this.results, this.wholes] = [new Map(), new Map()];
+      return work();
+    }
   }
 
   async _follow(operation, body, id, key, isShown = true) {
@@ -224,7 +260,8 @@ class Studio {
     const running = { key, isShown, controller: new AbortController() };
     this.running = running;
     $("#stop").disabled = false;
-    this.progress.start(operation, operation === "diffcolor" ? "Tuning to the photo" : "Drawing");
+    const what = operation === "diffcolor" ? "Tuning to the photo" : isShown ? "Drawing" : "Drawing all pixels of the photo";
+    this.progress.start(isShown ? operation : `${operation}, whole`, what);
     let finished = false;
     try {
       const result = await follow(`/v1/photos/${id}/${operation}`, body, (name, told) => this._seen(running, name, told), running.controller.signal);
@@ -264,6 +301,7 @@ class Studio {
     this.progress.stop(false);
     this.running = null;
     $("#stop").disabled = true;
+    $("#losses").hidden = true;
     say("Stopped.");
     if (this.photo && !this._shownResult()) this.preview.guide(this.history.now.swaps, this._thingChanges(this.history.now), this._key());
     this._label();
@@ -316,6 +354,7 @@ class Studio {
     this.mode = mode;
     $("#pin").setAttribute("aria-pressed", String(mode === "pin"));
     $("#dropper").setAttribute("aria-pressed", String(mode === "pick"));
+    if (mode === "pick") this.highlight(-1); // its veil would hide what is picked
     $("#stage").dataset.tool = mode ?? (this.tab === "things" ? "thing" : "pan");
   }
 
@@ -324,7 +363,7 @@ class Studio {
     return {
       press: (point, event) => {
         if (this.mode === "pick") {
-          this.palettes.give(this.stage.colorAt(point.x, point.y, event.altKey ? "after" : "before"));
+          this.palettes.give(this.stage.colorAt(point.x, point.y, event.altKey ? "before" : "after"));
           this.setMode(null);
           return true;
         }
@@ -382,12 +421,12 @@ class Studio {
 
   _save() {
     const { photo, history } = this;
-    if (photo) storage.save({ photo: photo.id, name: photo.name, edit: history.now, past: history.past, future: history.future });
+    if (photo) storage.save({ photo: photo.id, name: photo.name, edit: history.now, past: history.past, future: history.future, colored: this.isColored });
   }
 
   /** After a reload, or a restart of the server: the photo, the edit and its history are as they were. */
   async restore() {
-    const kept = storage.load();
+    const [kept, turn] = [storage.load(), (this.turn = {})];
     if (!kept?.photo) return;
     let about;
     try {
@@ -397,8 +436,8 @@ class Studio {
       if (!file) return;
       about = await postBytes("/v1/photos", file, { n_colors: kept.edit.n });
     }
-    await this._begin(about, kept.name, kept.edit, kept.past, kept.future);
-    say(`${kept.name} is as you left it.`);
+    if (!(await this._begin(turn, about, kept.name, kept.edit, kept.past, kept.future))) return;
+    say(kept.colored ? `${kept.name} is here again; colorize it again to see it in colour.` : `${kept.name} is as you left it.`);
   }
 
   async samples() {

@@ -20,7 +20,8 @@ const probe = document.createElement("canvas").getContext("2d", { willReadFreque
 export function parse(text) {
   const given = text.trim();
   const wanted = /^([0-9a-f]{3}|[0-9a-f]{6})$/i.test(given) ? `#${given}` : given;
-  if (!wanted || !CSS.supports("color", wanted) || /^(inherit|initial|unset|revert|currentcolor|transparent)/i.test(wanted)) {
+  const isClosed = (wanted.match(/\(/g) ?? []).length === (wanted.match(/\)/g) ?? []).length; // browsers close them
+  if (!wanted || !isClosed || !CSS.supports("color", wanted) || /^(inherit|initial|unset|revert|currentcolor|transparent)/i.test(wanted)) {
     return null;
   }
   probe.clearRect(0, 0, 1, 1);

@@ -53,11 +53,10 @@ export class ColorizePanel {
     return ["colorize", body];
   }
 
-  /** The command that does the same, as far as one line can say it. */
-  command(name, quoted) {
-    const [operation, body] = this.asked();
-    if (this.regions && this.method === "semantic") return null;
-    const parts = ["dequant colorize", quoted(name), "--method", this.method];
+  /** The command that makes a colorization, as far as one line can say it. */
+  command({ operation, body }, name, quoted) {
+    if (body.regions) return null;
+    const parts = ["dequant colorize", quoted(name), "--method", body.settings.weights ?? operation];
     if (body.prompt) parts.push("--prompt", quoted(body.prompt));
     if (body.scale !== 1) parts.push("--scale", String(body.scale));
     if (operation === "diffcolor") {

@@ -17,9 +17,15 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Says something to those who see and to those who hear. Errors stay until the next thing is said. */
+const READ = 6000; // milliseconds in which an error can be read before the progress of work takes its place
+
+let refused = -READ;
+
+/** Says something to those who see and to those who hear: a status, an error, or the progress of work. */
 export function say(text, kind = "status") {
   const place = $("#said");
+  if (kind === "error") refused = performance.now();
+  if (kind === "progress" && performance.now() - refused < READ) return;
   place.textContent = text;
   place.dataset.kind = kind;
   place.setAttribute("role", kind === "error" ? "alert" : "status");

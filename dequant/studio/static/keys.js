@@ -27,7 +27,12 @@ export function listen(studio) {
   $("#way").addEventListener("change", (event) => how({ way: event.target.value }));
   $("#luminance").addEventListener("change", (event) => how({ luminance: event.target.value }));
   $("#keep").addEventListener("change", (event) => how({ keep_palette: event.target.value }));
-  $("#steps").addEventListener("change", (event) => how({ steps: Number(event.target.value) || null }));
+  $("#steps").addEventListener("change", (event) => {
+    const field = event.target;
+    if (field.checkValidity()) return how({ steps: Number(field.value) || null });
+    field.value = history.now.steps ?? "";
+    return say(`Steps are a whole number from ${field.min} to ${field.max}; leave it empty for the usual one.`, "error");
+  });
 
   $("#split").addEventListener("input", (event) => stage.split(event.target.value));
   for (const one of $$("input[name='mode']")) one.addEventListener("change", () => stage.compare(one.value));
@@ -45,7 +50,10 @@ export function listen(studio) {
     event.currentTarget.setAttribute("aria-pressed", String(on));
     trying(() => studio.showEdges(on));
   });
-  $("#theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "light" ? "dark" : "light"));
+  $("#theme").addEventListener("click", () => {
+    theme(document.documentElement.dataset.theme === "light" ? "dark" : "light");
+    localStorage.setItem("dequant.theme", document.documentElement.dataset.theme);
+  });
 
   dropsAndPastes(studio);
   document.addEventListener("keydown", (event) => key(event, studio, choose));
@@ -55,7 +63,6 @@ export function listen(studio) {
 
 function theme(name) {
   document.documentElement.dataset.theme = name;
-  localStorage.setItem("dequant.theme", name);
 }
 
 function dropsAndPastes(studio) {

@@ -6,6 +6,12 @@ import { $, make, say, seconds, trying } from "./dom.js";
 const percent = (value) => (value == null ? "–" : `${Math.round(100 * value)}%`);
 const number = (value, digits = 1) => (value == null ? "–" : value.toFixed(digits));
 
+/** Takes the report away, as the picture that it was of is no longer shown. */
+export function clearReport() {
+  const text = "What was asked and what was delivered stands here once a picture is drawn.";
+  $("#table").replaceChildren(make("p", { className: "faint" }, text));
+}
+
 /** The report of an edit as a table with swatches. */
 export function showReport(report) {
   const figures = [
@@ -28,9 +34,12 @@ export function showReport(report) {
 
 function entriesTable(entries) {
   const dot = (color) => (color ? make("span", { className: "dot", title: color, style: { background: color } }) : "–");
-  const cells = (tag, values) =>
-    values.map((value, i) => make(tag, { className: i > 2 ? "number" : "", ...(tag === "th" ? { scope: "col" } : {}) }, value));
   const celled = entries.some((one) => one.in_cell != null);
+  const about = { ΔE: "CIEDE2000 between the colour asked for and the mean of its pixels; 1 is just visible", p95: "ΔE that 95% of the pixels are below" };
+  const cells = (tag, values) =>
+    values.map((value, i) =>
+      make(tag, { className: i > 2 ? "number" : "", ...(tag === "th" ? { scope: "col", title: about[value] ?? "" } : {}) }, value),
+    );
   const head = ["", "asked", "delivered", "ΔE", "p95", ...(celled ? ["in cell"] : []), "area"];
   const rows = entries.map((one) => {
     const area = one.share < 1e-4 ? "–" : `${(100 * one.share).toFixed(1)}%`;
@@ -119,9 +128,13 @@ export class Output {
     const { photo, history, result, colorize } = this.studio;
     const isColored = result.operation !== "repaint";
     const replayed = `dequant replay ${quoted(`${this.stem}.dequant.yaml`)} ${quoted(photo.name)}`;
-    const line = (isColored ? colorize.command(photo.name, quoted) : command(history.now, photo.name, this.stem)) ?? replayed;
-    await navigator.clipboard.writeText(line).catch(() => undefined);
-    say(line.startsWith("dequant replay") ? `Copied: ${line} (download the recipe for it)` : `Copied: ${line}`);
+    const line = (isColored ? colorize.command(result, photo.name, quoted) : command(history.now, photo.name, this.stem)) ?? replayed;
+    try {
+      await navigator.clipboard.writeText(line);
+    } catch {
+      return say(`This browser lets the page copy nothing. The command: ${line}`, "error");
+    }
+    return say(line.startsWith("dequant replay") ? `Copied: ${line} (download the recipe for it)` : `Copied: ${line}`);
   }
 
   /** Makes the picture the photo of the next edit. */
@@ -139,8 +152,9 @@ export class Progress {
     this.took = JSON.parse(localStorage.getItem("dequant.took") ?? "{}");
   }
 
+  /** `operation` names what takes equally long. */
   start(operation, what) {
-    [this.operation, this.what, this.begun] = [operation, what, performance.now()];
+    [this.operation, this.what, this.work, this.begun] = [operation, what, what, performance.now()];
     this.left = null;
     this.timer = setInterval(() => this._tick(), 500);
     this._tick();
@@ -158,7 +172,7 @@ export class Progress {
     else {
       this.left = null;
       this.begun = performance.now();
-      this.what = "Drawing";
+      this.what = this.work;
     }
   }
 
@@ -182,7 +196,7 @@ export class Progress {
     }
     this._show(100 * share);
     const rest = left === null ? "" : left > 0.5 ? `, about ${seconds(left)} left` : ", almost done";
-    say(`${this.what}${rest}`);
+    say(`${this.what}${rest}`, "progress");
   }
 
   _show(value) {

@@ -39,6 +39,7 @@ export class PalettePanel {
   /** Gives the chosen colour another one. */
   give(hex, isFinal = true) {
     if (this.chosen === null) return say("Choose a colour of the palette first.", "error");
+    if (hex !== this.chosen && this.edit.locked.includes(this.chosen)) return say("This colour is locked: unlock it first.", "error");
     const swaps = { ...this.edit.swaps };
     if (hex === this.chosen) delete swaps[this.chosen];
     else swaps[this.chosen] = hex;
@@ -148,7 +149,11 @@ export class PalettePanel {
     });
     const n = $("#n");
     n.addEventListener("input", () => ($("#n-shown").textContent = n.value));
-    n.addEventListener("change", () => this.studio.history.change({ n: Number(n.value), swaps: {}, locked: [] }));
+    n.addEventListener("change", () => {
+      const hadChanges = Object.keys(this.edit.swaps).length > 0;
+      this.studio.history.change({ n: Number(n.value), swaps: {}, locked: [] });
+      if (hadChanges) say("Another palette has other colours, so the changes are gone: Undo brings them back.");
+    });
     const slide = (isFinal) => {
       const given = ["#lch-l", "#lch-c", "#lch-h"].map((one) => Number($(one).value));
       this.sliding = true;
@@ -168,7 +173,7 @@ export class PalettePanel {
       else say(`"${event.target.value}" is no colour: give one such as #c81e1e, tomato or oklch(60% 0.2 30).`, "error");
     });
     $("#reset").addEventListener("click", () => this.give(this.chosen));
-    $("#reset-all").addEventListener("click", () => this.studio.history.change({ swaps: {}, pins: [] }));
+    $("#reset-all").addEventListener("click", () => this.studio.history.change({ swaps: {}, pins: [], things: [] }));
     $("#lock").addEventListener("click", () => this.lock());
     $("#light").addEventListener("click", (event) => {
       this.lit = event.target.getAttribute("aria-pressed") !== "true";
@@ -247,7 +252,7 @@ export class PalettePanel {
         ),
       );
       this.giveAll(assignments[0]);
-      return say(`${assignments.length} assignments: the best one is shown.`);
+      return say(assignments.length === 1 ? "There is one assignment." : `${assignments.length} assignments: the best one is shown.`);
     });
   }
 
