@@ -161,11 +161,8 @@ def run(
                 else:
                     yield job
 
-        batches = ((batch, methods[batch[0].name]) for batch in _batches(missing(), batch_size))
-        for batch, outputs, rows in _made(batches, work.seed, keep):
-            keys, cases = [job.key for job in batch], [job.case for job in batch]
-            others = [{}] * len(batch) if more is None else more(keys, cases, outputs)
-            measurements.add([row | _text(other) for row, other in zip(rows, others, strict=True)])
+        for batch, outputs, rows in _made(_batches(missing(), batch_size), methods, work.seed, keep):
+            measurements.add(_with_more(rows, batch, outputs, more))
             progress.advance(task, len(batch))
     measurements.read()
     if not all(key in measurements for key in wanted):
@@ -257,13 +254,16 @@ _Made = tuple[list[_Job], Tensor, list[Row]]
 """A batch, its pictures (B, 3, H, W) and their measurements."""
 
 
-def _made(batches: Iterable[tuple[list[_Job], Method]], seed: int, keep: Keep | None) -> Iterator[_Made]:
+def _made(
+    batches: Iterable[list[_Job]], methods: Mapping[str, Method], seed: int, keep: Keep | None
+) -> Iterator[_Made]:
     """Make the pictures of batches, keep them, and only then measure them; in the order of the batches."""
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     waiting: deque[Future[_Made]] = deque()
     with ThreadPoolExecutor(workers, "evaluation") as pool:
         try:
-            for batch, method in batches:
+            for batch in batches:
+                method = methods[batch[0].name]
                 outputs = _restored(batch, method, seed) if method.alone else None
                 waiting.append(pool.submit(_finished, batch, method, outputs, seed, keep))
                 while waiting and (waiting[0].done() or len(waiting) > 2 * workers):
@@ -289,6 +289,13 @@ def _finished(batch: list[_Job], method: Method, outputs: Tensor | None, seed: i
 def _noise(photo: Photo, seed: int) -> torch.Generator:
     """A generator, alike for all cases of a photo, so that cells and variants are compared on the same noise."""
     return torch.Generator().manual_seed(int(generator_of(photo.digest, seed).integers(2**62)))
+
+
+def _with_more(rows: list[Row], batch: Sequence[_Job], outputs: Tensor, more: Measure | None) -> list[Row]:
+    if more is None:
+        return rows
+    others = more([job.key for job in batch], [job.case for job in batch], outputs)
+    return [row | _text(other) for row, other in zip(rows, others, strict=True)]
 
 
 def _row(job: _Job, output: Tensor) -> Row:
