@@ -129,9 +129,7 @@ def run(
     keep: Keep | None = None,
     more: Measure | None = None,
 ) -> list[Row] | None:
-    """Measure what has not been measured yet, on all cores.
-
-    Pictures are measured in threads while others are made; so are those of methods that use one core.
+    """Measure what has not been measured yet: pictures in threads, while others are made.
 
     Args:
         work: what to measure.
