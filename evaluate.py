@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -74,7 +73,9 @@ def entrants(cfg: DictConfig, device: torch.device) -> dict[str, methods.Method]
     measures = methods.code_hash("color/*.py", "condition/*.py", "metrics/*.py", "evaluation/measure.py")
     contest: dict[str, methods.Method] = {_label(cfg): ours, **baselines, methods.IDENTITY: methods.identity()}
     return {
-        name: replace(one, settings=methods.settings_hash({"of": one.settings, "by": measures}))
+        name: methods.Method(
+            one.restore, methods.settings_hash({"of": one.settings, "by": measures}), one.texture, one.alone
+        )
         for name, one in contest.items()
     }
 

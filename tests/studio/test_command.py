@@ -68,15 +68,19 @@ def test_a_token_is_given(started: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("token", ["", "short", "with spaces in it, long", "ä" * 20, "a;b" * 9])
 @pytest.mark.parametrize("command", ["serve", "studio"])
-def test_a_weak_token_is_one_sentence(started: list[dict[str, Any]], command: str, token: str) -> None:
+def test_a_weak_token_is_one_sentence(
+    started: list[dict[str, Any]], command: str, token: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as end:
         main([command, "--port", "0", "--token", token])
-    assert "at least 16" in str(end.value.code) and not started
+    assert end.value.code == 2 and "at least 16" in capsys.readouterr().err and not started
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 @pytest.mark.parametrize("command", ["serve", "studio"])
-def test_everyone_needs_a_token(started: list[dict[str, Any]], command: str, host: str) -> None:
+def test_everyone_needs_a_token(
+    started: list[dict[str, Any]], command: str, host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as end:
         main([command, "--host", host, "--port", "0"])
-    assert "--token" in str(end.value.code) and not started
+    assert end.value.code == 2 and "--token" in capsys.readouterr().err and not started
