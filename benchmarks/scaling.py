@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +27,7 @@ import typer
 from torch.utils.data import DataLoader
 
 import dequant
+from benchmarks.hot_paths import best
 from dequant.color.palette import quantize
 from dequant.condition.examples import RandomTraining
 from dequant.condition.texture import TEXTURES
@@ -42,16 +42,6 @@ ABOUT = ("command", "commit", "hardware", "torch", "date")
 Row = tuple[str, str, float, str, str]
 LINK, PEAK, BATCH = 50e9, 150e12, 12
 """Bytes per second between GPUs, operations per second of each in use, and its batch (paper, section 3)."""
-
-
-def best(work: Callable[[], object], repeats: int = 3) -> float:
-    """Processor seconds."""
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return min(times)
 
 
 def pictures(most: int) -> list[Row]:
