@@ -83,7 +83,7 @@ class Gallery:
             figures.save(self._rows(name, cases), folder / (f"grid_{method}.png" if method else "grid.png"))
 
     def _outputs(self, cases: Sequence[Case]) -> list[str]:
-        found = {path.stem for case in cases for path in self._path("", case).parent.glob("*.png")}
+        found = {path.stem for case in cases for path in self._path("", case).parent.glob("[!.]*.png")}
         return sorted(found, key=lambda output: order("variant", output))
 
     def _rows(self, name: str, cases: Sequence[Case]) -> Image.Image:

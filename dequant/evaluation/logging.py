@@ -38,7 +38,7 @@ def log_evaluation(
         logger.log_table(f"eval/{protocol}/cells", columns, [list(cell.values()) for cell in cells])
         tables = wandb.Html((folder / "tables.html").read_text(encoding="utf-8"))
         logger.experiment.log({f"eval/{protocol}/tables": tables})
-        for path in sorted(folder.glob("*.png")):
+        for path in sorted(folder.glob("[!.]*.png")):
             logger.log_image(f"eval/{protocol}/{path.stem}", [Image.open(path)])
 
 

@@ -62,7 +62,7 @@ class Measurements:
 
     def read(self) -> None:
         """Read what is in the folder now."""
-        for path in sorted(self.folder.glob("*.csv")):
+        for path in sorted(self.folder.glob("[!.]*.csv")):
             with locked(self.folder):
                 rows, lost = self._sound(path)
             found = {_key(row): row for row in rows if self._has is None or self._has(_key(row))}
