@@ -249,6 +249,26 @@ def test_a_locked_colour_stays_and_a_report_goes_with_its_picture(visit: Visit, 
     visit.check()
 
 
+def test_a_click_chooses_a_colour_where_a_drag_moves_the_picture(visit: Visit, photo: Path) -> None:
+    page = visit.page
+    visit.open(photo)
+    for _ in range(3):
+        page.click("#in")
+    box = page.locator("#pane-after").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    before = page.locator("#pane-after .sheet").get_attribute("style")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 40, y, steps=4)
+    page.mouse.up()
+    assert page.locator("#pane-after .sheet").get_attribute("style") != before
+    assert page.locator(".swatch[aria-checked='true']").count() == 0
+    page.mouse.click(x, y)
+    assert page.locator(".swatch[aria-checked='true']").count() == 1
+    visit.check()
+
+
 def test_errors_are_one_plain_sentence(visit: Visit, tmp_path: Path, photo: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no image at all")

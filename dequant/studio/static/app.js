@@ -375,13 +375,12 @@ class Studio {
           this.history.change({ pins: [...others, pin] });
           return true;
         }
-        if (isThings()) return this.things.press(point, event);
-        if (this.tab === "palette" && (this.stage.fitted || event.type === "keydown")) {
-          const index = this.preview.indices[point.y * this.stage.width + point.x];
-          this.palettes.choose(this.palette[index].color);
-          return true;
-        }
-        return false;
+        return isThings() && this.things.press(point, event);
+      },
+      tap: (point) => {
+        if (this.tab !== "palette") return;
+        const index = this.preview.indices[point.y * this.stage.width + point.x];
+        this.palettes.choose(this.palette[index].color);
       },
       move: (point, event) => isThings() && this.things.move(point, event),
       release: (point) => isThings() && this.things.release(point),

@@ -3,6 +3,7 @@
 import { getBlob } from "./api.js";
 import { $, make, say, seconds, trying } from "./dom.js";
 
+const USUAL = 5; // seconds that work takes whose time is not known yet
 const percent = (value) => (value == null ? "–" : `${Math.round(100 * value)}%`);
 const number = (value, digits = 1) => (value == null ? "–" : value.toFixed(digits));
 
@@ -168,7 +169,8 @@ export class Progress {
   }
 
   wait(place) {
-    if (place > 0) this.tell(0, null, `Waiting: ${place === 1 ? "one piece of work is" : `${place} pieces of work are`} ahead`);
+    const what = `Waiting: ${place === 1 ? "one piece of work is" : `${place} pieces of work are`} ahead`;
+    if (place > 0) this.tell(0, (place + 1) * (this.took[this.operation] ?? USUAL), what); // as if all took equally long
     else {
       this.left = null;
       this.begun = performance.now();
@@ -186,7 +188,7 @@ export class Progress {
   }
 
   _tick() {
-    const usual = this.took[this.operation] ?? 5;
+    const usual = this.took[this.operation] ?? USUAL;
     const passed = (performance.now() - this.begun) / 1000;
     let [share, left] = [Math.min(0.95, passed / usual), usual - passed];
     if (this.left) {

@@ -4,6 +4,7 @@ import { $, make } from "./dom.js";
 import { toHex } from "./color.js";
 
 const MAX_ZOOM = 16;
+const SLACK = 4; // pixels that a click may move
 
 /** Shows pictures. `acts` has press(point, event), move, release, wheel(event) for the tool in use: true where it acted. */
 export class Stage {
@@ -190,19 +191,23 @@ export class Stage {
       this.frame.removeAttribute("data-keys");
       this.frame.setPointerCapture(event.pointerId);
       const point = this.point(event);
-      const acted = event.button === 0 && point.inside && this.acts.press(point, event);
-      from = { x: event.clientX, y: event.clientY, acted, moved: false, button: event.button };
+      const isTap = event.button === 0 && point.inside;
+      const acted = isTap && this.acts.press(point, event);
+      from = { x: event.clientX, y: event.clientY, acted, isTap };
       if (acted) [this.cursor[0], this.cursor[1]] = [point.x / this.width, point.y / this.height];
     });
     this.frame.addEventListener("pointermove", (event) => {
       if (!this.width) return;
       if (!from) return this.acts.hover?.(this.point(event), event);
       if (from.acted) return this.acts.move?.(this.point(event), event);
+      if (from.isTap && Math.hypot(event.clientX - from.x, event.clientY - from.y) < SLACK) return;
+      from.isTap = false;
       this.panBy(event.clientX - from.x, event.clientY - from.y);
       [from.x, from.y] = [event.clientX, event.clientY];
     });
     const end = (event) => {
       if (from?.acted) this.acts.release?.(this.point(event), event);
+      else if (from?.isTap && event.type === "pointerup") this.acts.tap?.(this.point(event));
       from = null;
     };
     this.frame.addEventListener("pointerup", end);
@@ -239,6 +244,7 @@ export class Stage {
       this.frame.setAttribute("data-keys", "");
       const point = this._cursorPoint();
       if (this.acts.press(point, event)) this.acts.release?.(point, event);
+      else this.acts.tap?.(point);
     }
   }
 }
