@@ -21,8 +21,17 @@ from dequant.io.files import write_csv
 from tests.support import programs
 from tests.support.paths import ROOT
 
-DOCUMENTS = ("README.md", "docs/train.md", "docs/evaluate.md", "docs/sample.md", "docs/researchers.md")
+DOCUMENTS = ("README.md", "docs/train.md", "docs/evaluate.md", "docs/sample.md")
 """Whose ```bash blocks are run."""
+
+ELSEWHERE = {
+    "python train.py -m variant=L,G,T": "sweeps/test_runs.py",
+    "python evaluate.py eval=all data=folder data.root=photos": "test_evaluate.py",
+    "python evaluate.py -m eval=palette_transfer eval.method=color,negative_color variant=T,G,L,L_post": (
+        "test_evaluate.py"
+    ),
+}
+"""Commands that other tests run, with other paths and fewer variants."""
 
 LESS = {
     "train.py": ["trainer.max_steps=2", "trainer.val_check_interval=2", "data.batch_size=2", "data.max_val=2"],
@@ -37,15 +46,14 @@ def commands(start: str, documents: Sequence[str] = DOCUMENTS) -> list[str]:
     texts = [(ROOT / name).read_text() for name in documents if (ROOT / name).is_file()]
     blocks = re.findall(r"```bash\n(.*?)```", "".join(texts), re.DOTALL)
     lines = [re.sub(r"\s+#.*", "", line).strip() for block in blocks for line in block.splitlines()]
-    return list(dict.fromkeys(line for line in lines if line.startswith(start)))
+    return list(dict.fromkeys(line for line in lines if line.startswith(start) and line not in ELSEWHERE))
 
 
 def run(line: str, folder: Path) -> None:
     words = shlex.split(line)
     _, script, *arguments = words if words[0] == "python" else ["python", "-m", "dequant.cli", *words[1:]]
     name = arguments.pop(0) if script == "-m" else script
-    less = [*LESS.get(name, []), *(["eval.variants=[T,L_post]"] if "eval=all" in arguments else [])]
-    done = programs.run(name, *arguments, *less, cwd=folder)
+    done = programs.run(name, *arguments, *LESS.get(name, []), cwd=folder)
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
 
