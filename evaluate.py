@@ -118,8 +118,8 @@ def evaluate(cfg: DictConfig) -> float | None:
     """
     check(cfg)
     (device, rank, world_size), folder = process(cfg.device), Path(cfg.run_dir)
-    if "OMP_NUM_THREADS" not in os.environ:  # the network leaves a core to what measures its pictures
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)  # `runner.run` has a thread for each core
     perceptual = instantiate(cfg.perceptual, folder=folder / "measurements", device=str(device))
     contest, data = entrants(cfg, device), instantiate(cfg.data.module)
     photos = runner.choose(data.photos(cfg.data.eval_split, cfg.eval.size), cfg.eval.max_photos)

@@ -19,6 +19,10 @@ Restore = Callable[[Sequence[Case], list[torch.Generator]], Tensor]
 """Cases of one size and a CPU generator for each -> rgb (B, 3, H, W) in [0, 1]."""
 
 
+PIXELS = 256 * 256
+"""That a CPU draws at a time: more do not fit its caches."""
+
+
 IDENTITY = "identity"
 """Name of the method that returns the quantized image, the trivial row of every table."""
 
@@ -31,7 +35,7 @@ class Method:
         restore: the function that does it.
         settings: short hash of all that its pictures depend on beside the case, from `settings_hash`.
         texture: "on", "off" or both, the cells that it takes part in.
-        alone: whether it uses all cores, or the GPU, itself, so that only one batch is made at a time.
+        alone: whether it uses the GPU, so that only one batch is made at a time.
     """
 
     restore: Restore
@@ -73,7 +77,12 @@ def of_model(
         finish: what is done to an output (B, 3, H, W) with its source photo (B, 3, H, W), or None.
     """
 
+    is_alone = device.type != "cpu"
+
     def restore(cases: Sequence[Case], generators: list[torch.Generator]) -> Tensor:
+        fit = len(cases) if is_alone else max(1, PIXELS // cases[0].condition[0].numel())
+        if len(cases) > fit:
+            return torch.cat([restore(cases[:fit], generators[:fit]), restore(cases[fit:], generators[fit:])])
         condition = torch.stack([case.condition for case in cases]).to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             output = model.draw(condition, generators).float().cpu()
@@ -81,7 +90,7 @@ def of_model(
             return output
         return model.hold(finish(output, torch.stack([case.source for case in cases])), condition.cpu())
 
-    return Method(restore, settings_hash({**settings, "bf16": bf16}), alone=True)
+    return Method(restore, settings_hash({**settings, "bf16": bf16}), alone=is_alone)
 
 
 def with_source_luminance(output: Tensor, source: Tensor) -> Tensor:
