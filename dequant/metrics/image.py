@@ -73,15 +73,11 @@ def ssim(pred: Tensor, target: Tensor) -> Tensor:
         pred, target = F.avg_pool2d(pred, block), F.avg_pool2d(target, block)
     offsets = torch.arange(SSIM_WINDOW, dtype=pred.dtype, device=pred.device) - (SSIM_WINDOW - 1) / 2
     window = torch.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * SSIM_SIGMA**2))
-    window = (window / window.sum()).expand(3, 1, -1, -1)
-
-    def local_mean(image: Tensor) -> Tensor:
-        return F.conv2d(image, window, groups=3)
-
-    mean_p, mean_t = local_mean(pred), local_mean(target)
-    variance_p = local_mean(pred**2) - mean_p**2
-    variance_t = local_mean(target**2) - mean_t**2
-    covariance = local_mean(pred * target) - mean_p * mean_t
+    parts = (pred, target, pred**2, target**2, pred * target)
+    channels = 3 * len(parts)  # in one convolution, which is faster than one for each part
+    window = (window / window.sum()).expand(channels, 1, -1, -1)
+    mean_p, mean_t, *products = F.conv2d(torch.cat(parts, 1), window, groups=channels).chunk(len(parts), 1)
+    variance_p, variance_t, covariance = products[0] - mean_p**2, products[1] - mean_t**2, products[2] - mean_p * mean_t
     c1, c2 = 0.01**2, 0.03**2
     structure = (2 * covariance + c2) / (variance_p + variance_t + c2)
     similarity = (2 * mean_p * mean_t + c1) / (mean_p**2 + mean_t**2 + c1) * structure
