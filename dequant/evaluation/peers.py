@@ -7,7 +7,7 @@ texture should survive, the size of the palette, and the recoloured pixels (H, W
 
 import numpy as np
 import torch
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import cdist, pdist
 from torch import Tensor
 
 from dequant.color.guided import guided_filter
@@ -76,7 +76,7 @@ def palette_interpolation(asked: Tensor, source: Tensor, n_colors: int, patch: T
     pixels = _lab(source)
 
     def near(colors: np.ndarray) -> np.ndarray:
-        return np.exp(-_squared(colors, before) / (2 * width**2))
+        return np.exp(-cdist(colors, before, "sqeuclidean") / (2 * width**2))
 
     weights = np.clip(near(pixels) @ np.linalg.pinv(near(before), hermitian=True), 0, None)
     weights /= np.maximum(weights.sum(1, keepdims=True), 1e-9)
@@ -89,7 +89,7 @@ def color_map(asked: Tensor, source: Tensor, n_colors: int, patch: Tensor | None
     The Gaussian RBF colour map of lutgen, in Lab, where each new colour stands for the old one that it is assigned to.
     """
     before, after = _palettes(asked, source, n_colors)
-    squared = _squared(_lab(source), before)
+    squared = cdist(_lab(source), before, "sqeuclidean")
     weights = np.exp(-(squared - squared.min(1, keepdims=True)) / (2 * width**2))
     return _rgb(weights / weights.sum(1, keepdims=True) @ after, source)
 
@@ -100,11 +100,6 @@ def _palettes(asked: Tensor, source: Tensor, n_colors: int) -> tuple[np.ndarray,
     sums = torch.zeros(len(before.palette), 3).index_add_(0, before.indices.flatten(), asked.flatten(1).T.float())
     after = sums / before.counts[:, None]
     return _lab(before.palette.T[:, None]), _lab(after.T[:, None])
-
-
-def _squared(colors: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Squared distances (n, K)."""
-    return ((colors[:, None] - palette) ** 2).sum(2)
 
 
 def _lab(rgb: Tensor) -> np.ndarray:
