@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from dequant.training.dequantizer import Dequantizer
 from tests.support.photos import some_photos
 
 
-def test_a_model_samples_and_may_be_finished(tiny_base: DiffusionBase) -> None:
+def test_a_model_samples_and_may_be_finished(tiny_base: DiffusionBase, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Dequantizer(tiny_base, ControlEncoder.from_base, Sampler(num_inference_steps=2))
     cases = dequantization(
         some_photos(1)[0][1], np.random.default_rng(0), texture_map=thresholded_gradient_map, n_colors=[4, 16]
@@ -32,6 +33,10 @@ def test_a_model_samples_and_may_be_finished(tiny_base: DiffusionBase) -> None:
     output = plain.restore(cases, generators())
     expected = model.draw(torch.stack([case.condition for case in cases]), generators())
     torch.testing.assert_close(output, expected)
+    with monkeypatch.context() as patch:
+        patch.setattr(methods, "PIXELS", 1)
+        torch.testing.assert_close(plain.restore(cases, generators()), expected, atol=1e-5, rtol=0)  # one by one
+    assert not plain.alone
     of_source = methods.with_source_luminance(output, torch.stack([case.source for case in cases]))
     assert torch.equal(finished.restore(cases, generators()), of_source)
     assert plain.settings != methods.of_model(model, {"seed": 1}, **options).settings
