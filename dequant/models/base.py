@@ -20,7 +20,8 @@ from dequant.diffusion.solver import check_schedule
 from dequant.models import autoencoder
 from dequant.models.finite import copy_for_release
 from dequant.models.hub import Source, check_base
-from dequant.models.prompt import EMBEDDING, empty_prompt, write_embedding
+from dequant.models.order import keep_order
+from dequant.models.prompt import EMBEDDING, empty_prompt, having_read, sharing, write_embedding
 
 Residuals = tuple[tuple[Tensor, ...], Tensor]
 """What a control encoder adds: one tensor per skip connection, and one after the middle block."""
@@ -86,6 +87,7 @@ class DiffusionBase(nn.Module):
             scheduler = copy.copy(scheduler)
             scheduler.alphas_cumprod = cosine_alphas_cumprod(scheduler.config.num_train_timesteps)
         self.scheduler = scheduler
+        keep_order(unet)
         check_base(unet, patch_size, augmentation, self.channels, scheduler.config.prediction_type == "sample")
 
     @property
@@ -156,9 +158,13 @@ class DiffusionBase(nn.Module):
 
     def context(self, batch_size: int) -> Context:
         """What the UNet is conditioned on besides the image, for a control encoder to share."""
-        text = None if self.text_embedding is None else self.text_embedding.expand(batch_size, -1, -1)
+        text = None if self.text_embedding is None else self.text_embedding.repeat(batch_size, 1, 1)
         steps = self._augmentation_steps(batch_size, self.unet.device)
         return Context(text, self.unet.get_class_embed(self.unet.conv_in.weight, steps))
+
+    def having_read(self) -> Self:
+        """This base, whose UNet has read the prompt, for many steps; all weights are shared."""
+        return sharing(self, unet=having_read(self.unet, self.text_embedding))
 
     def denoise(
         self,
@@ -207,7 +213,7 @@ class DiffusionBase(nn.Module):
         dtype = self.unet.dtype
         if dtype != torch.float32 and down is not None and mid is not None:
             down, mid = tuple(residual.to(dtype) for residual in down), mid.to(dtype)
-        text = None if self.text_embedding is None else self.text_embedding.to(dtype).expand(len(inputs), -1, -1)
+        text = None if self.text_embedding is None else self.text_embedding.to(dtype).repeat(len(inputs), 1, 1)
         return self.unet(
             inputs.to(dtype),
             t,

@@ -14,6 +14,7 @@ from dequant.condition.channels import Condition
 from dequant.condition.texture import TEXTURES, Texture
 from dequant.errors import InputError
 from dequant.models.hub import Source
+from dequant.models.order import keep_order
 
 if TYPE_CHECKING:
     from dequant.models.base import DiffusionBase
@@ -83,6 +84,7 @@ class ControlEncoder(ModelMixin, ConfigMixin):
         self.mid_block = unet.mid_block
         self.zero_convs = nn.ModuleList(_zero_conv(channels) for channels in _skip_channels(unet_config))
         self.zero_conv_mid = _zero_conv(unet_config["block_out_channels"][-1])
+        keep_order(self)
         for text in (self.add_embedding, self.encoder_hid_proj):
             if text is not None:
                 text.requires_grad_(False)

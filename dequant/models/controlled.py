@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from diffusers.models.modeling_utils import ModelMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
@@ -12,13 +11,10 @@ from dequant.diffusion.schedule import Generator
 from dequant.diffusion.solver import Predict
 from dequant.models.base import DiffusionBase, Residuals
 from dequant.models.control import ControlEncoder
+from dequant.models.prompt import having_read
 
 BYTES_AHEAD = 2**25
 """Of the residuals that are computed before they are used."""
-
-
-ALIGNMENT = 64
-"""Bytes, as PyTorch allocates."""
 
 
 @dataclass(frozen=True)
@@ -87,18 +83,17 @@ class Controlled:
         memory_share: float = 1.0,
     ) -> Predict:
         """See `sampler.Denoiser.start`; an encoder that does not read x_t runs ahead of the steps."""
-        condition = self.read(condition)
+        condition, base, control = self.read(condition), self.base.having_read(), self.control
         planned = [] if timesteps is None else [int(t) for t in timesteps]
         ahead = None
-        if self.control is not None:
-            ahead = ResidualsAhead(
-                self.base, self.control, condition, num_images, planned, int(memory_share * BYTES_AHEAD)
-            )
+        if control is not None:
+            control = having_read(control, base.context(1).text)
+            ahead = ResidualsAhead(base, control, condition, num_images, planned, int(memory_share * BYTES_AHEAD))
         given = condition.repeat_interleave(num_images, 0)
 
         def predict(x_t: Tensor, t: Tensor) -> Tensor:
             residuals = None if ahead is None else ahead.at(t, x_t)
-            return self.base.denoise(x_t, t.expand(len(x_t)), given, residuals, generator)[0]
+            return base.denoise(x_t, t.expand(len(x_t)), given, residuals, generator)[0]
 
         return predict
 
@@ -163,11 +158,3 @@ class ResidualsAhead:
         if self.at_once == 1:
             size = sum(one.numel() * one.element_size() for one in (*down, mid))
             self.at_once = max(1, self.limit // size)
-
-
-def align(module: ModelMixin, memory_format: torch.memory_format) -> None:
-    """Move weights that a file was mapped to onto aligned memory, in the base's order: kernels round by both."""
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.data_ptr() % ALIGNMENT:
-            tensor.data = tensor.data.clone()
-    module.to(memory_format=memory_format)

@@ -1,14 +1,16 @@
 """The embedding of the empty prompt, computed once and cached."""
 
+import copy
 import hashlib
 import importlib.util
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.embeddings import TextTimeEmbedding
 from diffusers.models.modeling_utils import ModelMixin
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -23,6 +25,12 @@ EMBEDDING = "text_embedding.safetensors"
 
 PROMPT_LENGTH = 77
 """Tokens that Stable Diffusion and DeepFloyd IF pad a prompt to."""
+
+
+READERS = ("add_embedding", "encoder_hid_proj")
+"""Parts of an IF network that see nothing but the prompt."""
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class TextEmbedding(ModelMixin, ConfigMixin):
@@ -44,6 +52,42 @@ class TextEmbedding(ModelMixin, ConfigMixin):
         component = cls(*embedding.shape[1:])
         component.weight.data = embedding
         return component
+
+
+class _Read(nn.Module):
+    """What a part of a network made of a prompt, in its place."""
+
+    def __init__(self, made: Tensor) -> None:
+        super().__init__()
+        self.made = made
+
+    def forward(self, text: Tensor) -> Tensor:
+        """The same for each prompt of a batch (B, T, D)."""
+        made = self.made.to(text.device)  # repeated, since a product with what is expanded copies the weights
+        return made.repeat(len(text), *[1] * (made.ndim - 1))
+
+
+def sharing(network: Network, **parts: nn.Module) -> Network:
+    """A network that shares all weights with another one, but for some parts."""
+    twin = copy.copy(network)
+    twin._modules = {**network._modules, **parts}
+    return twin
+
+
+def having_read(network: Network, text: Tensor | None) -> Network:
+    """A network that shares its weights with another one, and has read a prompt, so that no step reads it again.
+
+    Args:
+        network: a UNet or an encoder; one whose parts see more than the prompt is returned as it is.
+        text: embedding of the prompt (1, T, D), or None.
+    """
+    parts = {name: getattr(network, name, None) for name in READERS}
+    known = {name: part for name, part in parts.items() if isinstance(part, TextTimeEmbedding | nn.Linear)}
+    if text is None or not known:
+        return network
+    weights = {name: next(part.parameters()) for name, part in known.items()}
+    given = {name: text.to(weight.device, weight.dtype) for name, weight in weights.items()}
+    return sharing(network, **{name: _Read(part(given[name])) for name, part in known.items()})
 
 
 def prompt_width(unet_config: dict[str, Any]) -> int | None:

@@ -20,8 +20,9 @@ from dequant.models.base import DiffusionBase
 from dequant.models.base import bundled as bundled_base
 from dequant.models.control import ControlEncoder
 from dequant.models.control import bundled as bundled_control
-from dequant.models.controlled import Controlled, align
+from dequant.models.controlled import Controlled
 from dequant.models.finite import is_finite
+from dequant.models.order import align
 from dequant.models.prompt import TextEmbedding
 from dequant.pipelines import inputs
 from dequant.pipelines.arguments import MOST, StepEnd, check_seeds, counted, step_end
@@ -309,12 +310,11 @@ class DequantPipeline(SavedPipeline):
     def _model(self) -> Controlled:
         """The components as they are now (a user may exchange them), in the layout in which kernels round alike."""
         base = self._base()
-        for module in (self.unet, self.control, self.vae):
-            if module is not None:
-                align(module, base.memory_format)
+        for module in filter(None, (self.unet, self.control, self.vae)):
+            align(module, base.memory_format)
         return Controlled(base, self.control)
 
     def _base(self) -> DiffusionBase:
         text = None if self.text_embedding is None else self.text_embedding.weight.data
-        patch_size, augmentation = self.config["patch_size"], self.config["augmentation"]
-        return DiffusionBase(self.unet, self.scheduler, patch_size, self.vae, text, augmentation)
+        options = {name: self.config[name] for name in ("patch_size", "augmentation")}
+        return DiffusionBase(self.unet, self.scheduler, vae=self.vae, text_embedding=text, **options)
