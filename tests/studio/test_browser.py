@@ -165,7 +165,7 @@ def test_an_edit_by_the_keyboard_alone(visit: Visit, photo: Path) -> None:
 def edit_of_soon(visit: Visit, name: str, count: int = 1) -> list | dict:
     """A part of the edit, once it is kept."""
     for _ in range(60):
-        if len(edit_of(visit)[name]) == count:
+        if visit.page.evaluate("localStorage.getItem('dequant.studio')") and len(edit_of(visit)[name]) == count:
             break
         time.sleep(0.05)
     return edit_of(visit)[name]
