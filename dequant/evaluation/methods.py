@@ -76,19 +76,20 @@ def of_model(
         bf16: compute in bfloat16 where autocasting allows.
         finish: what is done to an output (B, 3, H, W) with its source photo (B, 3, H, W), or None.
     """
-
     is_alone = device.type != "cpu"
 
-    def restore(cases: Sequence[Case], generators: list[torch.Generator]) -> Tensor:
-        fit = len(cases) if is_alone else max(1, PIXELS // cases[0].condition[0].numel())
-        if len(cases) > fit:
-            return torch.cat([restore(cases[:fit], generators[:fit]), restore(cases[fit:], generators[fit:])])
+    def drawn(cases: Sequence[Case], generators: list[torch.Generator]) -> Tensor:
         condition = torch.stack([case.condition for case in cases]).to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             output = model.draw(condition, generators).float().cpu()
         if finish is None:
             return output
         return model.hold(finish(output, torch.stack([case.source for case in cases])), condition.cpu())
+
+    def restore(cases: Sequence[Case], generators: list[torch.Generator]) -> Tensor:
+        fit = len(cases) if is_alone else max(1, PIXELS // cases[0].condition[0].numel())
+        starts = range(0, len(cases), fit)
+        return torch.cat([drawn(cases[start : start + fit], generators[start : start + fit]) for start in starts])
 
     return Method(restore, settings_hash({**settings, "bf16": bf16}), alone=is_alone)
 
