@@ -76,7 +76,7 @@ def theirs(checkout: Path, params: dict[str, Any]) -> tuple[nn.Module, Any, Any]
     given = params | {"channel_mult": tuple(int(part) for part in params["channel_mult"].split(","))}
     network = unet.SuperResUNetModel(low_res_diffusion=known[1], aux_ch=7, doCN=True, **given)
     for weight in network.parameters():
-        if weight.dim() > 1 and not weight.any():
+        if weight.dim() > 1 and not weight.is_meta and not weight.any():
             nn.init.normal_(weight, std=0.01)  # zero convolutions would hide what the encoder does
     for name, weight in network.named_parameters():
         weight.requires_grad_(name.startswith("control_model.") and "encoder_p" not in name)

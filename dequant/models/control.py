@@ -73,6 +73,7 @@ class ControlEncoder(ModelMixin, ConfigMixin):
         unet = UNet2DConditionModel.from_config(FrozenDict(unet_config))
         width = unet_config["block_out_channels"][0]
         hidden = [width, width] if stem_widths is None else list(stem_widths)
+        self.gradient_checkpointing = False
         self.stem = _stem([condition_channels * patch_size**2, *hidden, width], downscale)
         self.conv_in = nn.Conv2d(x_channels * patch_size**2 or width, width, 3, padding=1)
         self.time_proj = unet.time_proj
@@ -174,7 +175,9 @@ class ControlEncoder(ModelMixin, ConfigMixin):
     def features(self, condition: Tensor) -> Tensor:
         """What a condition (B, 7, H, W) contributes whatever the timestep and x_t, for `residuals`."""
         inputs = self._raw(condition) if self.config["raw_condition"] else self._normalize(condition)
-        g = self.stem(F.pixel_unshuffle(inputs, self.config["patch_size"]).to(self.dtype))
+        inputs = F.pixel_unshuffle(inputs, self.config["patch_size"]).to(self.dtype)
+        again = self.gradient_checkpointing and torch.is_grad_enabled()
+        g = self._gradient_checkpointing_func(self.stem, inputs) if again else self.stem(inputs)
         return g if self.config["x_channels"] else self.conv_in(g) + g
 
     def residuals(

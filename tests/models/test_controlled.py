@@ -159,3 +159,23 @@ def test_tiles_leave_no_seams(n_colors: int) -> None:
     assert len(borders) == 4
     assert (found - whole).square().mean().sqrt() < 2 / 255
     assert seam_ratio(found, borders) < 1.1 * seam_ratio(whole, borders)
+
+
+def test_checkpointing_keeps_less_and_gives_the_same_gradients(tiny_base: DiffusionBase) -> None:
+    condition, kept = torch.rand(1, 7, 32, 32), {False: 0, True: 0}
+    gradients = {}
+    for saves in kept:
+        encoder = model_of(tiny_base).control.requires_grad_(True)
+        if saves:
+            encoder.enable_gradient_checkpointing()
+
+        def count(tensor: torch.Tensor, saves: bool = saves) -> torch.Tensor:
+            kept[saves] += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            features = encoder.features(condition)
+        features.square().sum().backward()
+        gradients[saves] = [p.grad for p in encoder.stem.parameters()]
+    assert kept[True] < kept[False] / 2
+    assert all(torch.equal(one, other) for one, other in zip(*gradients.values(), strict=True))
