@@ -1,6 +1,6 @@
 """How many changes to the code the tests notice: the mutation score of a room.
 
-    pip install cosmic-ray==8.7.0 coverage
+    pip install cosmic-ray==8.7.0
     python -m benchmarks.mutants color [--sample 150] [--seed 0] [--log FILE] [--csv FILE]
 
 A mutant is a module with one operator, comparison, constant or condition changed by Cosmic Ray. A place and a kind of
