@@ -1,5 +1,6 @@
 """Video files through PyAV: frames out, and new pictures in with the timing, the turn and the sound of the old ones."""
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,6 +158,8 @@ def _written(partial: Path, path: Path) -> "Iterator[av.container.OutputContaine
         with av.open(str(partial), "w") as result:
             yield result
     except av.error.FFmpegError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(error.errno, error.strerror) from None
         raise InputError(f"'{path}' cannot be written ({error.strerror}): give a name that ends in .mkv.") from None
 
 

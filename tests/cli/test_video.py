@@ -180,3 +180,15 @@ def test_numbers_in_names_are_ordered_as_numbers() -> None:
     names = ["f10.png", "F2.png", "f1.png", "f02.png", "10.png", "9.png"]
     ordered = [path.name for path in sorted(map(Path, names), key=natural)]
     assert ordered == ["9.png", "10.png", "f1.png", "F2.png", "f02.png", "f10.png"]
+
+
+def test_a_full_disk_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_video(tmp_path / "in.mp4")
+    (tmp_path / "out.mp4").write_bytes(b"old")
+    monkeypatch.setattr("dequant.io.files.token_hex", lambda count: "token")
+    (tmp_path / ".out.token.partial.mp4").symlink_to("/dev/full")
+    assert _status(tmp_path / "in.mp4", *SWAP, "-o", tmp_path / "out.mp4", "--overwrite") == 1
+    assert f"There is no space left for '{tmp_path}/out.mp4'" in capsys.readouterr().err
+    assert (tmp_path / "out.mp4").read_bytes() == b"old"
