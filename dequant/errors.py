@@ -74,8 +74,13 @@ def sentence(error: BaseException, explain: Callable[[BaseException], str | None
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether the cause of an error is a full disk."""
-    return any(isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT) for one in _causes(error))
+    """Whether the cause of an error is a full disk; safetensors says so in its text alone."""
+    numbers = (errno.ENOSPC, errno.EDQUOT)
+    said = tuple(f"(os error {number})" for number in numbers)
+    return any(
+        one.errno in numbers if isinstance(one, OSError) and one.errno else any(text in str(one) for text in said)
+        for one in _causes(error)
+    )
 
 
 def need(module: str, extra: str) -> None:

@@ -78,8 +78,8 @@ def key(about: Mapping[str, Any]) -> str:
 
 
 def _write(state: State, path: Path) -> None:
-    with whole_path(path) as partial:
-        torch.save(state._asdict(), partial)
+    with whole_path(path) as partial, partial.open("wb") as file:
+        torch.save(state._asdict(), file)
 
 
 def _read(path: Path) -> State:

@@ -1,7 +1,6 @@
 """Files that appear under their name whole or not at all, and tables of rows as CSV."""
 
 import csv
-import errno
 import glob
 import io
 import os
@@ -16,7 +15,7 @@ from typing import TextIO
 from filelock import FileLock
 from safetensors import SafetensorError
 
-from dequant.errors import InputError
+from dequant.errors import InputError, is_full
 
 Row = dict[str, str]
 
@@ -150,12 +149,12 @@ def named_if_full(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if is_full(error):
             raise InputError(
                 f"There is no space left for '{path}': free some, and give the same command again."
             ) from error
-        if str(error.filename).startswith(str(path.with_name(f".{path.stem}."))):
+        if isinstance(error, OSError) and str(error.filename).startswith(str(path.with_name(f".{path.stem}."))):
             error.filename = str(path)
         raise
 

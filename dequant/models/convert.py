@@ -145,8 +145,8 @@ def convert_back(folder: Path, out: Path) -> None:
         state = to_released(states["base/unet"], configs["base/unet"], states.get("control"))
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
         raise InputError(f"{folder} lacks weights or settings, such as {error}: copy the folder whole.") from error
-    with whole_path(out) as partial:
-        torch.save({"epoch": 0, "model_state_dict": state, "optimizer_state_dict": {}}, partial)
+    with whole_path(out) as partial, partial.open("wb") as file:
+        torch.save({"epoch": 0, "model_state_dict": state, "optimizer_state_dict": {}}, file)
 
 
 def _tensors(file: Path) -> dict[str, Tensor]:

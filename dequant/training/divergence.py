@@ -92,8 +92,8 @@ class Divergence(Callback):
 
 def _keep(batch: Any, path: Path) -> None:
     """Write a batch, and a picture of it where it has condition and target."""
-    with whole_path(path) as partial:
-        torch.save(_pytree.tree_map_only(Tensor, lambda value: value.detach().cpu(), batch), partial)
+    with whole_path(path) as partial, partial.open("wb") as file:
+        torch.save(_pytree.tree_map_only(Tensor, lambda value: value.detach().cpu(), batch), file)
     if isinstance(batch, Mapping) and {"condition", "target"} <= batch.keys():
         seen = Condition.of(batch["condition"])
         columns = {"quantized": seen.colors, "texture": seen.texture.mean(1, True).expand(-1, 3, -1, -1)}

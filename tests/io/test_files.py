@@ -5,6 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import SafetensorError
 
 from dequant.errors import InputError
 from dequant.io.files import check_writable, read_csv, whole_file, whole_folder, whole_path, write_csv
@@ -125,6 +127,11 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
         file.write("a")
     with pytest.raises(InputError, match=sentence), whole_folder(tmp_path / "b"), Path("/dev/full").open("w") as file:
         file.write("a")
+    with pytest.raises(InputError, match=sentence), whole_path(tmp_path / "c"), Path("/dev/full").open("wb") as file:
+        torch.save(torch.zeros(9999), file)  # ends with an error of its own
+    for whole in (whole_path, whole_folder):
+        with pytest.raises(InputError, match=sentence), whole(tmp_path / "d"):
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
     assert names(tmp_path) == []
 
 
