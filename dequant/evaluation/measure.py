@@ -9,7 +9,7 @@ from dequant.color.cells import cells_of, kept
 from dequant.color.palette import Quantized
 from dequant.color.spaces import colorfulness
 from dequant.evaluation.cases import Case
-from dequant.metrics.image import mean_ciede2000, psnr, psnr_and_ssim, ssim
+from dequant.metrics.image import Target, mean_ciede2000, psnr_and_ssim
 from dequant.metrics.palette import requantized
 from dequant.metrics.texture import (
     Detail,
@@ -45,17 +45,18 @@ class _Known:
 
     def __init__(self, case: Case) -> None:
         self.source = Detail(case.source[None])
+        self.target = None if case.target is None else Target(case.target[None])
         self._asked, self._n_colors = case.asked, case.palette_colors
 
     @cached_property
-    def requantized(self) -> Tensor:
+    def requantized(self) -> Target:
         """The colours asked for, as in `palette_error`."""
-        return requantized(self._asked[None], [self._n_colors])
+        return Target(requantized(self._asked[None], [self._n_colors]))
 
     @cached_property
     def cells(self) -> Quantized:
         """Their cells, as in `index_agreement`."""
-        return cells_of(self.requantized[0])
+        return cells_of(self.requantized.rgb[0])
 
 
 _KNOWN: WeakKeyDictionary[Case, _Known] = WeakKeyDictionary()
@@ -77,11 +78,9 @@ def measure(case: Case, output: Tensor) -> dict[str, float]:
     known = _KNOWN.setdefault(case, _Known(case))
     batch, patch = output[None], case.patch
     pair, values = (Detail(batch), known.source), {}
-    if case.target is not None:
-        target = case.target[None]
-        values["psnr"] = psnr(batch, target)
-        values["ssim"] = ssim(batch, target)
-        values["ciede2000"] = mean_ciede2000(batch, target)
+    if known.target is not None:
+        values["psnr"], values["ssim"] = psnr_and_ssim(batch, known.target)
+        values["ciede2000"] = mean_ciede2000(batch, known.target)
     again = requantized(batch, [case.palette_colors])
     values["palette_psnr"], values["palette_ssim"] = psnr_and_ssim(again, known.requantized)
     values["index_agreement"] = kept(output, known.cells, ties=True).float().mean()

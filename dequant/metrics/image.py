@@ -4,6 +4,7 @@ PSNR and SSIM are those of the released evaluation, which takes them from piq.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from math import sqrt
 
 import torch
@@ -27,6 +28,32 @@ SSIM_SIDE = 256
 """Images are reduced to about this shorter side first, as in piq."""
 
 
+class Target:
+    """What metrics take of a target, computed when it is first asked for: give it in place of one used several times.
+
+    Args:
+        rgb: (B, 3, H, W), clamped to [0, 1].
+    """
+
+    def __init__(self, rgb: Tensor) -> None:
+        self.rgb = rgb
+
+    @cached_property
+    def lab(self) -> Tensor:
+        """In CIE Lab, (B, 3, H, W)."""
+        return rgb_to_lab(self.rgb.clamp(0, 1))
+
+    @cached_property
+    def reduced(self) -> Tensor:
+        """The size that `ssim` compares."""
+        return _reduced(self.rgb)
+
+    @cached_property
+    def means(self) -> list[Tensor]:
+        """Of `reduced`, and of its square, in the windows of `ssim`."""
+        return _means(self.reduced, self.reduced**2)
+
+
 def psnr(pred: Tensor, target: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB, `-10 log10(mse + 1e-8)`, which is 80 for identical images.
 
@@ -45,7 +72,7 @@ def psnr(pred: Tensor, target: Tensor) -> Tensor:
     return -10 * torch.log10(squared_error + 1e-8)
 
 
-def ssim(pred: Tensor, target: Tensor) -> Tensor:
+def ssim(pred: Tensor, target: Tensor | Target) -> Tensor:
     """Structural similarity (Wang et al., 2004) as piq computes it, averaged over the RGB channels.
 
     The Gaussian window has 11 x 11 pixels and sigma 1.5 and stays inside the image. Images of 384 pixels and more are
@@ -53,7 +80,7 @@ def ssim(pred: Tensor, target: Tensor) -> Tensor:
 
     Args:
         pred: (B, 3, H, W), clamped to [0, 1].
-        target: the same.
+        target: the same, or its `Target`.
 
     Returns:
         (B,), at most 1, the value of identical images.
@@ -61,35 +88,29 @@ def ssim(pred: Tensor, target: Tensor) -> Tensor:
     Raises:
         InputError: the images are not floating-point batches of one shape, or a side is below 11 pixels.
     """
-    check_pair(pred, target)
+    known = _known(target)
+    check_pair(pred, known.rgb)
     if min(pred.shape[-2:]) < SSIM_WINDOW:
         height, width = pred.shape[-2:]
         raise InputError(
             f"SSIM needs images of at least {SSIM_WINDOW} by {SSIM_WINDOW} pixels, got {height} by {width}."
         )
-    pred, target = pred.clamp(0, 1), target.clamp(0, 1)
-    block = max(1, round(min(pred.shape[-2:]) / SSIM_SIDE))
-    if block > 1:
-        pred, target = F.avg_pool2d(pred, block), F.avg_pool2d(target, block)
-    offsets = torch.arange(SSIM_WINDOW, dtype=pred.dtype, device=pred.device) - (SSIM_WINDOW - 1) / 2
-    window = torch.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * SSIM_SIGMA**2))
-    parts = (pred, target, pred**2, target**2, pred * target)
-    channels = 3 * len(parts)  # in one convolution, which is faster than one for each part
-    window = (window / window.sum()).expand(channels, 1, -1, -1)
-    mean_p, mean_t, *products = F.conv2d(torch.cat(parts, 1), window, groups=channels).chunk(len(parts), 1)
-    variance_p, variance_t, covariance = products[0] - mean_p**2, products[1] - mean_t**2, products[2] - mean_p * mean_t
+    reduced = _reduced(pred)
+    mean_p, square_p, product = _means(reduced, reduced**2, reduced * known.reduced)
+    mean_t, square_t = known.means
+    variance_p, variance_t, covariance = square_p - mean_p**2, square_t - mean_t**2, product - mean_p * mean_t
     c1, c2 = 0.01**2, 0.03**2
     structure = (2 * covariance + c2) / (variance_p + variance_t + c2)
     similarity = (2 * mean_p * mean_t + c1) / (mean_p**2 + mean_t**2 + c1) * structure
     return similarity.mean((1, 2, 3))
 
 
-def psnr_and_ssim(pred: Tensor, target: Tensor) -> Tensor:
+def psnr_and_ssim(pred: Tensor, target: Tensor | Target) -> Tensor:
     """Both at once, for `palette_error`, whose palettes cost more than the metrics.
 
     Args:
         pred: (B, 3, H, W), clamped to [0, 1].
-        target: the same.
+        target: the same, or its `Target`.
 
     Returns:
         (2, B), `psnr` and `ssim`.
@@ -97,15 +118,16 @@ def psnr_and_ssim(pred: Tensor, target: Tensor) -> Tensor:
     Raises:
         InputError: as `psnr` and `ssim`.
     """
-    return torch.stack((psnr(pred, target), ssim(pred, target)))
+    known = _known(target)
+    return torch.stack((psnr(pred, known.rgb), ssim(pred, known)))
 
 
-def mean_ciede2000(pred: Tensor, target: Tensor) -> Tensor:
+def mean_ciede2000(pred: Tensor, target: Tensor | Target) -> Tensor:
     """Mean CIEDE2000 colour difference over the pixels.
 
     Args:
         pred: (B, 3, H, W), clamped to [0, 1].
-        target: the same.
+        target: the same, or its `Target`.
 
     Returns:
         (B,), 0 for identical images; 1 is a just noticeable difference.
@@ -113,8 +135,9 @@ def mean_ciede2000(pred: Tensor, target: Tensor) -> Tensor:
     Raises:
         InputError: the images are not floating-point batches of one shape.
     """
-    check_pair(pred, target)
-    return ciede2000(rgb_to_lab(pred.clamp(0, 1)), rgb_to_lab(target.clamp(0, 1))).mean((1, 2))
+    known = _known(target)
+    check_pair(pred, known.rgb)
+    return ciede2000(rgb_to_lab(pred.clamp(0, 1)), known.lab).mean((1, 2))
 
 
 def mean_and_stderr(values: Tensor | Sequence[float]) -> tuple[float, float]:
@@ -146,3 +169,23 @@ def check_pair(pred: Tensor, target: Tensor) -> None:
             f"Images of shapes {tuple(pred.shape)} and {tuple(target.shape)} cannot be compared: "
             "give two batches (B, 3, H, W) of one shape."
         )
+
+
+def _known(target: Tensor | Target) -> Target:
+    return target if isinstance(target, Target) else Target(target)
+
+
+def _reduced(rgb: Tensor) -> Tensor:
+    block = max(1, round(min(rgb.shape[-2:]) / SSIM_SIDE))
+    return F.avg_pool2d(rgb.clamp(0, 1), block) if block > 1 else rgb.clamp(0, 1)
+
+
+def _means(*parts: Tensor) -> list[Tensor]:
+    """Of each in Gaussian windows, in one convolution, which is faster than one for each."""
+    first = parts[0]
+    offsets = torch.arange(SSIM_WINDOW, dtype=first.dtype, device=first.device) - (SSIM_WINDOW - 1) / 2
+    window = torch.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * SSIM_SIGMA**2))
+    channels = 3 * len(parts)
+    window = (window / window.sum()).expand(channels, 1, -1, -1)
+    together = torch.cat(parts, 1).contiguous()  # channels last would be slower, and round otherwise
+    return list(F.conv2d(together, window, groups=channels).chunk(len(parts), 1))

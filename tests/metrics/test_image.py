@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dequant.color.opencv import luminance, replace_luminance
 from dequant.errors import InputError
-from dequant.metrics.image import Metric, mean_and_stderr, mean_ciede2000, psnr, psnr_and_ssim, ssim
+from dequant.metrics.image import Metric, Target, mean_and_stderr, mean_ciede2000, psnr, psnr_and_ssim, ssim
 from tests.support.photos import golden_photo
 from tests.support.released import NUMBERS, UNCOMPARABLE, assert_counts_each_image, blurred_photos, released_pair
 
@@ -68,6 +68,18 @@ def test_psnr_by_hand() -> None:
 def test_psnr_and_ssim_are_both() -> None:
     pred, target = blurred_photos()
     assert torch.equal(psnr_and_ssim(pred, target), torch.stack((psnr(pred, target), ssim(pred, target))))
+
+
+@pytest.mark.parametrize("metric", [ssim, psnr_and_ssim, mean_ciede2000])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_target_may_be_used_several_times(metric: Metric, memory_format: torch.memory_format) -> None:
+    generator = torch.Generator().manual_seed(0)
+    first, second, target = (1.2 * torch.rand(2, 3, 40, 24, generator=generator) - 0.1 for _ in range(3))
+    known = Target(target)
+    for pred in (first, second):
+        assert torch.equal(metric(pred.contiguous(memory_format=memory_format), known), metric(pred, target))
+    with pytest.raises(InputError, match="cannot be compared"):
+        metric(first[..., :20], known)
 
 
 def test_ssim_window_by_window() -> None:
