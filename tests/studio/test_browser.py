@@ -219,11 +219,15 @@ def test_a_grey_photo_is_offered_colour(visit: Visit, tmp_path: Path) -> None:
 def test_the_photo_that_was_opened_last_is_shown(visit: Visit, photo: Path, tmp_path: Path) -> None:
     large = tmp_path / "large.png"
     Image.open(photo).resize((2400, 1600)).save(large)
+    sessions: list[str] = []
+    visit.page.on("response", lambda one: sessions.extend(filter(None, [one.all_headers().get("set-cookie")])))
     visit.page.set_input_files("#file", large)
     visit.page.set_input_files("#file", photo)
     visit.wait("#said", "five caps.png: 240 × 160 pixels")
     visit.page.wait_for_timeout(3000)
     assert visit.page.locator("#name").inner_text().startswith("five caps.png")
+    assert len(sessions) == 1
+    visit.check()
 
 
 def test_a_locked_colour_stays_and_a_report_goes_with_its_picture(visit: Visit, photo: Path) -> None:

@@ -42,6 +42,15 @@ export const getBlob = async (path, parameters = {}, signal) =>
 export const postBytes = async (path, body, parameters = {}) =>
   (await send(`${path}?${asked(parameters)}`, { method: "POST", body, headers: { "Content-Type": "application/octet-stream" } })).json();
 
+let uploaded = Promise.resolve();
+
+/** Uploads photos one after another: the answer to the first sets the cookie of the session that all of them belong to. */
+export function postPhoto(file, parameters) {
+  const answer = uploaded.then(() => postBytes("/v1/photos", file, parameters));
+  uploaded = answer.catch(() => undefined);
+  return answer;
+}
+
 const json = (body, signal, accept) => ({
   method: "POST",
   body: JSON.stringify(body),

@@ -1,6 +1,6 @@
 // The studio: a photo, what is asked of it, and the pictures of both. Panels ask it, it asks the server.
 
-import { bitmap, follow, getBlob, getBytes, getJson, postBytes, postJson } from "./api.js";
+import { bitmap, follow, getBlob, getBytes, getJson, postBytes, postJson, postPhoto } from "./api.js";
 import { ColorizePanel } from "./colorize.js";
 import { $, $$, make, quiet, roving, say, trying } from "./dom.js";
 import { FRESH, History, asBody, asksFor, storage, unpack } from "./edits.js";
@@ -40,11 +40,12 @@ class Studio {
     return trying(async () => {
       this.stop();
       say(`Reading ${file.name} ...`);
-      const about = await postBytes("/v1/photos", file, { n_colors: FRESH.n }).catch((error) => {
+      const about = await postPhoto(file, { n_colors: FRESH.n }).catch((error) => {
+        if (turn !== this.turn) return null;
         error.message = error.message.replace("the given bytes", file.name);
         throw error;
       });
-      if (!(await this._begin(turn, about, file.name, FRESH))) return;
+      if (turn !== this.turn || !(await this._begin(turn, about, file.name, FRESH))) return;
       await storage.keep(file).catch(() => undefined);
       const notes = about.notes.length ? ` Note: ${about.notes.join("; ")}.` : "";
       say(`${file.name}: ${about.width} × ${about.height} pixels.${notes}`);
@@ -70,6 +71,7 @@ class Studio {
     $("#empty").hidden = true;
     this.history.reset(edit, past, future);
     await this._loadPalette(edit.n);
+    if (turn !== this.turn) return false;
     this.palettes.choose(null);
     this.colorize.open();
     this.things.clear();
@@ -245,7 +247,7 @@ class Studio {
     } catch (error) {
       const file = error.status === 404 && (await storage.kept());
       if (!file) throw error;
-      const about = await postBytes("/v1/photos", file, { n_colors: this.history.now.n });
+      const about = await postPhoto(file, { n_colors: this.history.now.n });
       const isLarge = this.photo.live.id !== this.photo.id;
       const live = isLarge ? await postBytes(`/v1/photos/${about.id}/reduced`, "", { pixels: VIEW }) : about;
       [this.photo.id, this.photo.live] = [about.id, live];
@@ -433,7 +435,7 @@ class Studio {
     } catch {
       const file = await storage.kept();
       if (!file) return;
-      about = await postBytes("/v1/photos", file, { n_colors: kept.edit.n });
+      about = await postPhoto(file, { n_colors: kept.edit.n });
     }
     if (!(await this._begin(turn, about, kept.name, kept.edit, kept.past, kept.future))) return;
     say(kept.colored ? `${kept.name} is here again; colorize it again to see it in colour.` : `${kept.name} is as you left it.`);

@@ -215,7 +215,7 @@ export class PalettePanel {
       const kind = file.name.split(".").pop().toLowerCase();
       return this._assign((await postBytes("/v1/palettes", file, { kind })).colors);
     }
-    const { id } = await postBytes("/v1/photos", file);
+    const { id } = await postPhoto(file);
     const view = await bitmap(await (await fetch(`/v1/photos/${id}/view.png?pixels=65536`)).blob());
     const canvas = $("#second");
     [canvas.width, canvas.height, canvas.hidden] = [view.width, view.height, false];
