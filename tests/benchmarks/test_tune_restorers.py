@@ -21,6 +21,7 @@ from tests.support.paths import ROOT
 from tests.support.photos import golden_square
 
 
+@pytest.mark.slow
 def test_tuning_finds_the_best_of_its_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tune_restorers, "N_COLORS", (4,))
     photos = [golden_square("caps", 48), golden_square("plane", 48)]

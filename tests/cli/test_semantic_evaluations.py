@@ -48,6 +48,7 @@ def evaluated(place: Path, out: Path, *options: str, model: str = "semantic") ->
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_an_ablation_has_all_parts_and_pictures(place: Path, tmp_path: Path) -> None:
     rows = evaluated(place, tmp_path / "out", "eval=ablation", f"eval.decoder={place}/aware")
     assert {row["variant"] for row in rows} == {"neither", "decoder", "guidance", "both"}
@@ -74,6 +75,7 @@ def test_other_colorizers_have_no_priors(tmp_path: Path) -> None:
         coloring.evaluate(job("evaluate", tmp_path, "eval=ablation", "model=diffusing_colors"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("protocol", "metric"), [("edit_control", "kept"), ("colorization", "ciede2000")])
 def test_a_network_that_is_tuned_to_each_photo_is_measured(
     place: Path, tmp_path: Path, protocol: str, metric: str

@@ -64,6 +64,7 @@ def test_each_loop_changes_what_it_shall_and_nothing_else(coder: Path, mode: str
     assert all(value.grad is None for part in parts for value in part.parameters())
 
 
+@pytest.mark.slow
 def test_the_losses_fall(coder: Path) -> None:
     """Noise and time are other ones at each step, so means of many are compared."""
     tuning = few(mode="full", color_steps=60, embedding_steps=0, network_steps=0, color_lr=3e-3, contrast_weight=5.0)

@@ -78,6 +78,7 @@ def test_only_the_ranker_learns(training: RankerTraining) -> None:
     assert set(checkpoint["state_dict"]) == {f"ranker.{name}" for name in training.ranker.state_dict()}
 
 
+@pytest.mark.slow
 def test_it_learns_how_colourful_photos_are(training: RankerTraining) -> None:
     batch, accuracy, optimizer = latents.batch(6, side=16), list[float](), training.configure_optimizers()
     training.log = lambda name, value, **options: accuracy.append(float(value)) if name == "val/accuracy" else None

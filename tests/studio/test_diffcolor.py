@@ -21,6 +21,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "Tuning", partial(Tuning, **FEW))
 
 
+@pytest.mark.slow
 def test_losses_are_seen_and_the_next_edit_tunes_nothing(running: Callable[..., Running], picture: bytes) -> None:
     server = running()
     client, photo = server.user(picture)

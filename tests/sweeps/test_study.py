@@ -52,6 +52,7 @@ def search(monkeypatch: pytest.MonkeyPatch) -> Search:
     return searched
 
 
+@pytest.mark.slow
 def test_killed_study_resumes_its_trial(tmp_path: Path, search: Search) -> None:
     with pytest.raises(Killed):
         search(tmp_path, kill_at=3)
@@ -68,6 +69,7 @@ def test_killed_study_resumes_its_trial(tmp_path: Path, search: Search) -> None:
     assert {"parallel.png", "history.png"} <= {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
 def test_other_options_are_refused_and_lose_nothing(tmp_path: Path, search: Search) -> None:
     search(tmp_path, n_trials=2)
     for option in ("seed=1", "trainer.max_steps=7", "search.pruner.n_startup_trials=9", "+a=1"):
