@@ -221,7 +221,7 @@ def test_the_photo_that_was_opened_last_is_shown(visit: Visit, photo: Path, tmp_
     large = tmp_path / "large.png"
     Image.open(photo).resize((2400, 1600)).save(large)
     answers: list[Response] = []
-    visit.page.on("response", lambda one: answers.append(one))  # noqa: PLW0108 - Playwright refuses builtins
+    visit.page.on("response", lambda one: answers.append(one))  # Playwright takes no builtins
     visit.page.set_input_files("#file", large)
     visit.page.set_input_files("#file", photo)
     visit.wait("#said", "five caps.png: 240 × 160 pixels")
